@@ -1,0 +1,212 @@
+"""Names of cells and where their files lie: the one place that knows both.
+
+A *cell* is one run of a stage, called as DVC calls it (``generate@smollm2-greedy-acd``). Everything that a stage writes
+lies under ``runs/<profile>/<stage>/``; what a reader keeps lies under ``reports/<profile>/``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+STAGES = ("fetch", "prepare", "train", "generate", "score", "benchmark", "report", "track")
+DECODES = ("greedy", "beam", "top-k", "top-p")
+
+_SUFFIX = r"(?:-exit(?P<exit>\d+))?(?P<contrast>-acd(?P<lower>\d+)?)?"
+_SETTING = re.compile(rf"(?P<decode>{'|'.join(DECODES)}){_SUFFIX}")
+_BENCHMARK = re.compile(r"original|exit(?P<exit>\d+)|(?P<contrast>acd(?P<lower>\d+)?)")
+GRAMMAR = "<decode>[-exit<l>][-acd[<l>]] with decode in " + ", ".join(DECODES)
+BENCHMARK_GRAMMAR = "original, exit<l>, acd, acd<l>"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the name of a setting says.
+
+    ``exit`` is the exit that is read (the upper one if ``contrast``); None stands for the model's ``upper`` in params,
+    as a rule the original head. ``lower`` is None where the name leaves the layer to the selection rule (plain ``-acd``).
+    ``decode`` is None for benchmark settings.
+    """
+
+    name: str
+    decode: str | None
+    exit: int | None
+    contrast: bool
+    lower: int | None
+
+    @property
+    def plain(self) -> Setting:
+        """The same setting without contrast: what a contrast setting is compared with."""
+        if self.decode is None:
+            return parse_benchmark_setting("original")
+        return parse_setting(self.decode + (f"-exit{self.exit}" if self.exit is not None else ""))
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Layers that the name itself asks for."""
+        return tuple(layer for layer in (self.exit, self.lower) if layer is not None)
+
+
+def parse_setting(name: str) -> Setting:
+    """Read a name of ``run.settings``; ValueError if it is none."""
+    return _parse(name, _SETTING, GRAMMAR)
+
+
+def parse_benchmark_setting(name: str) -> Setting:
+    """Read a name of ``run.benchmark_settings``; ValueError if it is none."""
+    return _parse(name, _BENCHMARK, BENCHMARK_GRAMMAR)
+
+
+def _parse(name: str, pattern: re.Pattern, grammar: str) -> Setting:
+    match = pattern.fullmatch(name)
+    if match is None:
+        raise ValueError(f"{name!r} is no setting; allowed: {grammar}")
+    groups = match.groupdict()
+    exit_, lower = (int(groups[key]) if groups[key] else None for key in ("exit", "lower"))
+    if exit_ is not None and lower is not None and lower >= exit_:
+        raise ValueError(f"{name!r}: the lower layer {lower} must lie below the upper exit {exit_}")
+    return Setting(name, groups.get("decode"), exit_, bool(groups["contrast"]), lower)
+
+
+def all_settings(exits: tuple[int, ...]) -> tuple[Setting, ...]:
+    """Every setting of ``generate`` and ``benchmark`` that a model with these exits might run."""
+    tails = [""] + [f"-exit{layer}" for layer in exits]
+    names = [decode + tail for decode in DECODES for tail in tails]
+    names += [f"{name}-acd{lower}" for name in names for lower in ("", *exits) if _lies_below(lower, name)]
+    benchmark = ["original", "acd", *(f"{kind}{layer}" for layer in exits for kind in ("exit", "acd"))]
+    return tuple(map(parse_setting, names)) + tuple(map(parse_benchmark_setting, benchmark))
+
+
+def _lies_below(lower: int | str, name: str) -> bool:
+    upper = name.partition("-exit")[2]
+    return not upper or lower == "" or lower < int(upper)
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Paths of one profile, relative to the project's root (the working directory of every stage)."""
+
+    profile: str
+
+    @property
+    def runs(self) -> Path:
+        return Path("runs") / self.profile
+
+    @property
+    def reports(self) -> Path:
+        return Path("reports") / self.profile
+
+    @property
+    def plan(self) -> Path:
+        """Resolved parameters of every cell: what DVC compares to tell which cells an edit touches."""
+        return self.reports / "plan.yaml"
+
+    # fetch ------------------------------------------------------------------------------------------------------
+    def asset(self, name: str) -> Path:
+        """Folder of an asset; a model's folder loads with ``from_pretrained``."""
+        return self.runs / "fetch" / name
+
+    @property
+    def assets(self) -> Path:
+        """assets.json: name -> {kind, source, revision, sha256, licence, note, files}."""
+        return self.runs / "fetch" / "assets.json"
+
+    # prepare ----------------------------------------------------------------------------------------------------
+    @property
+    def prepare(self) -> Path:
+        return self.runs / "prepare"
+
+    @property
+    def training_text(self) -> Path:
+        """Folder of ``<source>-<shard>.jsonl``, one ``{"id", "source", "text"}`` a document, in reading order."""
+        return self.prepare / "text"
+
+    @property
+    def validation_text(self) -> Path:
+        """``{"id", "domain", "text"}`` a line: held-out documents for perplexity by exit."""
+        return self.prepare / "validation.jsonl"
+
+    def prompts(self, domain: str, split: str = "test") -> Path:
+        """``{"id", "prompt", "human"}`` a line; ``split`` is "test" (reported) or "validation" (layer selection)."""
+        return self.prepare / "prompts" / split / f"{domain}.jsonl"
+
+    @property
+    def tasks(self) -> Path:
+        """lm-eval task folder: ``<task>.yaml`` with its ``<task>.jsonl``."""
+        return self.prepare / "tasks"
+
+    @property
+    def data_card(self) -> Path:
+        return self.prepare / "card.json"
+
+    # train ------------------------------------------------------------------------------------------------------
+    def train(self, model: str) -> Path:
+        return self.runs / "train" / model
+
+    def exits(self, model: str) -> Path:
+        """Trained exits stored alone; ``AutoMultiExitModel`` attaches them to the base model."""
+        return self.train(model) / "exits"
+
+    def resolved(self, model: str, setting: str) -> Path:
+        """``{"upper", "lower", "exits": {layer: sha256}}``: the layers a setting uses and the digest of their weights.
+
+        ``generate`` and ``benchmark`` depend on this file and not on the weights, so a plain setting, whose file
+        names no exit, does not run again when training changes.
+        """
+        return self.train(model) / "settings" / f"{setting}.json"
+
+    def curves(self, model: str) -> Path:
+        """csv: step, tokens, layer, loss, validation_perplexity (empty where not measured)."""
+        return self.train(model) / "curves.csv"
+
+    def exit_quality(self, model: str) -> Path:
+        """json: {domain: {layer: {perplexity, agreement, entropy, tokens}}}, layer "original" included."""
+        return self.train(model) / "exits.json"
+
+    def selection(self, model: str) -> Path:
+        """json: lower layer chosen for ``-acd``, the rule, and diversity and coherence of every candidate."""
+        return self.train(model) / "selection.json"
+
+    # cells ------------------------------------------------------------------------------------------------------
+    def generate(self, model: str, setting: str) -> Path:
+        return self.runs / "generate" / f"{model}-{setting}"
+
+    def texts(self, model: str, setting: str, domain: str) -> Path:
+        """``{"id", "prompt", "continuation", "tokens", "changed"}`` a line, in the order of the prompts."""
+        return self.generate(model, setting) / f"{domain}.jsonl"
+
+    def score(self, model: str) -> Path:
+        return self.runs / "score" / model
+
+    def metrics(self, model: str) -> Path:
+        """json: {setting or "human": {domain: {metric: {value, low, high, n}}}}."""
+        return self.score(model) / "metrics.json"
+
+    def per_prompt(self, model: str) -> Path:
+        """csv: setting, domain, id, then a column a metric."""
+        return self.score(model) / "per_prompt.csv"
+
+    def benchmark(self, model: str, setting: str) -> Path:
+        return self.runs / "benchmark" / f"{model}-{setting}"
+
+    def results(self, model: str, setting: str) -> Path:
+        """json: {task: {metric: {value, stderr, n}}}."""
+        return self.benchmark(model, setting) / "results.json"
+
+    def items(self, model: str, setting: str) -> Path:
+        """csv: task, id, metric, value: one row an item, so that settings are compared item by item."""
+        return self.benchmark(model, setting) / "items.csv"
+
+    # exempt from "same bytes" -------------------------------------------------------------------------------------
+    def cost(self, stage: str, cell: str = "") -> Path:
+        """json of one cell: wall seconds, CPU seconds, peak memory, device. Only ``report`` reads it."""
+        return self.runs / "cost" / f"{stage}{'-' + cell if cell else ''}.json"
+
+    @property
+    def receipt(self) -> Path:
+        return self.runs / "track" / "receipt.json"
+
+
+SCRATCH = Path(".scratch")
+"""Resume state and downloads: never an output, safe to delete."""

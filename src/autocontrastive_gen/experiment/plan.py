@@ -1,0 +1,117 @@
+"""The plan: for every cell, the parameters that can change its output, and no others.
+
+``fetch`` resolves ``params.yaml`` into the plan. Each cell's stage depends, in dvc.yaml, on its own entry and reads its
+parameters from there alone: what a stage can see is exactly what makes DVC run it again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from autocontrastive_gen.experiment.grid import Paths, Setting, parse_benchmark_setting, parse_setting
+from autocontrastive_gen.experiment.params import Params
+from autocontrastive_gen.experiment.provenance import write_text
+
+_DECODE_KEYS = {"greedy": (), "beam": ("num_beams",), "top-k": ("top_k",), "top-p": ("top_p",)}
+
+
+def build(params: Params) -> dict[str, Any]:
+    """Plan of a run: {stage: entry}, by model and setting where the stage has cells."""
+    p = params.model_dump(mode="json")
+    models, run = run_models(params), params.run
+    domains = {name: p["domains"][name] for name in run.domains}
+    sources = {name: p["domains"][name] for name in {*run.domains, *params.prepare.training.sources}}
+    settings = [parse_setting(name) for name in run.settings]
+    benchmarks = [parse_benchmark_setting(name) for name in run.benchmark_settings]
+    contrast = p["contrast"]
+    seed = {"seed": params.seed}
+    coherence = {"coherence_asset": params.score.coherence_asset}
+    return {
+        "prepare": {**p["prepare"], **seed, "sources": sources, "domains": run.domains, "tasks": run.tasks},
+        "train": {
+            name: {
+                **p["train"],
+                **seed,
+                **coherence,
+                "model": model,
+                "tokens": params.prepare.training.tokens,
+                "select": p["select"] if model["lower"] == "auto" else None,
+                "contrast": contrast if model["lower"] == "auto" else None,
+                "domains": run.domains,
+            }
+            for name, model in models.items()
+        },
+        "generate": {
+            name: {s.name: {**seed, **_generate(params, s), "model": _runtime(model)} for s in settings}
+            for name, model in models.items()
+        },
+        "score": {
+            name: {**p["score"], **seed, "model": _runtime(model), "settings": run.settings, "domains": run.domains}
+            for name, model in models.items()
+        },
+        "benchmark": {
+            name: {
+                s.name: {
+                    **p["benchmark"],
+                    **seed,
+                    "tasks": run.tasks,
+                    "model": _runtime(model),
+                    "contrast": contrast if s.contrast else None,
+                }
+                for s in benchmarks
+            }
+            for name, model in models.items()
+        },
+        "report": {
+            **p["report"],
+            **seed,
+            "bootstrap": p["score"]["bootstrap"],
+            "coherence_asset": params.score.coherence_asset,
+            "contrast": contrast,
+            "generate": p["generate"],
+            "benchmark": p["benchmark"],
+            "select": p["select"],
+            "models": models,
+            "domains": domains,
+            "settings": run.settings,
+            "benchmark_settings": run.benchmark_settings,
+            "tasks": run.tasks,
+        },
+        "track": {**p["track"], "models": run.models},
+    }
+
+
+def run_models(params: Params) -> dict[str, dict]:
+    return {name: params.models[name].model_dump(mode="json") for name in params.run.models}
+
+
+def _runtime(model: dict) -> dict:
+    """What decoding needs to know of a model; its exits and layers come from the resolved setting instead."""
+    return {key: model[key] for key in ("asset", "dtype", "mode")}
+
+
+def _generate(params: Params, setting: Setting) -> dict:
+    generate = params.generate.model_dump(mode="json")
+    keys = ("new_tokens", "batch_size", *_DECODE_KEYS[setting.decode])
+    contrast = params.contrast.model_dump(mode="json") if setting.contrast else None
+    return {**{key: generate[key] for key in keys}, "contrast": contrast, "domains": params.run.domains}
+
+
+def write_plan(params: Params) -> None:
+    text = yaml.safe_dump(build(params), sort_keys=True, width=120, allow_unicode=True)
+    write_text(Paths(params.profile).plan, "# Written by the fetch stage from params.yaml: do not edit.\n" + text)
+
+
+def read_plan(profile: str, *keys: str) -> dict[str, Any]:
+    """Entry of the plan under ``keys``, say ``("generate", model, setting)``; KeyError-free: ValueError if absent."""
+    path = Paths(profile).plan
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no plan yet; run `dvc repro fetch` first")
+    entry = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    for i, key in enumerate(keys):
+        if key not in entry:
+            raise ValueError(f"{'.'.join(keys[: i + 1])}: not in {path}; there are: {', '.join(map(str, entry))}")
+        entry = entry[key]
+    return entry

@@ -25,8 +25,8 @@ class Setting:
     """What the name of a setting says.
 
     ``exit`` is the exit that is read (the upper one if ``contrast``); None stands for the model's ``upper`` in params,
-    as a rule the original head. ``lower`` is None where the name leaves the layer to the selection rule (plain ``-acd``).
-    ``decode`` is None for benchmark settings.
+    as a rule the original head. ``lower`` is None where the name leaves the layer to the selection rule (plain
+    ``-acd``). ``decode`` is None for benchmark settings.
     """
 
     name: str

@@ -6,11 +6,12 @@ Every fault of a file is reported at once, each with its key, its value, what is
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from autocontrastive_gen.experiment.grid import Setting, parse_benchmark_setting, parse_setting
 
@@ -290,65 +291,81 @@ class Params(Section):
     report: Report
     track: Track
 
-    @model_validator(mode="after")
-    def _names_fit_together(self) -> Params:
-        faults = list(self._unknown_names())
-        for name, model in self.models.items():
-            faults += _model_faults(name, model)
+
+class _Names:
+    """Faults between keys: names that are defined nowhere, layers that a model has no exit at.
+
+    Works on the raw content, section by section as far as its shape allows, so that these faults are reported together
+    with those of single values.
+    """
+
+    def __init__(self, content: dict):
+        self.content = content
+        self.assets, self.models, self.domains = (self.get(key, dict) for key in ("assets", "models", "domains"))
+        self.exits = {name: self.layers(model) for name, model in self.models.items() if isinstance(model, dict)}
+
+    def get(self, path: str, kind: type) -> Any:
+        value: Any = self.content
+        for key in path.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        return value if isinstance(value, kind) else kind()
+
+    @staticmethod
+    def layers(model: dict) -> list[int]:
+        exits = model.get("exits")
+        return [layer for layer in exits if isinstance(layer, int)] if isinstance(exits, list) else []
+
+    def faults(self) -> list[str]:
+        faults = [*self.unknown_names()]
+        for name, exits in self.exits.items():
+            if sorted(set(exits)) != exits:
+                faults.append(f"models.{name}.exits: {exits} must ascend without repetition")
+            for key in ("upper", "lower"):
+                layer = self.models[name].get(key)
+                if isinstance(layer, int) and layer not in exits:
+                    faults.append(f"models.{name}.{key}: {layer} is none of the exits {exits}")
         for key, parse in (("settings", parse_setting), ("benchmark_settings", parse_benchmark_setting)):
-            names = getattr(self.run, key)
-            faults += [
-                f"run.{key}: {name!r} is listed twice" for name in sorted({n for n in names if names.count(n) > 1})
-            ]
-            for name in names:
-                faults += self._setting_faults(f"run.{key}", name, parse)
-        if faults:
-            raise ParamsError("\n".join(faults))
-        return self
-
-    def _unknown_names(self):
-        uses = [("run.models", self.run.models, self.models), ("run.domains", self.run.domains, self.domains)]
-        uses += [("prepare.training.sources", self.prepare.training.sources, self.domains)]
-        uses += [(f"models.{name}.asset", [model.asset], self.assets) for name, model in self.models.items()]
-        uses += [(f"domains.{name}.asset", [domain.asset], self.assets) for name, domain in self.domains.items()]
-        uses += [("score.coherence_asset", [self.score.coherence_asset], self.assets)]
-        for key, names, known in uses:
-            for name in names:
-                if name not in known:
-                    yield f"{key}: {name!r} is not defined; {_allowed(name, known)}"
-
-    def _setting_faults(self, key: str, name: str, parse) -> list[str]:
-        try:
-            setting: Setting = parse(name)
-        except ValueError as error:
-            return [f"{key}: {error}"]
-        faults = []
-        for model_name in self.run.models:
-            model = self.models.get(model_name)
-            if model is None:
-                continue
-            for layer in setting.layers:
-                if layer not in model.exits:
-                    faults.append(
-                        f"{key}: {name!r} asks for exit {layer}, but models.{model_name}.exits has {model.exits}"
-                    )
-            upper = setting.exit or model.upper
-            lower = setting.lower or model.lower
-            if setting.contrast and upper != "original":
-                if isinstance(lower, int) and lower >= upper or all(layer >= upper for layer in model.exits):
-                    faults.append(f"{key}: {name!r} leaves models.{model_name} no lower exit below {upper}")
+            names = [name for name in self.get(f"run.{key}", list) if isinstance(name, str)]
+            doubles = sorted({name for name in names if names.count(name) > 1})
+            faults += [f"run.{key}: {name!r} is listed twice" for name in doubles]
+            for name in dict.fromkeys(names):
+                try:
+                    faults += [f"run.{key}: {fault}" for fault in self.setting_faults(parse(name))]
+                except ValueError as error:
+                    faults.append(f"run.{key}: {error}")
         return faults
 
+    def unknown_names(self) -> Iterator[str]:
+        uses = [
+            ("run.models", self.get("run.models", list), self.models),
+            ("run.domains", self.get("run.domains", list), self.domains),
+            ("prepare.training.sources", self.get("prepare.training.sources", list), self.domains),
+            ("score.coherence_asset", [self.get("score.coherence_asset", str)], self.assets),
+        ]
+        for section, entries in (("models", self.models), ("domains", self.domains)):
+            for name, entry in entries.items():
+                if isinstance(entry, dict):
+                    uses.append((f"{section}.{name}.asset", [entry.get("asset")], self.assets))
+        for key, names, known in uses:
+            for name in names:
+                if isinstance(name, str) and name and name not in known:
+                    near = difflib.get_close_matches(name, known, 1)
+                    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known)) or 'none'}"
+                    yield f"{key}: {name!r} is not defined; {hint}"
 
-def _model_faults(name: str, model: Model) -> list[str]:
-    faults = []
-    if sorted(set(model.exits)) != model.exits:
-        faults.append(f"models.{name}.exits: {model.exits} must ascend without repetition")
-    for key in ("upper", "lower"):
-        layer = getattr(model, key)
-        if isinstance(layer, int) and layer not in model.exits:
-            faults.append(f"models.{name}.{key}: {layer} is none of the exits {model.exits}")
-    return faults
+    def setting_faults(self, setting: Setting) -> Iterator[str]:
+        for model in self.get("run.models", list):
+            exits = self.exits.get(model)
+            if not exits:
+                continue
+            for layer in setting.layers:
+                if layer not in exits:
+                    yield f"{setting.name!r} asks for exit {layer}, but models.{model}.exits has {exits}"
+            upper = setting.exit or self.models[model].get("upper", "original")
+            lower = setting.lower or self.models[model].get("lower", "auto")
+            if setting.contrast and isinstance(upper, int):
+                if isinstance(lower, int) and lower >= upper or min(exits) >= upper:
+                    yield f"{setting.name!r} leaves models.{model} no lower exit below {upper}"
 
 
 def load_params(path: Path | str = PARAMS) -> Params:
@@ -365,10 +382,15 @@ def check(content: Any, origin: str) -> Params:
     """Validate the content of a parameter file called ``origin``."""
     if not isinstance(content, dict):
         raise ParamsError(f"{origin}: must be a mapping with the keys {', '.join(Params.model_fields)}")
+    faults, params = [], None
     try:
-        return Params.model_validate(content)
+        params = Params.model_validate(content)
     except ValidationError as error:
-        raise ParamsError("\n".join(f"{origin}: {fault}" for fault in _faults(error))) from None
+        faults = list(_faults(error))
+    faults += _Names(content).faults()
+    if params is None or faults:
+        raise ParamsError("\n".join(f"{origin}: {fault}" for fault in faults))
+    return params
 
 
 def _faults(error: ValidationError):
@@ -382,11 +404,9 @@ def _faults(error: ValidationError):
     for item in errors:
         if item["type"] in ("extra_forbidden", "missing"):
             continue
-        cause = item.get("ctx", {}).get("error")
-        if isinstance(cause, ParamsError):
-            yield from str(cause).splitlines()
-        else:
-            yield f"{_dotted(item['loc'])}: {item['input']!r} is not allowed: {_readable(item)}"
+        if item["type"] == "union_tag_invalid":
+            item = {**item, "loc": (*item["loc"], "kind"), "input": item["ctx"]["tag"]}
+        yield f"{_dotted(item['loc'])}: {item['input']!r} is not allowed: {_readable(item)}"
 
 
 def _unknown_key(item: dict, missing: dict) -> str:
@@ -409,6 +429,8 @@ def _readable(item: dict) -> str:
         choices = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         near = difflib.get_close_matches(item["input"], choices, 1)
         return f"one of {', '.join(choices)}" + (f" (did you mean {near[0]}?)" if near else "")
+    if item["type"] == "union_tag_invalid":
+        return f"one of {context['expected_tags']}"
     if item["type"] == "string_pattern_mismatch":
         return f"must match {context['pattern']}"
     return item["msg"][:1].lower() + item["msg"][1:]
@@ -440,8 +462,3 @@ def _fields(parent: list) -> dict:
 def _help(loc: tuple) -> str:
     field = _fields(list(loc[:-1])).get(loc[-1])
     return f"expects {str(field.annotation).replace('typing.', '')}" if field is not None else "see conf/profiles"
-
-
-def _allowed(name: str, known) -> str:
-    near = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known)) or 'none'}"

@@ -99,8 +99,13 @@ def _generate(params: Params, setting: Setting) -> dict:
     return {**{key: generate[key] for key in keys}, "contrast": contrast, "domains": params.run.domains}
 
 
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data) -> bool:
+        return True  # every entry stands for itself: DVC stores them one by one
+
+
 def write_plan(params: Params) -> None:
-    text = yaml.safe_dump(build(params), sort_keys=True, width=120, allow_unicode=True)
+    text = yaml.dump(build(params), Dumper=_Dumper, sort_keys=True, width=120, allow_unicode=True)
     write_text(Paths(params.profile).plan, "# Written by the fetch stage from params.yaml: do not edit.\n" + text)
 
 

@@ -50,7 +50,7 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def rounded(value: Any, digits: int = 6) -> Any:
-    """The same JSON-like value with floats to ``digits`` significant digits, so that bytes do not hang on the last bit."""
+    """The same JSON-like value with floats to ``digits`` significant digits: bytes do not hang on the last bit."""
     if isinstance(value, float):
         return float(f"{value:.{digits}g}")
     if isinstance(value, dict):

@@ -1,0 +1,80 @@
+"""Profiles: which parameter file stands in params.yaml. A command, no stage of the pipeline."""
+
+import argparse
+import difflib
+import shutil
+import sys
+
+from autocontrastive_gen.experiment import cli
+from autocontrastive_gen.experiment.grid import SCRATCH
+from autocontrastive_gen.experiment.params import PARAMS, PROFILES, load_params
+from autocontrastive_gen.experiment.plan import write_plan
+from autocontrastive_gen.experiment.provenance import write_text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.profile", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="use|show|diff|check")
+    verbs.add_parser("show", help="which profile is in use, whether it was edited, and which there are")
+    verbs.add_parser("check", help="validate params.yaml and write the plan of its run")
+    for verb, text in (("use", "put a profile into params.yaml"), ("diff", "how params.yaml differs from a profile")):
+        verb_parser = verbs.add_parser(verb, help=text)
+        verb_parser.add_argument("name", help=", ".join(names()))
+    arguments = parser.parse_args()
+    if arguments.verb == "use":
+        use(arguments.name)
+    elif arguments.verb == "diff":
+        sys.stdout.writelines(difference(arguments.name))
+    elif arguments.verb == "check":
+        write_plan(load_params())
+    else:
+        show()
+
+
+def names() -> list[str]:
+    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
+
+
+def read(name: str) -> str:
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names())}"
+        raise ValueError(f"profile {name!r} is unknown; {hint}")
+    return (PROFILES / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def difference(name: str) -> list[str]:
+    """Unified diff from the profile to params.yaml; empty if they are alike."""
+    wanted, present = read(name).splitlines(True), PARAMS.read_text(encoding="utf-8").splitlines(True)
+    return list(difflib.unified_diff(wanted, present, f"{PROFILES}/{name}.yaml", str(PARAMS)))
+
+
+def use(name: str) -> None:
+    text = read(name)
+    params = load_params(PROFILES / f"{name}.yaml")
+    keep_edits()
+    write_text(PARAMS, text)
+    write_plan(params)
+    print(f"{PARAMS} now holds profile {name}; `dvc repro` runs it")
+
+
+def keep_edits() -> None:
+    """Put an edited params.yaml aside, so that changing profiles loses nobody's work."""
+    present = PARAMS.read_text(encoding="utf-8") if PARAMS.exists() else ""
+    if not present or present in (read(name) for name in names()):
+        return
+    kept = SCRATCH / "params.edited.yaml"
+    kept.parent.mkdir(exist_ok=True)
+    shutil.copyfile(PARAMS, kept)
+    print(f"{PARAMS} had been edited: kept as {kept}")
+
+
+def show() -> None:
+    profile = cli.current_profile()
+    changes = [line for line in difference(profile) if line[0] in "+-" and not line.startswith(("+++", "---"))]
+    print(f"{profile}{f', edited ({len(changes)} lines; `diff {profile}` shows them)' if changes else ''}")
+    print(f"profiles: {', '.join(names())}")
+
+
+if __name__ == "__main__":
+    cli.run(main, "profile")

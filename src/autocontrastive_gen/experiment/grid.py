@@ -184,7 +184,10 @@ class Paths:
         return self.score(model) / "metrics.json"
 
     def per_prompt(self, model: str) -> Path:
-        """csv: setting, domain, id, then a column a metric."""
+        """csv: setting, domain, id, a column a metric, and the counts unique_2, total_2, ... unique_4, total_4.
+
+        Corpus diversity pools the n-gram counts over texts, so paired tests of it need them by document.
+        """
         return self.score(model) / "per_prompt.csv"
 
     def benchmark(self, model: str, setting: str) -> Path:

@@ -38,8 +38,8 @@ class Interval:
 class Comparison:
     """A paired difference ``a - b``: interval, two-sided p-value and standardised effect.
 
-    ``effect`` is the mean difference over its standard deviation (Cohen's d_z), None where it is not defined: for pooled
-    statistics and for differences that are all the same.
+    ``effect`` is the mean difference over its standard deviation (Cohen's d_z), None where it is not defined: for
+    pooled statistics and for differences that are all the same.
     """
 
     difference: Interval

@@ -211,6 +211,8 @@ class Select(Section):
     """How the lower layer of ``-acd`` is chosen, on validation prompts and with greedy search."""
 
     new_tokens: Count
+    alpha: Fraction
+    """Contrast of the candidates; apart from ``contrast.alpha``, so that a sweep over that holds the layer still."""
     coherence_margin: Annotated[float, Field(ge=0)]
     """A layer is admitted if coherence stays above the plain setting's less this margin; the most diverse one wins."""
 

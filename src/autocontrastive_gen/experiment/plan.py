@@ -22,34 +22,42 @@ def build(params: Params) -> dict[str, Any]:
     p = params.model_dump(mode="json")
     models, run = run_models(params), params.run
     domains = {name: p["domains"][name] for name in run.domains}
-    sources = {name: p["domains"][name] for name in {*run.domains, *params.prepare.training.sources}}
+    used = sorted({*run.domains, *params.prepare.training.sources})
+    sources = {name: {**p["domains"][name], **_pinned(params, p["domains"][name]["asset"])} for name in used}
     settings = [parse_setting(name) for name in run.settings]
     benchmarks = [parse_benchmark_setting(name) for name in run.benchmark_settings]
     contrast = p["contrast"]
     seed = {"seed": params.seed}
-    coherence = {"coherence_asset": params.score.coherence_asset}
+    encoder = {f"coherence_{key}": value for key, value in _pinned(params, params.score.coherence_asset).items()}
+    runtime = {name: _runtime(params, model) for name, model in models.items()}
     return {
         "prepare": {**p["prepare"], **seed, "sources": sources, "domains": run.domains, "tasks": run.tasks},
         "train": {
             name: {
                 **p["train"],
                 **seed,
-                **coherence,
-                "model": model,
+                **encoder,
+                "model": {**model, **runtime[name]},
                 "tokens": params.prepare.training.tokens,
                 "select": p["select"] if model["lower"] == "auto" else None,
-                "contrast": contrast if model["lower"] == "auto" else None,
                 "domains": run.domains,
             }
             for name, model in models.items()
         },
         "generate": {
-            name: {s.name: {**seed, **_generate(params, s), "model": _runtime(model)} for s in settings}
+            name: {s.name: {**seed, **_generate(params, s), "model": runtime[name]} for s in settings}
             for name, model in models.items()
         },
         "score": {
-            name: {**p["score"], **seed, "model": _runtime(model), "settings": run.settings, "domains": run.domains}
-            for name, model in models.items()
+            name: {
+                **p["score"],
+                **encoder,
+                **seed,
+                "model": runtime[name],
+                "settings": run.settings,
+                "domains": run.domains,
+            }
+            for name in models
         },
         "benchmark": {
             name: {
@@ -57,7 +65,7 @@ def build(params: Params) -> dict[str, Any]:
                     **p["benchmark"],
                     **seed,
                     "tasks": run.tasks,
-                    "model": _runtime(model),
+                    "model": runtime[name],
                     "contrast": contrast if s.contrast else None,
                 }
                 for s in benchmarks
@@ -87,9 +95,14 @@ def run_models(params: Params) -> dict[str, dict]:
     return {name: params.models[name].model_dump(mode="json") for name in params.run.models}
 
 
-def _runtime(model: dict) -> dict:
+def _runtime(params: Params, model: dict) -> dict:
     """What decoding needs to know of a model; its exits and layers come from the resolved setting instead."""
-    return {key: model[key] for key in ("asset", "dtype", "mode")}
+    return {**_pinned(params, model["asset"]), "dtype": model["dtype"], "mode": model["mode"]}
+
+
+def _pinned(params: Params, name: str) -> dict:
+    """An asset's name and what pins its content: cells depend on these and not on the folder of all assets."""
+    return {"asset": name, "source": params.assets[name].model_dump(mode="json", exclude={"licence", "note"})}
 
 
 def _generate(params: Params, setting: Setting) -> dict:

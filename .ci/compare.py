@@ -1,0 +1,49 @@
+"""Compare the report that was just made with the committed one: same tables, numbers within stated tolerances."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+# Decoding in bfloat16 may break ties otherwise on another processor, after which a text differs from there on. Scores
+# over 32 texts a domain then move by a fraction of their interval's width; more than that is another result.
+ABSOLUTE = 0.12
+RELATIVE = 0.15
+
+
+def committed(path: str) -> str:
+    return subprocess.run(["git", "show", f"HEAD:{path}"], capture_output=True, text=True, check=True).stdout
+
+
+def flat(value, prefix=""):
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from flat(item, f"{prefix}{key}/")
+    else:
+        yield prefix.rstrip("/"), value
+
+
+def main() -> None:
+    folder = "reports/laptop"
+    path = f"{folder}/metrics.json"
+    old, new = dict(flat(json.loads(committed(path)))), dict(flat(json.loads(Path(path).read_text())))
+    faults = [f"{key}: only in the {'committed' if key in old else 'new'} metrics" for key in sorted(old.keys() ^ new.keys())]
+    for key in sorted(old.keys() & new.keys()):
+        before, after = old[key], new[key]
+        if isinstance(before, int | float) and not abs(after - before) <= max(ABSOLUTE, RELATIVE * abs(before)):
+            faults.append(f"{key}: {before} committed, {after} now")
+    names = committed_files(f"{folder}/tables")
+    faults += [f"{name}: not made again" for name in names if not Path(name).exists()]
+    same = sum(committed(name) == Path(name).read_text() for name in names if Path(name).exists())
+    print(f"{len(new)} numbers compared, {same} of {len(names)} tables are the same byte for byte")
+    if faults:
+        sys.exit("\n".join(faults))
+
+
+def committed_files(folder: str) -> list[str]:
+    listing = subprocess.run(["git", "ls-tree", "-r", "--name-only", "HEAD", folder], capture_output=True, text=True)
+    return listing.stdout.split()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+# `make help` lists the targets. Each of them sets up .venv once, from the exact pins in requirements.lock.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p) 2>/dev/null)))
+VENV := .venv
+READY := $(VENV)/.ready
+PROFILE ?=
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+export DO_NOT_TRACK := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+export MLFLOW_DISABLE_TELEMETRY := 1
+export TOKENIZERS_PARALLELISM := false
+
+PYTEST := OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile
+
+.PHONY: help setup reproduce test test-slow test-all lint format ui track bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+$(READY): requirements.lock
+	@test -n "$(PYTHON)" || { echo "no Python found: install Python 3.11 or newer" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than 3.11: name a newer one with PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV) || { echo "no venv module: on Debian, apt-get install python3-venv" >&2; exit 2; }
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@git rev-parse --git-dir >/dev/null 2>&1 || $(VENV)/bin/dvc config --local core.no_scm true
+	@touch $@
+
+setup: $(READY) ## set up .venv (every other target does it too)
+
+reproduce: $(READY) ## run the pipeline of params.yaml, or of a profile: make reproduce PROFILE=smoke
+	$(if $(PROFILE),python -m stages.profile use $(PROFILE),python -m stages.profile check)
+	dvc repro
+
+test: $(READY) ## the fast tests, what a contributor runs
+	$(PYTEST) -m "not slow and not hub"
+
+test-slow: $(READY) ## the slow ones: whole pipelines, servers, browser, LaTeX
+	$(PYTEST) -m "slow and not hub"
+
+test-all: $(READY) ## both
+	$(PYTEST) -m "not hub"
+
+lint: $(READY) ## check style and formatting
+	ruff check . && ruff format --check .
+
+format: $(READY) ## mend style and formatting
+	ruff check --fix . && ruff format .
+
+ui: $(READY) ## open the tracked runs on http://127.0.0.1:5000
+	mlflow ui --host 127.0.0.1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"
+
+track: $(READY) ## publish every finished cell to MLFLOW_TRACKING_URI, or to mlflow.db
+	python -m stages.track --republish
+
+bench: $(READY) ## speed of decoding, scoring and training, compared with plain transformers in the same run
+	for script in benchmarks/*.py; do python "$$script"; done
+
+clean: ## remove outputs and resume state; reports, downloads of DVC's cache and .venv stay
+	rm -rf runs .scratch .pytest_cache .ruff_cache .hypothesis build src/*.egg-info

@@ -1,0 +1,134 @@
+"""Bytes from web servers: broken connections go on where they broke, and mirrors step in for one another."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import logging
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 6
+"""Failures in a row, over all mirrors, before giving up."""
+PAUSE = 1.0
+"""Seconds before the first repetition; they double each time."""
+TIMEOUT = 60.0
+CHUNK = 1 << 20
+
+
+class HttpStream(io.RawIOBase):
+    """A file behind one or more URLs as a readable stream that starts at byte ``start``.
+
+    A lost connection is opened again at the current position, at the next mirror in turn. OSError after ``ATTEMPTS``
+    failures without progress, or if the file's size or identity changes on the way.
+    """
+
+    def __init__(self, urls: Sequence[str], start: int = 0):
+        self.urls = list(urls)
+        self.position = start
+        self.size: int | None = None
+        """Bytes of the whole file, as the server says; None where it does not."""
+        self.identity = ""
+        """ETag or date of the file, as the server says."""
+        self._turn = 0
+        self._failures: list[str] = []
+        self._response: http.client.HTTPResponse | None = None
+        self._connect()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        while True:
+            try:
+                count = self._response.readinto(buffer)
+                if count == 0 and self.size is not None and self.position < self.size:
+                    raise ConnectionError(f"connection closed at byte {self.position} of {self.size}")
+            except (OSError, http.client.HTTPException) as error:
+                self._failed(error)
+                self._connect()
+                continue
+            if count:
+                self._failures.clear()
+            self.position += count
+            return count
+
+    def close(self) -> None:
+        if self._response is not None:
+            self._response.close()
+        super().close()
+
+    def _connect(self) -> None:
+        while True:
+            url = self.urls[self._turn % len(self.urls)]
+            try:
+                self._open(url)
+                return
+            except (OSError, http.client.HTTPException) as error:
+                if isinstance(error, StreamChanged):
+                    raise
+                self._failed(error)
+
+    def _open(self, url: str) -> None:
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={self.position}-"} if self.position else {})
+        try:
+            response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+        except urllib.error.HTTPError as error:
+            if error.code == 416 and error.headers.get("Content-Range", "") == f"bytes */{self.position}":
+                self.size, self._response = self.position, io.BytesIO()  # nothing is left to read
+                return
+            raise
+        if self.position and response.status != 206:
+            raise OSError(f"{url}: the server can't resume at byte {self.position} (answered {response.status})")
+        length = response.headers.get("Content-Length")
+        size = None if length is None else self.position + int(length)
+        if self.size is not None and size is not None and size != self.size:
+            raise StreamChanged(f"{url}: has {size} bytes now, but had {self.size} when reading began")
+        self.size = size
+        self.identity = self.identity or response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
+        self._response = response
+
+    def _failed(self, error: Exception) -> None:
+        url = self.urls[self._turn % len(self.urls)]
+        self._turn += 1
+        self._failures.append(f"{url}: {error}")
+        if len(self._failures) >= ATTEMPTS or self._hopeless(error):
+            raise OSError("; ".join(dict.fromkeys(self._failures)))
+        pause = PAUSE * 2 ** (len(self._failures) - 1)
+        log.warning("%s; trying again in %.0f s", self._failures[-1], pause)
+        time.sleep(pause)
+
+    def _hopeless(self, error: Exception) -> bool:
+        """Every mirror says that it does not have the file, or the host of a single source is unknown."""
+        denied = isinstance(error, urllib.error.HTTPError) and error.code in (401, 403, 404, 410)
+        return denied and len(self._failures) >= len(self.urls)
+
+
+class StreamChanged(OSError):
+    """The file on the server is no longer the one that reading began with."""
+
+
+def download(urls: Sequence[str], target: Path) -> str:
+    """Download to ``target`` and return the source's identity (ETag or date).
+
+    Bytes arrive in ``<target>.part``; a rerun goes on at its end.
+    """
+    part = target.with_name(target.name + ".part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    have = part.stat().st_size if part.exists() else 0
+    with HttpStream(urls, have) as stream, open(part, "ab") as file:
+        bar = tqdm(total=stream.size, initial=have, unit="B", unit_scale=True, desc=target.name, disable=None)
+        with bar:
+            while chunk := stream.read(CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+        identity = stream.identity
+    part.replace(target)
+    return identity

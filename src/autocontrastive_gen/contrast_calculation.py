@@ -1,0 +1,26 @@
+"""The contrast of Gera et al. (2023) as a function of two exits' logits, under the name its users know."""
+
+from torch import Tensor
+
+from autocontrastive_gen.modeling.methods import Acd
+
+
+def calculate_contrasted_logits(
+    upper_layer_logits: Tensor, lower_layer_logits: Tensor, minimum_candidates: int = 1, alpha: float = 0.1
+) -> Tensor:
+    """Log-probabilities (..., V), in float32, of auto-contrastive decoding.
+
+    Args:
+        upper_layer_logits: logits (..., V) of the upper exit, in any float type.
+        lower_layer_logits: logits (..., V) of the lower exit.
+        minimum_candidates: at least so many tokens are plausible.
+        alpha: plausible are the tokens with at least alpha times the largest upper probability.
+
+    Raises:
+        ValueError: the shapes differ or a parameter is out of range.
+    """
+    return Acd(alpha=alpha, minimum_candidates=minimum_candidates)(upper_layer_logits, lower_layer_logits)
+
+
+# As a contrast_function it is taken for the method itself, so that a model evaluates it at the candidates only.
+calculate_contrasted_logits.method = Acd

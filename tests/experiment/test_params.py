@@ -1,0 +1,100 @@
+import re
+
+import pytest
+import yaml
+
+from autocontrastive_gen.experiment.params import PROFILES, ParamsError, check, load_params
+
+LAPTOP = "conf/profiles/laptop.yaml"
+
+
+@pytest.fixture
+def content(root):
+    return yaml.safe_load((root / LAPTOP).read_text())
+
+
+def faults(content) -> list[str]:
+    with pytest.raises(ParamsError) as caught:
+        check(content, "params.yaml")
+    return str(caught.value).splitlines()
+
+
+def test_every_profile_is_valid_and_names_itself(root):
+    files = sorted((root / PROFILES).glob("*.yaml"))
+    assert {file.stem for file in files} >= {"laptop", "smoke", "paper", "paper-released"}
+    for file in files:
+        assert load_params(file).profile == file.stem
+
+
+def test_committed_params_are_the_laptop_profile(root):
+    assert (root / "params.yaml").read_text() == (root / LAPTOP).read_text()
+
+
+def test_misspelt_key_is_one_fault_with_its_remedy(content):
+    content["sede"] = content.pop("seed")
+    assert faults(content) == ["params.yaml: sede: unknown key (value 2023); did you mean seed?"]
+
+
+def test_all_faults_are_told_together(content):
+    content["generate"]["top_p"] = 1.5
+    content["train"]["method"] = "distilation"
+    content["run"]["settings"] = ["greedy", "greedy-acd16", "gredy"]
+    content["run"]["domains"] = []
+    content["models"]["smollm2"]["asset"] = "smolm2"
+    del content["select"]["alpha"]
+    told = "\n".join(faults(content))
+    for part in (
+        "generate.top_p: 1.5 is not allowed",
+        "train.method: 'distilation' is not allowed: one of none, least-squares",
+        "did you mean distillation?",
+        "'greedy-acd16' asks for exit 16, but models.smollm2.exits has [15, 20, 25, 27]",
+        "'gredy' is no setting",
+        "run.domains: [] is not allowed",
+        "models.smollm2.asset: 'smolm2' is not defined; did you mean smollm2?",
+        "select.alpha: is missing",
+    ):
+        assert part in told
+
+
+def _set(content, path, value):
+    *parents, key = path
+    for parent in parents:
+        content = content[parent]
+    content[key] = value
+
+
+def _leaves(value, path=()):
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from _leaves(item, (*path, key))
+    else:
+        yield path, value
+
+
+def test_a_value_of_the_wrong_type_is_refused_at_every_key(root):
+    text = (root / LAPTOP).read_text()
+    for path, value in _leaves(yaml.safe_load(text)):
+        content = yaml.safe_load(text)
+        _set(content, path, {"wrong": 1} if not isinstance(value, dict) else "wrong")
+        assert any(re.search(rf": {re.escape('.'.join(path))}\b", fault) for fault in faults(content)), path
+
+
+def test_an_unknown_key_is_refused_in_every_section(root):
+    text = (root / LAPTOP).read_text()
+    sections = {path[:-1] for path, _ in _leaves(yaml.safe_load(text))} - {("assets",), ("models",), ("domains",)}
+    for path in sections - {("prepare", "benchmark_items")}:
+        content = yaml.safe_load(text)
+        _set(content, (*path, "surely_unknown"), 1)
+        assert any("surely_unknown: unknown key" in fault for fault in faults(content)), path
+
+
+def test_contrast_without_a_lower_exit_is_refused(content):
+    content["run"]["settings"] = ["greedy-exit15-acd"]
+    assert any("no lower exit below 15" in fault for fault in faults(content))
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "a: [", "profile: laptop\n"])
+def test_a_file_that_is_no_parameter_file(tmp_path, text):
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ParamsError, match="params.yaml"):
+        load_params(tmp_path / "params.yaml")

@@ -1,0 +1,42 @@
+import yaml
+
+from autocontrastive_gen.experiment.params import check
+from autocontrastive_gen.experiment.plan import build
+
+
+def entries(content, stage):
+    return build(check(content, "params.yaml"))[stage]
+
+
+def changed(root, path, value):
+    """Cells whose entry an edit of the laptop profile changes."""
+    content = yaml.safe_load((root / "conf/profiles/laptop.yaml").read_text())
+    before = build(check(content, ""))
+    section = content
+    for key in path[:-1]:
+        section = section[key]
+    section[path[-1]] = value
+    after = build(check(content, ""))
+    cells = set()
+    for stage, entry in before.items():
+        if stage in ("generate", "benchmark"):
+            settings = {key for model in entry for key in entry[model] if entry[model][key] != after[stage][model][key]}
+            cells |= {f"{stage}@{key}" for key in settings}
+        elif entry != after[stage]:
+            cells.add(stage)
+    return cells
+
+
+def test_an_edit_touches_only_the_cells_that_use_it(root):
+    assert changed(root, ("generate", "top_p"), 0.9) == {"generate@top-p", "generate@top-p-acd", "report"}
+    acd = {"generate@" + name for name in ("greedy-acd", "greedy-acd15", "beam-acd", "top-k-acd", "top-p-acd")}
+    assert changed(root, ("contrast", "alpha"), 0.2) == acd | {"benchmark@acd", "report"}
+    assert changed(root, ("train", "learning_rate"), 0.01) == {"train"}
+    assert changed(root, ("launcher",), "accelerate launch") == set()
+    assert changed(root, ("assets", "smollm2", "note"), "another") == set()
+
+
+def test_a_pinned_source_reaches_every_cell_that_reads_it(root):
+    cells = changed(root, ("assets", "smollm2", "sha256"), "a" * 64)
+    assert {"train", "score", "generate@greedy", "benchmark@original"} <= cells
+    assert "prepare" not in cells

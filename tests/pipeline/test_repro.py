@@ -1,0 +1,101 @@
+"""The smoke profile through DVC: what runs, what does not run again, and what comes out."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import time
+
+import pytest
+
+GENERATE = ["generate@tiny-greedy", "generate@tiny-greedy-acd"]
+BENCHMARK = ["benchmark@tiny-original", "benchmark@tiny-acd"]
+AFTER = ["score@tiny", "report", "track"]
+
+
+def test_every_stage_runs_once(finished):
+    _, stages = finished
+    assert sorted(stages) == sorted(["fetch", "prepare", "train@tiny", *GENERATE, *BENCHMARK, *AFTER])
+
+
+def test_the_second_run_runs_nothing(clone):
+    before = clone.results()
+    assert clone.repro() == []
+    assert clone.results() == before
+
+
+def test_an_edited_setting_runs_its_cells_again_and_back_gives_the_same_bytes(clone):
+    before = clone.results()
+    clone.edit("  alpha: 0.1\n  minimum_candidates", "  alpha: 0.5\n  minimum_candidates")
+    ran = clone.repro()
+    assert sorted(ran) == sorted(["fetch", "generate@tiny-greedy-acd", "benchmark@tiny-acd", *AFTER])
+    clone.edit("  alpha: 0.5\n", "  alpha: 0.1\n")
+    clone.repro()
+    assert clone.results() == before
+
+
+def test_results_hold_every_cell(finished):
+    folder = finished[0].folder
+    metrics = json.loads((folder / "reports/smoke/metrics.json").read_text())
+    assert metrics
+    for setting in ("greedy", "greedy-acd"):
+        for domain in ("made-a", "made-b"):
+            lines = (folder / f"runs/smoke/generate/tiny-{setting}/{domain}.jsonl").read_text().splitlines()
+            assert len(lines) == 3 and all(json.loads(line)["continuation"] for line in lines)
+    with open(folder / "runs/smoke/score/tiny/per_prompt.csv") as file:
+        assert {row["setting"] for row in csv.DictReader(file)} == {"human", "greedy", "greedy-acd"}
+    assert "</html>" in (folder / "reports/smoke/index.html").read_text()
+
+
+def test_outputs_carry_no_paths_of_this_machine(finished):
+    folder = finished[0].folder
+    for file in [*folder.glob("runs/smoke/**/*.json*"), *folder.glob("reports/smoke/tables/*")]:
+        assert str(folder) not in file.read_text(), file
+
+
+@pytest.mark.slow
+def test_training_parameters_leave_plain_settings_alone(clone):
+    clone.edit("learning_rate: 0.001", "learning_rate: 0.01")
+    ran = clone.repro()
+    assert "train@tiny" in ran and "generate@tiny-greedy-acd" in ran
+    assert "generate@tiny-greedy" not in ran and "benchmark@tiny-original" not in ran
+
+
+@pytest.mark.slow
+def test_two_runs_from_scratch_give_the_same_bytes(finished, fresh):
+    fresh.repro()
+    assert fresh.results() == finished[0].results()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_run_goes_on_where_it_was(clone, finished, kind):
+    shutil.rmtree(clone.folder / ".dvc/cache/runs")
+    clone.edit("new_tokens: 8\n  batch_size", "new_tokens: 9\n  batch_size")
+    process = clone.start("dvc", "repro", start_new_session=True)
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if "Running stage 'generate@tiny-greedy-acd'" in line:
+            time.sleep(1)
+            os.killpg(process.pid, kind)
+    assert process.wait() != 0 and "Traceback" not in seen
+    ran = clone.repro()
+    assert "generate@tiny-greedy" not in ran and "generate@tiny-greedy-acd" in ran
+    assert clone.repro() == []
+
+
+@pytest.mark.slow
+def test_a_zip_without_git_works(finished, tmp_path):
+    clone = type(finished[0])(tmp_path / "zip")
+    shutil.copytree(finished[0].folder, clone.folder, ignore=shutil.ignore_patterns(".git"))
+    clone.run("dvc", "config", "--local", "core.no_scm", "true")
+    assert clone.repro() == []
+
+
+def test_metrics_and_plots_are_declared(finished):
+    clone, _ = finished
+    shown = json.loads(clone.run("dvc", "metrics", "show", "--json"))
+    assert shown[""]["data"]["reports/smoke/metrics.json"]["data"]
+    assert "generate@tiny-greedy-acd" in clone.run("dvc", "dag", "--dot")

@@ -16,8 +16,6 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 REASONS = {"needs the hub", "needs a GPU", "needs a cluster", "needs a server", "opens a browser", "sets up", "long"}
 SKIPPED = r"(?:<!-- not run: (?P<reason>[^>]*) -->\n+)?"
 BLOCK = re.compile(SKIPPED + r"```(?P<language>bash|python)\n(?P<code>.*?)```", re.DOTALL)
-    r"(?:<!-- not run: (?P<reason>[^>]*) -->\n+)?```(?P<language>bash|python)\n(?P<code>.*?)```", re.DOTALL
-)
 SMALL = [
     (r"\bmake reproduce$", "make reproduce PROFILE=smoke"),
     (r"\blaptop\b", "smoke"),

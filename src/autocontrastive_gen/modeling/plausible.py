@@ -48,10 +48,10 @@ def most_likely(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def _is_plausible(logits: Tensor, top: Tensor, kth: Tensor | None, alpha: float) -> Tensor:
     # Differences to the maximum are compared, not sums with it: they stay exact however large the logits are.
-    threshold = torch.full_like(top, math.log(alpha) if alpha else -torch.inf)
+    plausible = logits - top >= (math.log(alpha) if alpha else -torch.inf)
     if kth is not None:
-        threshold = torch.minimum(threshold, kth - top)
-    return (logits - top >= threshold) & (logits > -torch.inf)
+        plausible |= logits >= kth
+    return plausible & (logits > -torch.inf) & (top < torch.inf)
 
 
 def plausible_mask(logits: Tensor, alpha: float, minimum_candidates: int = 1) -> Tensor:
@@ -74,15 +74,13 @@ def plausible_candidates(logits: Tensor, alpha: float, minimum_candidates: int, 
     if k > limit:
         return None
     look = min(max(FIRST_LOOK, k), size)
-    for _ in range(2):
-        values, token_ids = most_likely(logits, look)
-        mask = _is_plausible(values, values[:, :1], values[:, k - 1 : k] if k > 1 else None, alpha)
-        longest = int(mask.sum(-1).max()) if mask.numel() else 0
-        if longest < look or look == size:
-            break
-        look = int(plausible_mask(logits, alpha, k).sum(-1).max()) + 1  # one more proves that none is missing
+    values, token_ids = most_likely(logits, look)
+    mask = _is_plausible(values, values[:, :1], values[:, k - 1 : k] if k > 1 else None, alpha)
+    if look < size and bool(mask[:, -1].any()):  # there may be more
+        look = int(plausible_mask(logits, alpha, k).sum(-1).max())
         if look > limit:
             return None
-        look = min(look, size)
-    longest = max(longest, 1)
+        values, token_ids = most_likely(logits, look)
+        mask = _is_plausible(values, values[:, :1], values[:, k - 1 : k] if k > 1 else None, alpha)
+    longest = max(int(mask.sum(-1).max()), 1) if mask.numel() else 1
     return Candidates(token_ids[:, :longest], mask[:, :longest])

@@ -6,6 +6,7 @@ lies under ``runs/<profile>/<stage>/``; what a reader keeps lies under ``reports
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -211,5 +212,6 @@ class Paths:
         return self.runs / "track" / "receipt.json"
 
 
-SCRATCH = Path(".scratch")
-"""Resume state and downloads: never an output, safe to delete."""
+SCRATCH = Path(os.environ.get("DVC_ROOT", "")) / ".scratch"
+"""Resume state and downloads: never an output, safe to delete. DVC runs queued experiments in a copy of the project and
+names the project itself in DVC_ROOT, so that they share it."""

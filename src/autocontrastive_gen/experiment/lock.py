@@ -1,0 +1,60 @@
+"""What ``dvc.lock`` says of each cell: its command, what it read and what it wrote.
+
+DVC writes the file again after every stage, so a later stage of the same ``dvc repro`` finds its forerunners in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from autocontrastive_gen.experiment.provenance import fingerprint
+
+LOCK = Path("dvc.lock")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One stage of the lock; ``deps`` and ``outs`` map paths to md5 (``...dir`` for a folder)."""
+
+    name: str
+    cmd: str
+    deps: dict[str, str]
+    params: dict[str, Any]
+    outs: dict[str, str]
+
+    @cached_property
+    def key(self) -> str:
+        """Identity of a cell's results: sha256 of its command, dependencies and parameters."""
+        return fingerprint({"cmd": self.cmd, "deps": self.deps, "params": self.params})
+
+    @property
+    def stage(self) -> str:
+        return self.name.partition("@")[0]
+
+
+def parse_lock(text: str) -> dict[str, Entry]:
+    """Entries by name (``train@smollm2``) of the text of a lock; ValueError if it is none."""
+    content = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+    if not isinstance(content, dict) or not isinstance(content.get("stages", {}), dict):
+        raise ValueError(f"{LOCK}: is no lock file of DVC; `dvc repro` writes one")
+    return {name: _entry(name, stage) for name, stage in content.get("stages", {}).items()}
+
+
+def read_lock(path: Path = LOCK) -> dict[str, Entry]:
+    """Entries of a lock file; OSError with the remedy if it is absent."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: not found; run `dvc repro` in the project's root first")
+    return parse_lock(path.read_text(encoding="utf-8"))
+
+
+def _entry(name: str, stage: dict) -> Entry:
+    digests = [
+        {item["path"]: item.get("md5") or item.get("etag") or item.get("checksum", "") for item in stage.get(kind, ())}
+        for kind in ("deps", "outs")
+    ]
+    return Entry(name, str(stage.get("cmd", "")), digests[0], stage.get("params", {}), digests[1])

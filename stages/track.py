@@ -1,0 +1,41 @@
+"""Publish every cell of the run to MLflow, once. ``--republish`` fills any store from the files, outside of DVC.
+
+A store that cannot be reached ends in exit code 1: for DVC the stage is then not done, and the next repro tries again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+from autocontrastive_gen.experiment.cells import read_cells
+from autocontrastive_gen.experiment.cli import current_profile, run
+from autocontrastive_gen.experiment.grid import Paths
+from autocontrastive_gen.experiment.lock import read_lock
+from autocontrastive_gen.experiment.plan import read_plan
+from autocontrastive_gen.experiment.provenance import write_json
+from autocontrastive_gen.experiment.tracking import TrackingError, publish
+
+log = logging.getLogger("track")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--republish", action="store_true", help="publish only; write no receipt for DVC")
+    republish = parser.parse_args().republish
+    profile = current_profile()
+    plan, lock = read_plan(profile), read_lock()
+    cells = read_cells(profile, plan, lock)
+    try:
+        count = publish(profile, plan, lock, cells)
+    except TrackingError as error:
+        log.error("%s", error)
+        raise SystemExit(1) from error
+    log.info("%d runs created, %d completed, %d already there", *count.values())
+    if not republish:
+        receipt = {"profile": profile, "cells": {cell.entry.name: cell.entry.key for cell in cells}}
+        write_json(Paths(profile).receipt, receipt)
+
+
+if __name__ == "__main__":
+    run(main, "track")

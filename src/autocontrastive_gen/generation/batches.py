@@ -1,0 +1,95 @@
+"""Batches that depend on the list of texts alone, so that restarts and the number of processes change no byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from autocontrastive_gen.experiment.provenance import read_jsonl, write_jsonl
+
+Rows = list[dict]
+Share = tuple[int, int]
+"""Index of this process and the number of them."""
+ALONE: Share = (0, 1)
+
+
+def plan_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
+    """Indices of texts in batches of like length, the longest first: too large a batch shows at once."""
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
+def in_batches(
+    items: Sequence,
+    lengths: Sequence[int],
+    batch_size: int,
+    work: Callable[[list], Rows],
+    *,
+    tokens: int,
+    title: str,
+    keep: Path | None = None,
+    share: Share = ALONE,
+) -> Rows:
+    """Rows of ``work``, one an item, in the order of ``items``.
+
+    Args:
+        items: what ``work`` takes a list of.
+        lengths: one number an item, by which batches are formed.
+        tokens: tokens that an item costs, for the progress bar's rate.
+        keep: folder where finished batches are stored, to be read back by the next call; the caller chooses it so that
+            it stands for everything that can change a row.
+        share: which process this is, of how many: whole batches are dealt out in turn, and every process gets all rows.
+    """
+    rank, world = share
+    mine = list(enumerate(plan_batches(lengths, batch_size)))[rank::world]
+    stored = {number: read_jsonl(path) for number, _ in mine if (path := _part(keep, number)) and path.exists()}
+    done: dict[int, dict] = {}
+    with tqdm(
+        total=tokens * sum(len(batch) for _, batch in mine),
+        initial=tokens * sum(map(len, stored.values())),
+        desc=title,
+        unit=" tokens",
+        unit_scale=True,
+        disable=None if rank == 0 else True,
+    ) as bar:
+        for number, batch in mine:
+            rows = stored.get(number)
+            if rows is None:
+                rows = work([items[i] for i in batch])
+                if keep:
+                    write_jsonl(_part(keep, number), rows)
+                bar.update(tokens * len(batch))
+            done.update(zip(batch, rows, strict=True))
+    if world > 1:
+        from accelerate.utils import gather_object
+
+        done = dict(gather_object(list(done.items())))
+    return [done[i] for i in range(len(items))]
+
+
+def _part(keep: Path | None, number: int) -> Path | None:
+    return keep / f"{number:05d}.jsonl" if keep else None
+
+
+def pad(sequences: list[list[int]], token: int, side: str, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Token ids and mask, both (B, longest), padded on the given side."""
+    longest = max(map(len, sequences))
+    ids = torch.full((len(sequences), longest), token)
+    mask = torch.zeros_like(ids)
+    for row, sequence in enumerate(sequences):
+        place = slice(longest - len(sequence), None) if side == "left" else slice(len(sequence))
+        ids[row, place] = torch.tensor(sequence)
+        mask[row, place] = 1
+    return ids.to(device), mask.to(device)
+
+
+def pad_token(tokenizer) -> int:
+    """A token to pad with; masked out, so any will do."""
+    for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
+        if token is not None:
+            return token
+    return 0

@@ -1,0 +1,139 @@
+"""One cell of the generate stage, and the model of a cell: base, exits where a setting needs them, and the setting."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autocontrastive_gen.experiment.grid import SCRATCH, Paths, parse_setting
+from autocontrastive_gen.experiment.provenance import file_sha256, fingerprint, read_json, read_jsonl, write_jsonl
+from autocontrastive_gen.generation.batches import Share
+
+log = logging.getLogger(__name__)
+
+_SOURCES = ("generation", "modeling")
+
+
+def contrast_function(contrast: Mapping[str, Any]) -> dict[str, Any]:
+    """The ``contrast`` section of params as a method's mapping: its name and those parameters that the method has."""
+    from autocontrastive_gen.modeling.contrast import REGISTRY
+    from autocontrastive_gen.modeling.methods import method_fields
+
+    name = contrast["name"]
+    known = method_fields(REGISTRY[name]) if name in REGISTRY else ()
+    return {"name": name, **{key: contrast[key] for key in known if key in contrast}}
+
+
+def exit_fields(resolved: Mapping[str, Any], contrast: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Fields of ``MultiExitConfiguration`` for a resolved setting (``Paths.resolved``)."""
+    upper, lower = resolved["upper"], resolved["lower"]
+    if lower is not None:
+        return {
+            "use_original_head": False,
+            "contrast_layer_indices": (upper, lower),
+            "contrast_function": contrast_function(contrast),
+        }
+    return (
+        {"use_original_head": True}
+        if upper == "original"
+        else {"use_original_head": False, "output_layer_index": upper}
+    )
+
+
+def load_cell_model(paths: Paths, name: str, runtime: Mapping[str, Any], fields: Mapping[str, Any]):
+    """Model and tokenizer of a cell, set by ``fields``; exits are read only if the setting uses one.
+
+    Args:
+        name: key of the model in params.
+        runtime: "asset" and "dtype" of the plan's entry.
+    """
+    import torch
+    from transformers import AutoTokenizer
+
+    from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
+    from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
+
+    asset = paths.asset(runtime["asset"])
+    exits = None if fields["use_original_head"] else paths.exits(name)
+    tokenizer = AutoTokenizer.from_pretrained(asset, local_files_only=True)
+    model = AutoMultiExitModel.from_pretrained(
+        asset,
+        multi_exit_config=MultiExitConfiguration(**fields),
+        exits=exits,
+        dtype=getattr(torch, runtime["dtype"]),
+        local_files_only=True,
+    )
+    return model.to(start_device()).eval(), tokenizer
+
+
+def start_device():
+    """Device of this process; sets the number of threads on purpose."""
+    import torch
+
+    given = os.environ.get("OMP_NUM_THREADS")
+    torch.set_num_threads(int(given) if given else max(1, len(os.sched_getaffinity(0)) // process_share()[1]))
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def process_share() -> Share:
+    """This process among those that a launcher started, by accelerate; (0, 1) without one."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return 0, 1
+    from accelerate import PartialState
+
+    state = PartialState()
+    return state.process_index, state.num_processes
+
+
+def code_digest() -> str:
+    """Digest of the code that makes a text: partial results of other code are not gone on with."""
+    package = Path(__file__).parent.parent
+    files = sorted(path for source in _SOURCES for path in (package / source).glob("*.py"))
+    return fingerprint([file_sha256(path) for path in files])
+
+
+def generate_cell(name: str, setting_name: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str, Any]) -> None:
+    """Continue every domain's prompts; finished batches survive an interruption in ``.scratch``."""
+    from autocontrastive_gen.generation.annotate import annotate
+    from autocontrastive_gen.generation.decode import generate_texts
+
+    resolved = _resolved(paths, name, setting_name)
+    prompts = {domain: paths.prompts(domain) for domain in plan["domains"]}
+    key = [plan, resolved, {domain: file_sha256(path) for domain, path in prompts.items()}, code_digest()]
+    scratch = SCRATCH / "generate" / fingerprint(key)[:16]
+    share = process_share()
+    model, tokenizer = load_cell_model(paths, name, plan["model"], exit_fields(resolved, plan["contrast"]))
+    decode = {"decode": parse_setting(setting_name).decode, **plan}
+    batch_size, tokens = plan["batch_size"], 0
+    texts: dict[Path, list[dict]] = {}
+    for domain, path in prompts.items():
+        keep = scratch / domain
+        rows = generate_texts(
+            model, tokenizer, read_jsonl(path), decode, plan["seed"], batch_size, keep=keep / "texts", share=share
+        )
+        rows = annotate(model, tokenizer, rows, batch_size, keep=keep / "notes", share=share)
+        texts[paths.texts(name, setting_name, domain)] = rows
+        tokens += sum(len(row["tokens"]) for row in rows)
+    if share[0] == 0:
+        shutil.rmtree(paths.generate(name, setting_name), ignore_errors=True)
+        for path, rows in texts.items():
+            write_jsonl(path, rows)
+        shutil.rmtree(scratch, ignore_errors=True)
+    cost |= {"tokens": tokens, "processes": share[1]}
+    log.info("%d tokens written to %s", tokens, paths.generate(name, setting_name))
+
+
+def _resolved(paths: Paths, name: str, setting: str) -> dict[str, Any]:
+    path = paths.resolved(name, setting)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path}: no layers are known for {setting!r}; run `dvc repro train@{name}` first, and see that "
+            f"models.{name}.exits has a layer below the upper exit"
+        )
+    return read_json(path)

@@ -17,6 +17,8 @@ from autocontrastive_gen.modeling.plausible import FIRST_LOOK, Candidates, plaus
 
 CHUNK = 1 << 22
 """Logits combined at once (elements): bounds the float64 temporaries to some 100 MB whatever the batch."""
+DENSE_SHARE = 32
+"""With more than this fraction (1 / 32) of the vocabulary plausible, the whole of it is combined at once."""
 STAND_IN = 1e9
 """Stands for an infinite lower logit: beyond all others, yet float64 still tells p_u apart beside it."""
 
@@ -112,6 +114,12 @@ class _Contrast(Method):
         return _scatter(base, candidates.token_ids, values).view(upper_logits.shape)
 
     def _full(self, upper: Tensor, lower: Tensor) -> Tensor:
+        """Both exits' logits (rows, V) at hand: few plausible tokens are still picked out, for float64 is slow."""
+        found = plausible_candidates(
+            upper.detach(), self.alpha, self.minimum_candidates, limit=upper.shape[-1] // DENSE_SHARE
+        )
+        if found is not None:
+            return self.at_candidates(upper, found, lower.gather(-1, found.token_ids))
         mask = plausible_mask(upper.detach(), self.alpha, self.minimum_candidates)
         return self._over_plausible(upper, lower, self._base(upper), mask)
 

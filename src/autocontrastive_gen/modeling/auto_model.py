@@ -1,0 +1,117 @@
+"""Load a language model together with its exits, or give exits to a loaded one."""
+
+import logging
+import os
+from typing import Any
+
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
+
+from autocontrastive_gen.modeling import heads
+from autocontrastive_gen.modeling.checkpoint import check_stored_base, settle_exits
+from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
+from autocontrastive_gen.modeling.multi_exit import multi_exit_class
+
+logger = logging.getLogger(__name__)
+
+HUB_OPTIONS = ("cache_dir", "code_revision", "force_download", "local_files_only", "proxies", "revision", "subfolder",
+               "token", "gguf_file")  # fmt: skip
+
+
+class AutoMultiExitModel:
+    """Multi-exit form of ``AutoModelForCausalLM`` (and of encoder-decoder models such as T5)."""
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike,
+        multi_exit_config: MultiExitConfiguration | None = None,
+        *,
+        exits: str | os.PathLike | None = None,
+        **kwargs: Any,
+    ) -> PreTrainedModel:
+        """Load a multi-exit checkpoint, or a plain one and create its exits.
+
+        Args:
+            pretrained_model_name_or_path: a folder or a name on the hub, as for ``AutoModelForCausalLM``.
+            multi_exit_config: exits and setting; by default what the checkpoint stores, and the original head.
+            exits: a folder (or a name on the hub) with exits stored alone, trained for this base.
+            **kwargs: whatever ``from_pretrained`` of transformers takes (``dtype``, ``device_map``, ...).
+
+        Raises:
+            ValueError: the configuration contradicts itself or the checkpoint, or the model can't be given exits.
+            OSError: a file is missing or unreadable; exits were trained for another base (a ValueError, too).
+        """
+        if kwargs.pop("trust_remote_code", None):
+            raise ValueError("trust_remote_code=True: code from a checkpoint is not run; use a family of transformers")
+        setting = multi_exit_config or MultiExitConfiguration()
+        config = kwargs.pop("config", None)
+        if config is None:
+            options = {key: kwargs[key] for key in HUB_OPTIONS if key in kwargs}
+            config = AutoConfig.from_pretrained(pretrained_model_name_or_path, **options)
+            if hasattr(config, "lm_head_layer_indices"):
+                # The reference stores it in its checkpoints, where it turns what generate returns into an object.
+                config.output_hidden_states = kwargs.get("output_hidden_states", False)
+        settle_exits(config, setting, exits is not None)
+        model_class = multi_exit_class(plain_class(config))
+        kwargs.pop("output_loading_info", None)
+        model, info = model_class.from_pretrained(
+            pretrained_model_name_or_path, config=config, output_loading_info=True, **kwargs
+        )
+        return _with_exits(model, setting, exits, set(info["missing_keys"]))
+
+    @classmethod
+    def from_model(
+        cls,
+        model: PreTrainedModel,
+        multi_exit_config: MultiExitConfiguration | None = None,
+        exits: str | os.PathLike | None = None,
+    ) -> PreTrainedModel:
+        """Give exits to a model that is loaded already; the model itself is changed and returned.
+
+        Raises:
+            ValueError: as ``from_pretrained``.
+        """
+        setting = multi_exit_config or MultiExitConfiguration()
+        plain = type(model)
+        settle_exits(model.config, setting, exits is not None)
+        model.__class__ = multi_exit_class(plain)
+        try:
+            if model._config_layers() and not heads.exit_modules(model):
+                model._add_exits()
+                return _with_exits(model, setting, exits, set(heads.exit_state(model)))
+            return _with_exits(model, setting, exits, set())
+        except ValueError:
+            model.__class__ = plain
+            raise
+
+
+def plain_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
+    """The class of transformers that generates text with this configuration."""
+    mappings = [MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING]
+    for mapping in reversed(mappings) if config.is_encoder_decoder else mappings:
+        if type(config) in mapping:
+            found = mapping[type(config)]
+            return found[0] if isinstance(found, list | tuple) else found
+    raise ValueError(f"a model of type {config.model_type!r} generates no text; give a causal language model or T5")
+
+
+def _with_exits(
+    model: PreTrainedModel, setting: MultiExitConfiguration, exits: str | os.PathLike | None, missing: set[str]
+) -> PreTrainedModel:
+    fresh = missing & set(heads.exit_state(model))
+    heads.reset_exits(model, fresh)
+    model.attach()
+    check_stored_base(model)
+    if exits is not None:
+        model.load_exits(exits)
+    elif fresh:
+        logger.warning(
+            "%d exits of %s are new and untrained (heads random, casts identical): train them, or give exits=<folder> "
+            "of trained ones",
+            len(fresh),
+            type(model).__name__,
+        )
+    model.set_exits(setting)
+    model.eval()
+    return model

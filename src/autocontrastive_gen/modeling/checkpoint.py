@@ -1,0 +1,196 @@
+"""Exits on disk, and the identity of the base model that they were trained for.
+
+A whole checkpoint is one of transformers, with the exits' parameters under the reference's names and their mode,
+layers and base in config.json: it opens as the plain model, too. Exits stored alone are a small folder beside an
+untouched base: ``exits.safetensors`` and ``exits_config.json``.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.utils import cached_file
+
+from autocontrastive_gen.modeling import heads
+from autocontrastive_gen.modeling.configuration import ORIGINAL, MultiExitConfiguration, VocabularyProjectionMode
+
+logger = logging.getLogger(__name__)
+
+WEIGHTS = "exits.safetensors"
+DESCRIPTION = "exits_config.json"
+BASE_KEY = "multi_exit_base"
+SIZES = ("architecture", "num_layers", "hidden_size", "vocab_size")
+INEXACT = "inexact"
+"""Stands for a hash where the unembedding is not what was trained: quantised, or rounded to float16."""
+
+
+class WrongBaseError(OSError, ValueError):
+    """Exits that were trained for another base model."""
+
+
+@dataclass(frozen=True)
+class StoredExits:
+    """Exits read from a folder."""
+
+    mode: VocabularyProjectionMode
+    layers: tuple[int, ...]
+    base: dict[str, Any] | None
+    state: dict[str, Tensor]
+
+
+def base_identity(model: PreTrainedModel) -> dict[str, Any]:
+    """What exits depend on: the architecture, its sizes, and the sha256 of the output matrix rounded to bfloat16.
+
+    The rounding lets a base loaded in bfloat16 pass for the same in float32.
+    """
+    weight = model.get_output_embeddings().weight
+    vocabulary, size = weight.shape
+    return {
+        "architecture": type(model).__name__,
+        "num_layers": model.num_layers,
+        "hidden_size": size,
+        "vocab_size": vocabulary,
+        "unembedding": _unembedding_hash(model, weight),
+    }
+
+
+def _unembedding_hash(model: PreTrainedModel, weight: Tensor) -> str:
+    quantized = getattr(model.config, "quantization_config", None) is not None
+    if quantized or weight.is_meta or weight.dtype not in (torch.float32, torch.float64, torch.bfloat16):
+        return INEXACT
+    rounded = weight.detach().to("cpu", torch.bfloat16).contiguous()
+    return hashlib.sha256(rounded.view(torch.int16).numpy().tobytes()).hexdigest()
+
+
+def check_base(model: PreTrainedModel, trained_for: dict[str, Any] | None, source: str) -> None:
+    """Refuse exits of another base; None (the reference's checkpoints) passes.
+
+    Raises:
+        WrongBaseError: naming what differs.
+    """
+    if not trained_for:
+        return
+    here = base_identity(model)
+    differs = [key for key in SIZES if trained_for.get(key) != here[key]]
+    own_heads = model.projection_mode is VocabularyProjectionMode.LAYER_SPECIFIC_PROJECTION
+    if differs == ["vocab_size"] and not (own_heads and heads.exit_modules(model)):
+        logger.warning(
+            "%s: the base's vocabulary was resized from %s to %s after its exits were trained; check their quality",
+            source, trained_for["vocab_size"], here["vocab_size"],
+        )  # fmt: skip
+        return
+    exact = INEXACT not in (trained_for.get("unembedding"), here["unembedding"])
+    if not differs and not exact:
+        logger.warning(
+            "%s: the base is quantised or in float16 (now or when its exits were trained), which hides whether it "
+            "is theirs; check their quality", source,
+        )  # fmt: skip
+        return
+    if exact and trained_for.get("unembedding") != here["unembedding"]:
+        differs.append("unembedding")
+    if differs:
+        what = "; ".join(f"{key}: trained for {trained_for.get(key)}, here {here[key]}" for key in differs)
+        raise WrongBaseError(f"{source}: these exits belong to another base model ({what}); load them with their own")
+
+
+def check_stored_base(model: PreTrainedModel) -> None:
+    """``check_base`` for a whole checkpoint: its trunk may have been exchanged under its exits."""
+    stored = getattr(model.config, BASE_KEY, None)
+    check_base(model, stored, getattr(model.config, "_name_or_path", "") or "checkpoint")
+
+
+def settle_exits(config: PreTrainedConfig, setting: MultiExitConfiguration, exits_follow: bool) -> None:
+    """Write the exits to be created into the model's configuration: what the setting says, else what is stored there.
+
+    Raises:
+        ValueError: the setting's mode contradicts exits that the checkpoint holds.
+    """
+    stored_layers = getattr(config, "lm_head_layer_indices", None)
+    stored_mode = getattr(config, "vocab_projection_mode", None)
+    if exits_follow:
+        stored_layers = stored_mode = None
+        config.lm_head_layer_indices = None
+    mode = setting.vocab_projection_mode
+    direct = mode is VocabularyProjectionMode.SHARED_PROJECTION_DIRECT  # fits any checkpoint
+    if stored_mode is not None and setting.mode_is_given and stored_mode != mode.name and not direct:
+        if setting.lm_head_layer_indices is None:
+            raise ValueError(
+                f"vocab_projection_mode={mode.name}: the checkpoint's exits are {stored_mode}; leave the mode out to "
+                "use them, or name lm_head_layer_indices to create new ones"
+            )
+    config.vocab_projection_mode = mode.name if setting.mode_is_given or stored_mode is None else stored_mode
+    layers = setting.lm_head_layer_indices or stored_layers
+    if layers and not exits_follow:
+        config.lm_head_layer_indices = sorted(layer for layer in layers if layer != ORIGINAL)
+
+
+def write_exits(model: PreTrainedModel, folder: str | os.PathLike) -> None:
+    """Store the exits alone; see the top of this module."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: p.detach().to("cpu").contiguous() for name, p in heads.exit_state(model).items()}
+    save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+    description = {
+        "vocab_projection_mode": model.projection_mode.name,
+        "lm_head_layer_indices": list(model.exit_layers),
+        "base": base_identity(model),
+    }
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=2, sort_keys=True) + "\n")
+
+
+def read_exits(source: str | os.PathLike) -> StoredExits:
+    """Read exits stored alone, from a folder or a name on the hub.
+
+    Raises:
+        OSError: a file is missing, damaged, or does not hold the exits that it names.
+    """
+    try:
+        description = json.loads(Path(_file(source, DESCRIPTION)).read_text())
+        mode = VocabularyProjectionMode[description["vocab_projection_mode"]]
+        layers = tuple(int(layer) for layer in description["lm_head_layer_indices"])
+        state = load_file(_file(source, WEIGHTS))
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise OSError(
+            f"{source}: no readable exits ({type(error).__name__}: {error}); train or fetch them anew"
+        ) from None
+    return StoredExits(mode, layers, description.get("base"), state)
+
+
+def _file(source: str | os.PathLike, name: str) -> str:
+    if Path(source).is_dir():
+        path = Path(source) / name
+        if not path.is_file():
+            raise OSError(f"{source}: no file {name}; exits stored alone need {WEIGHTS} and {DESCRIPTION}")
+        return str(path)
+    return cached_file(str(source), name)
+
+
+def install_exits(model: PreTrainedModel, exits: StoredExits, source: str) -> None:
+    """Replace the model's exits by stored ones.
+
+    Raises:
+        WrongBaseError: they were trained for another base.
+        OSError: parameters are missing, of another shape, or not finite.
+    """
+    check_base(model, exits.base, source)
+    model.config.vocab_projection_mode = exits.mode.name
+    model.config.lm_head_layer_indices = sorted(exits.layers)
+    model._add_exits()
+    wanted = heads.exit_state(model)
+    for name, parameter in wanted.items():
+        found = exits.state.get(name)
+        if found is None or found.shape != parameter.shape:
+            got = "nothing" if found is None else tuple(found.shape)
+            raise OSError(f"{source}: {name} must have shape {tuple(parameter.shape)}, got {got}; was it cut short?")
+        if not found.isfinite().all():
+            raise OSError(f"{source}: {name} holds values that are no numbers; train these exits again")
+        parameter.data.copy_(found)

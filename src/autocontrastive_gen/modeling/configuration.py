@@ -1,0 +1,162 @@
+"""What a user asks of a multi-exit model: its exits, and which of them speaks."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from torch import Tensor
+
+from autocontrastive_gen.modeling.contrast import Method, resolve
+
+ORIGINAL = "original"
+"""Names the model's own head among the exits."""
+
+
+class VocabularyProjectionMode(Enum):
+    """How the state of an intermediate layer becomes logits."""
+
+    LAYER_SPECIFIC_PROJECTION = 0
+    """A linear head without bias for each exit."""
+    SHARED_PROJECTION_CAST_OUTPUTS = 1
+    """A square matrix to the space of the last layer, then the model's own head (Din et al. 2023, arXiv 2303.09435)."""
+    SHARED_PROJECTION_DIRECT = 2
+    """The model's own head as it is: works on any checkpoint, noisily."""
+
+
+@dataclass
+class MultiExitConfiguration:
+    """Exits of a model and the way they are used; every field also takes its string form (``"original;12"``).
+
+    Raises:
+        ValueError: a field has the wrong form, or two of them contradict each other.
+    """
+
+    vocab_projection_mode: VocabularyProjectionMode | str | None = None
+    """Left out: the mode stored in the checkpoint, else LAYER_SPECIFIC_PROJECTION."""
+    lm_head_layer_indices: tuple[int, ...] | str | None = None
+    """Layers with an exit; only needed once, to create them: afterwards the checkpoint knows."""
+    freeze_parameters: bool | str = False
+    """Freeze everything but the exits."""
+    use_original_head: bool | str = True
+    """Ignore the exits: the plain model."""
+    output_layer_index: int | str | None = None
+    """Generate from this exit."""
+    contrast_layer_indices: tuple[int | str, int] | str | None = None
+    """Contrast an upper exit (or ``"original"``) with a lower one."""
+    contrast_function: Callable[[Tensor, Tensor], Tensor] | str | Mapping | None = None
+    """How the two are combined (``contrast.resolve``); left out: auto-contrastive decoding as in the paper."""
+
+    def __post_init__(self) -> None:
+        self.mode_is_given = self.vocab_projection_mode is not None
+        self.vocab_projection_mode = _mode(self.vocab_projection_mode)
+        self.lm_head_layer_indices = _head_layers(self.lm_head_layer_indices)
+        self.freeze_parameters = _flag("freeze_parameters", self.freeze_parameters)
+        self.use_original_head = _flag("use_original_head", self.use_original_head)
+        if self.output_layer_index is not None:
+            self.output_layer_index = _layer("output_layer_index", self.output_layer_index)
+        self.contrast_function = resolve(self.contrast_function)
+        self.contrast_layer_indices = self._contrast_layers()
+        self._refuse_contradictions()
+
+    def _contrast_layers(self) -> tuple[int | str, int | None] | None:
+        given = _split(self.contrast_layer_indices)
+        if given is None:
+            return None
+        if len(given) == 1 and self._needs_no_lower:
+            given = (*given, None)
+        if len(given) != 2:
+            raise ValueError(
+                f"contrast_layer_indices must name an upper and a lower exit, such as 'original;12' or (24, 12), "
+                f"got {self.contrast_layer_indices!r}"
+            )
+        upper = ORIGINAL if given[0] == ORIGINAL else _layer("contrast_layer_indices", given[0])
+        if given[1] is None and self._needs_no_lower:
+            return upper, None
+        return upper, _layer("contrast_layer_indices", given[1])
+
+    @property
+    def _needs_no_lower(self) -> bool:
+        """Whether the method names its lower exits itself, or has none."""
+        method = self.contrast_function
+        return isinstance(method, Method) and (method.needs == "upper" or bool(getattr(method, "layers", ())))
+
+    def _refuse_contradictions(self) -> None:
+        if self.use_original_head:
+            if self.contrast_layer_indices is not None:
+                raise ValueError(
+                    f"contrast_layer_indices={self.contrast_layer_indices} contradicts use_original_head=True "
+                    "(the default); set use_original_head=False to contrast"
+                )
+            return
+        if self.output_layer_index is not None and self.contrast_layer_indices is not None:
+            raise ValueError(
+                f"output_layer_index={self.output_layer_index} and contrast_layer_indices="
+                f"{self.contrast_layer_indices} are both given; choose one of them"
+            )
+        if self.output_layer_index is None and self.contrast_layer_indices is None:
+            raise ValueError(
+                "use_original_head=False needs an exit: set output_layer_index (one exit) or contrast_layer_indices "
+                "(two of them)"
+            )
+
+    def get_description(self) -> str:
+        """A short name of what generates: ``original_head``, ``24_vs_12`` or ``layer_12``."""
+        if self.use_original_head:
+            return "original_head"
+        if self.contrast_layer_indices is not None:
+            return "_vs_".join(str(layer) for layer in self.contrast_layer_indices if layer is not None)
+        return f"layer_{self.output_layer_index}"
+
+
+def _mode(value: Any) -> VocabularyProjectionMode:
+    if value is None:
+        return VocabularyProjectionMode.LAYER_SPECIFIC_PROJECTION
+    if isinstance(value, VocabularyProjectionMode):
+        return value
+    try:
+        return VocabularyProjectionMode[str(value).upper().rpartition(".")[2]]
+    except KeyError:
+        allowed = ", ".join(mode.name for mode in VocabularyProjectionMode)
+        raise ValueError(f"vocab_projection_mode must be one of {allowed}, got {value!r}") from None
+
+
+def _split(value: Any) -> tuple | None:
+    """``"2;4;6"``, a list, a tuple or a single entry as a tuple."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.strip("()[] ").replace(",", ";").split(";"))
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def _head_layers(value: Any) -> tuple[int, ...] | None:
+    given = _split(value)
+    if given is None:
+        return None
+    # The original head is always there; the reference lets it be named.
+    layers = tuple(_layer("lm_head_layer_indices", entry) for entry in given if entry != ORIGINAL)
+    if not layers or len(set(layers)) != len(layers):
+        raise ValueError(f"lm_head_layer_indices must name one or more distinct layers, got {value!r}")
+    return layers
+
+
+def _layer(key: str, value: Any) -> int:
+    try:
+        if isinstance(value, bool | float):
+            raise ValueError
+        layer = int(value)
+    except (TypeError, ValueError):
+        also = " or 'original'" if key == "contrast_layer_indices" else ""
+        raise ValueError(f"{key}: a layer is a whole number{also}, got {value!r}") from None
+    if layer < 1:
+        raise ValueError(f"{key}: layers with exits are numbered from 1 (0 is the embeddings), got {value!r}")
+    return layer
+
+
+def _flag(key: str, value: Any) -> bool:
+    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+        return value.strip().lower() == "true"
+    if not isinstance(value, bool):
+        raise ValueError(f"{key} must be True or False, got {value!r}")
+    return value

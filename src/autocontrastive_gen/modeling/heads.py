@@ -1,0 +1,112 @@
+"""The exits of a model: their parameters under the reference's names, and their output matrices."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from autocontrastive_gen.modeling.configuration import ORIGINAL, VocabularyProjectionMode
+
+HEADS = "name_to_lm_exit_head"
+CASTS = "name_to_conv_matrix"
+Mode = VocabularyProjectionMode
+
+
+@dataclass(frozen=True)
+class ExitHead:
+    """One exit: logits before soft-capping and scaling are ``cast(x) @ weight.T + bias`` for normed states x."""
+
+    cast: nn.Linear | None
+    """d -> d without bias; None: the states are used as they are."""
+    output: nn.Module
+    """The output matrix as a module, d -> V."""
+
+    @property
+    def weight(self) -> Tensor:
+        """The output matrix (V, d)."""
+        return self.output.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        """(V,) or None."""
+        return getattr(self.output, "bias", None)
+
+    def product(self, states: Tensor) -> Tensor:
+        """(..., d) -> (..., V)."""
+        return self.output(states if self.cast is None else self.cast(states))
+
+    def can_gather(self) -> bool:
+        """Whether rows of ``weight`` say all about the output matrix (adapters and offloading add to it)."""
+        return type(self.output).forward is nn.Linear.forward and not self.weight.is_meta
+
+    def product_at(self, states: Tensor, token_ids: Tensor) -> Tensor:
+        """Entries of the product at ``token_ids`` (rows, K) alone, for states (rows, d)."""
+        if self.cast is not None:
+            states = self.cast(states)
+        rows = nn.functional.embedding(token_ids, self.weight)  # (rows, K, d)
+        product = torch.bmm(rows, states.to(rows.device).unsqueeze(-1)).squeeze(-1)
+        return product if self.bias is None else product + self.bias[token_ids]
+
+
+def add_exits(model: PreTrainedModel, mode: Mode, layers: tuple[int, ...], num_layers: int) -> None:
+    """Give the model exits at ``layers``, with random heads or identical casts, in place of those it has."""
+    for name in (HEADS, CASTS):
+        if hasattr(model, name):
+            delattr(model, name)
+    weight = model.get_output_embeddings().weight
+    like = {"device": weight.device, "dtype": weight.dtype if weight.is_floating_point() else model.dtype}
+    vocabulary, size = weight.shape
+    if mode is Mode.LAYER_SPECIFIC_PROJECTION:
+        heads = {head_name(layer): nn.Linear(size, vocabulary, bias=False, **like) for layer in layers}
+        setattr(model, HEADS, nn.ModuleDict(heads))
+    elif mode is Mode.SHARED_PROJECTION_CAST_OUTPUTS:
+        below = [layer for layer in layers if layer != num_layers]
+        casts = {cast_name(layer, num_layers): nn.Linear(size, size, bias=False, **like) for layer in below}
+        setattr(model, CASTS, nn.ModuleDict(casts))
+
+
+def reset_exits(model: PreTrainedModel, missing: set[str]) -> None:
+    """Start exits that no file held: casts as identity, heads as a new output matrix of this family would."""
+    for name, parameter in exit_state(model).items():
+        if name in missing:
+            with torch.no_grad():
+                if name.startswith(CASTS):
+                    nn.init.eye_(parameter)
+                else:
+                    nn.init.normal_(parameter, std=getattr(model.config, "initializer_range", None) or 0.02)
+
+
+def head_name(layer: int) -> str:
+    return f"lm_head_{layer}"
+
+
+def cast_name(layer: int, num_layers: int) -> str:
+    return f"{layer}_to_{num_layers}"
+
+
+def exit_state(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters of the exits by their names in a checkpoint."""
+    return {
+        f"{group}.{name}": parameter
+        for group in (HEADS, CASTS)
+        if hasattr(model, group)
+        for name, parameter in getattr(model, group).named_parameters()
+    }
+
+
+def exit_modules(model: nn.Module) -> dict[int, nn.Module]:
+    """Layer -> the module that belongs to its exit alone."""
+    heads = {int(name.rpartition("_")[2]): module for name, module in getattr(model, HEADS, {}).items()}
+    casts = {int(name.partition("_")[0]): module for name, module in getattr(model, CASTS, {}).items()}
+    return heads | casts
+
+
+def exit_head(model: PreTrainedModel, mode: Mode, exit_: int | str, num_layers: int) -> ExitHead:
+    """The head of an exit that exists."""
+    if exit_ != ORIGINAL:
+        if mode is Mode.LAYER_SPECIFIC_PROJECTION:
+            return ExitHead(None, getattr(model, HEADS)[head_name(exit_)])
+        if mode is Mode.SHARED_PROJECTION_CAST_OUTPUTS and exit_ != num_layers:
+            return ExitHead(getattr(model, CASTS)[cast_name(exit_, num_layers)], model.get_output_embeddings())
+    return ExitHead(None, model.get_output_embeddings())

@@ -1,0 +1,382 @@
+"""The mixin that gives any language model of transformers exits at its intermediate layers."""
+
+import functools
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint as recomputed
+from transformers import PreTrainedModel
+from transformers.modeling_utils import slice_logits_to_keep
+
+from autocontrastive_gen.modeling import checkpoint, heads
+from autocontrastive_gen.modeling.anatomy import Anatomy, find_anatomy, tap_head, trunk_run
+from autocontrastive_gen.modeling.configuration import ORIGINAL, MultiExitConfiguration, VocabularyProjectionMode
+from autocontrastive_gen.modeling.heads import ExitHead
+
+Mode = VocabularyProjectionMode
+Exit = int | str
+"""A layer number, or "original"."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What one forward computes; replaced as a whole, so that a running forward never sees half a change."""
+
+    upper: Exit
+    lower: tuple[Exit, ...]
+    method: Callable | None
+
+    @property
+    def exits(self) -> tuple[Exit, ...]:
+        return (self.upper, *self.lower)
+
+
+PLAIN = _Plan(ORIGINAL, (), None)
+
+
+class MultiExitMixin:
+    """A language model with exits; ``multi_exit_class`` mixes it into a class of transformers.
+
+    The family's own ``forward`` runs the trunk, so arguments, caches and outputs are those of the plain model; the
+    mixin ends the trunk at the highest exit asked for, keeps the states of lower ones, and computes the logits.
+
+    One model has one setting (``set_exits``). Threads may run a model at the same time; threads that want different
+    settings take a ``copy.copy(model)`` each, which shares the weights.
+    """
+
+    plain_class: type[PreTrainedModel]
+    _anatomy: Anatomy | None = None
+    _setting: MultiExitConfiguration | None = None
+    _plan: _Plan = PLAIN
+
+    def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(config, *args, **kwargs)
+        if getattr(config, "lm_head_layer_indices", None):
+            self._add_exits()
+
+    def _add_exits(self) -> None:
+        layers, size = self._config_layers(), depth_of(self.config)
+        beyond = [layer for layer in layers if not 1 <= layer <= size]
+        if beyond:
+            raise ValueError(f"lm_head_layer_indices: the model has layers 1 to {size}, got {beyond}")
+        heads.add_exits(self, self.projection_mode, layers, size)
+
+    # what there is -------------------------------------------------------------------------------------------------
+    @property
+    def multi_exit_config(self) -> MultiExitConfiguration:
+        """The setting in use, with mode and exits filled in."""
+        return self._setting
+
+    @property
+    def projection_mode(self) -> VocabularyProjectionMode:
+        """How the exits project to the vocabulary."""
+        return Mode[getattr(self.config, "vocab_projection_mode", Mode.LAYER_SPECIFIC_PROJECTION.name)]
+
+    @property
+    def num_layers(self) -> int:
+        """Number of blocks N; layer N is the last."""
+        return self._anatomy.num_layers
+
+    @property
+    def exit_layers(self) -> tuple[int, ...]:
+        """Layers with an exit, ascending."""
+        layers = self._config_layers()
+        if layers or self.projection_mode is not Mode.SHARED_PROJECTION_DIRECT:
+            return layers
+        return tuple(range(1, self.num_layers + 1))
+
+    def _config_layers(self) -> tuple[int, ...]:
+        return tuple(sorted(x for x in getattr(self.config, "lm_head_layer_indices", None) or () if x != ORIGINAL))
+
+    def exit_head(self, exit_: Exit) -> ExitHead:
+        """Cast and output matrix of an exit (a layer number or "original")."""
+        self._require_exit("exit", exit_)
+        return heads.exit_head(self, self.projection_mode, exit_, self.num_layers)
+
+    def exit_parameters(self) -> dict[str, list[nn.Parameter]]:
+        """Layer (as a string) -> the parameters that belong to its exit alone."""
+        return {str(layer): list(module.parameters()) for layer, module in sorted(heads.exit_modules(self).items())}
+
+    def freeze_trunk(self) -> None:
+        """Only the exits take gradients from now on."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(False)
+        for parameters in self.exit_parameters().values():
+            for parameter in parameters:
+                parameter.requires_grad_(True)
+
+    # choosing ------------------------------------------------------------------------------------------------------
+    def set_exits(self, config: "MultiExitConfiguration | PreviousSetting | None" = None, **fields: Any):
+        """Change exit or contrast without reloading; returns the previous setting.
+
+        Args:
+            config: a whole setting, or nothing to change the present one.
+            **fields: fields of ``MultiExitConfiguration``. Naming an exit turns the original head off, and the other
+                way round: ``set_exits(output_layer_index=12)``, ``set_exits(contrast_layer_indices=("original", 12))``,
+                ``set_exits()`` for the original head.
+
+        Returns:
+            The previous setting: give it to ``set_exits``, or use it in a ``with`` statement to have it restored.
+
+        Raises:
+            ValueError: contradictory fields, or an exit that does not exist.
+        """
+        if isinstance(config, PreviousSetting):
+            config = config.config
+        self._require_anatomy()
+        previous = PreviousSetting(self, self._setting)
+        self._apply_setting(_changed(config or self._setting, fields, given=config is not None))
+        return previous
+
+    def _apply_setting(self, config: MultiExitConfiguration) -> None:
+        if config.mode_is_given and config.vocab_projection_mode is not self.projection_mode:
+            raise ValueError(
+                f"vocab_projection_mode={config.vocab_projection_mode.name}: the exits of this model are "
+                f"{self.projection_mode.name}; leave the mode out, or load the model anew"
+            )
+        plan = self._make_plan(config)
+        self._anatomy.tap(self, tuple(sorted({self._layer_of(exit_) for exit_ in plan.lower})))
+        self._setting = replace(
+            config, vocab_projection_mode=self.projection_mode, lm_head_layer_indices=self._config_layers() or None
+        )
+        self._plan = plan
+        if config.freeze_parameters:
+            self.freeze_trunk()
+
+    def _make_plan(self, config: MultiExitConfiguration) -> _Plan:
+        if config.use_original_head:
+            return PLAIN
+        if config.output_layer_index is not None:
+            self._require_exit("output_layer_index", config.output_layer_index)
+            return _Plan(config.output_layer_index, (), None)
+        upper, lower = config.contrast_layer_indices
+        method = config.contrast_function
+        needs = getattr(method, "needs", "lower")
+        lowers = (getattr(method, "layers", ()) if needs == "layers" else ()) or ((lower,) if lower is not None else ())
+        self._require_exit("contrast_layer_indices", upper)
+        for exit_ in lowers:
+            self._require_exit("contrast_layer_indices" if exit_ == lower else "contrast_function: layers", exit_)
+            self._require_below(exit_, upper)
+        return _Plan(upper, () if needs == "upper" else tuple(lowers), method)
+
+    def _require_exit(self, key: str, exit_: Exit) -> None:
+        if exit_ != ORIGINAL and exit_ not in self.exit_layers:
+            exits = ", ".join(map(str, self.exit_layers)) or "none yet (train some, or give lm_head_layer_indices)"
+            raise ValueError(
+                f"{key}: the model has no exit {exit_!r}; exits of its {self.num_layers} layers: {exits}; "
+                "its own head: 'original'"
+            )
+
+    def _require_below(self, lower: Exit, upper: Exit) -> None:
+        """Two different heads of the last layer may be contrasted too."""
+        same_state = self._layer_of(lower) == self._layer_of(upper)
+        two_heads = lower != upper and self.projection_mode is Mode.LAYER_SPECIFIC_PROJECTION
+        if self._layer_of(lower) > self._layer_of(upper) or (same_state and not two_heads):
+            below = [layer for layer in self.exit_layers if layer < self._layer_of(upper)]
+            raise ValueError(
+                f"contrast_layer_indices: the lower exit must lie below the upper exit {upper}, got {lower}; "
+                f"exits below it: {', '.join(map(str, below)) or 'none'}"
+            )
+
+    def _layer_of(self, exit_: Exit) -> int:
+        return self.num_layers if exit_ == ORIGINAL else exit_
+
+    # computing -----------------------------------------------------------------------------------------------------
+    def exit_states(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, layers: tuple[int, ...] = (), **inputs: Any
+    ) -> dict[int, Tensor]:
+        """What the output matrix would see at each of ``layers``: layer -> final-normed states (B, T, d).
+
+        One pass, no higher than the highest of the layers; gradients as the caller has them.
+        """
+        self._require_anatomy()
+        layers = tuple(sorted({self._layer_of(layer) for layer in layers or self.exit_layers}))
+        if not layers or not 1 <= layers[0] <= layers[-1] <= self.num_layers:
+            raise ValueError(f"layers: the model has layers 1 to {self.num_layers}, got {layers}")
+        kwargs = {"input_ids": input_ids, "attention_mask": attention_mask, "use_cache": False, **inputs}
+        return self._run_trunk(layers, kwargs)[1]
+
+    def project_exit(self, normed_states: Tensor, exit_: Exit) -> Tensor:
+        """Logits (..., V) of an exit from final-normed states (..., d); soft-capping and scaling included."""
+        return self._anatomy.logits(self.exit_head(exit_).product(normed_states))
+
+    def _exit_forward(self, args: tuple, kwargs: dict) -> Any:
+        plan = self._plan
+        trains = self.training and bool(self._config_layers())
+        if plan is PLAIN and not (trains and self._labels(args, kwargs) is not None):
+            return self.plain_class.forward(self, *args, **kwargs)
+        kwargs.update(zip(self._argument_names, args, strict=False))
+        labels = kwargs.pop("labels", None)
+        return_dict = kwargs.pop("return_dict", None)
+        layers = {self._layer_of(exit_) for exit_ in plan.exits}
+        if labels is not None:
+            layers.update(self._config_layers() if trains else ())
+            if self.config.is_encoder_decoder and kwargs.get("decoder_input_ids") is None:
+                kwargs["decoder_input_ids"] = self.prepare_decoder_input_ids_from_labels(labels)
+        output, states = self._run_trunk(tuple(sorted(layers)), kwargs)
+        output.logits = self._combined(plan, states)
+        if labels is not None:
+            loss = self._loss(output.logits, states if trains else None, labels, kwargs)
+            output = type(output)(**{**output, "loss": loss})
+        wants_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if wants_dict else output.to_tuple()
+
+    def _labels(self, args: tuple, kwargs: dict) -> Tensor | None:
+        return {**dict(zip(self._argument_names, args, strict=False)), **kwargs}.get("labels")
+
+    def _run_trunk(self, layers: tuple[int, ...], kwargs: dict) -> tuple[Any, dict[int, Tensor]]:
+        """The family's forward up to the highest of the (ascending) layers, and the normed states of each.
+
+        The output matrix gets no rows: what it would have seen is the state of the highest layer.
+        """
+        *below, top = layers
+        head = self.get_output_embeddings()
+        tap_head(head)
+        self._anatomy.tap(self, tuple(below))
+        with trunk_run(top, tuple(below), head) as run:
+            output = self.plain_class.forward(self, return_dict=True, **kwargs)
+            states, top_state = run.states, run.head_input
+        keep = kwargs.get("logits_to_keep", 0)
+        kept = {layer: slice_logits_to_keep(states[layer], keep) for layer in below}
+        return output, {**{layer: self._anatomy.normed(self, state) for layer, state in kept.items()}, top: top_state}
+
+    def _combined(self, plan: _Plan, states: dict[int, Tensor]) -> Tensor:
+        """Logits, or log-probabilities of the contrast: (B, T, V)."""
+        upper = self.project_exit(states[self._layer_of(plan.upper)], plan.upper)
+        if plan.method is None:
+            return upper
+        needs = getattr(plan.method, "needs", "lower")
+        # Plausible sets differ in size from step to step: compiled graphs want fixed shapes.
+        if needs == "candidates" and not torch.compiler.is_compiling():
+            head = self.exit_head(plan.lower[0])
+            candidates = plan.method.candidates(upper) if head.can_gather() else None
+            if candidates is not None:
+                state = states[self._layer_of(plan.lower[0])].flatten(0, -2)  # (rows, d)
+                lower_at = self._anatomy.logits(head.product_at(state, candidates.token_ids))
+                return plan.method.at_candidates(upper, candidates, lower_at)
+        lower = {exit_: self.project_exit(states[self._layer_of(exit_)], exit_) for exit_ in plan.lower}
+        if needs in ("layers", "upper"):
+            return plan.method.combine(upper, lower)
+        return plan.method(upper, lower[plan.lower[0]])
+
+    def _loss(self, logits: Tensor, states: dict[int, Tensor] | None, labels: Tensor, kwargs: dict) -> Tensor:
+        """Sum over the exits of the mean cross-entropy; without states, the cross-entropy of ``logits``."""
+        names = ("num_items_in_batch", "ignore_index", "shift_labels")
+        options = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
+        if self.config.is_encoder_decoder:
+            options["shift_labels"] = labels  # the decoder's inputs were shifted instead
+        loss = functools.partial(self.loss_function, labels=labels, vocab_size=logits.shape[-1], **options)
+        if states is None:
+            return loss(logits=logits)
+
+        def of_exit(state: Tensor, layer: int) -> Tensor:
+            return loss(logits=self.project_exit(state, layer))
+
+        # The logits of one exit at a time, computed again for the gradient: memory does not grow with the exits.
+        return sum(recomputed(of_exit, states[layer], layer, use_reentrant=False) for layer in self._config_layers())
+
+    # life ----------------------------------------------------------------------------------------------------------
+    def attach(self, config: MultiExitConfiguration | None = None) -> None:
+        """Find the model's parts and put a setting in force; called once its weights are there."""
+        self._anatomy = find_anatomy(self)
+        self._apply_setting(config or MultiExitConfiguration())
+
+    def save_exits(self, folder: str | os.PathLike) -> None:
+        """Store the exits alone, with their mode and the identity of the base they were trained for."""
+        self._require_anatomy()
+        checkpoint.write_exits(self, folder)
+
+    def load_exits(self, folder: str | os.PathLike) -> None:
+        """Replace the exits by stored ones; the setting falls back to the original head.
+
+        Raises:
+            OSError: files are missing or damaged, or (a ValueError, too) the exits belong to another base.
+        """
+        self._require_anatomy()
+        checkpoint.install_exits(self, checkpoint.read_exits(folder), str(folder))
+        self._apply_setting(MultiExitConfiguration())
+
+    def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
+        """As in transformers; config.json also says which base the exits belong to."""
+        if self._anatomy is not None and heads.exit_modules(self):
+            setattr(self.config, checkpoint.BASE_KEY, checkpoint.base_identity(self))
+        super().save_pretrained(save_directory, *args, **kwargs)
+
+    def _require_anatomy(self) -> None:
+        if self._anatomy is None:
+            self.attach()
+
+    def __reduce__(self) -> tuple:
+        return _blank, (self.plain_class,), self.__dict__
+
+
+class PreviousSetting:
+    """A setting that was replaced; as a context manager it comes back at the end."""
+
+    def __init__(self, model: MultiExitMixin, config: MultiExitConfiguration) -> None:
+        self.model = model
+        self.config = config
+
+    def __enter__(self) -> MultiExitMixin:
+        return self.model
+
+    def __exit__(self, *error: object) -> None:
+        self.model.set_exits(self.config)
+
+
+SELECTING = ("use_original_head", "output_layer_index", "contrast_layer_indices")
+
+
+def _changed(config: MultiExitConfiguration, fields: dict[str, Any], given: bool) -> MultiExitConfiguration:
+    """A setting with some fields changed; naming one way to use the exits drops the others."""
+    names = config.__dataclass_fields__
+    if unknown := sorted(set(fields) - set(names)):
+        raise ValueError(f"set_exits: no such field: {', '.join(unknown)}; there are {', '.join(names)}")
+    if not given and (not fields or any(fields.get(name) is not None for name in SELECTING)):
+        named = any(fields.get(name) is not None for name in SELECTING[1:])
+        fields = {**dict(zip(SELECTING, (not named, None, None), strict=True)), **fields}
+    return replace(config, **fields) if fields else config
+
+
+def depth_of(config: Any) -> int:
+    """Number of blocks of the (text) decoder."""
+    if getattr(config, "num_decoder_layers", None) is not None:
+        return config.num_decoder_layers
+    return config.get_text_config(decoder=True).num_hidden_layers
+
+
+@functools.cache
+def multi_exit_class(plain: type[PreTrainedModel]) -> type[PreTrainedModel]:
+    """The class of a family with exits mixed in.
+
+    It goes by the plain class's name: transformers, accelerate and peft look families up by it, and a saved model opens
+    as the plain one.
+    """
+    if issubclass(plain, MultiExitMixin):
+        return plain
+
+    @functools.wraps(plain.forward)  # generate, Trainer and lm-eval read the signature
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return self._exit_forward(args, kwargs)
+
+    parameters = list(inspect.signature(plain.forward).parameters.values())[1:]
+    namespace = {
+        "plain_class": plain,
+        "forward": forward,
+        "_argument_names": tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD),
+        "__module__": plain.__module__,
+        "__qualname__": plain.__qualname__,
+        "__doc__": MultiExitMixin.__doc__,
+    }
+    return type(plain.__name__, (MultiExitMixin, plain), namespace)
+
+
+def _blank(plain: type[PreTrainedModel]) -> PreTrainedModel:
+    """An instance without content, for pickle and copy."""
+    cls = multi_exit_class(plain)
+    return cls.__new__(cls)

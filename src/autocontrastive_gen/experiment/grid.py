@@ -120,7 +120,7 @@ class Paths:
 
     @property
     def training_text(self) -> Path:
-        """Folder of ``<source>-<shard>.jsonl``, one ``{"id", "source", "text"}`` a document, in reading order."""
+        """Folder of ``text-<shard>.jsonl``, one ``{"id", "source", "text"}`` a document, in reading order."""
         return self.prepare / "text"
 
     @property

@@ -1,0 +1,96 @@
+"""Reading corpora: every format as a flow of documents, one at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+READ_ROWS = 1024
+
+
+def read(folder: Path, format: str, pattern: str = "*", text_field: str = "text") -> Iterator[str]:
+    """Texts of the documents in the files of ``folder`` that match ``pattern``, in the order of the files' names.
+
+    ``mediawiki``: articles of an XML dump; ``lines``: a document a line; ``txt``: documents apart by an empty line;
+    ``jsonl`` and ``parquet``: the column ``text_field``. OSError for missing or damaged files.
+    """
+    files = sorted(path for path in folder.rglob(pattern) if path.is_file())
+    if not files:
+        names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        raise OSError(f"{folder}: no file matches {pattern!r}; there are: {', '.join(names[:10]) or 'none'}")
+    for path in files:
+        yield from _READERS[format](path, text_field)
+
+
+def documents_of_lines(lines: Iterable[str]) -> Iterator[str]:
+    """Documents apart by an empty line (CC-100's form, too); the lines of one document are its paragraphs."""
+    document: list[str] = []
+    for line in lines:
+        if line := line.rstrip("\r\n"):
+            document.append(line)
+        elif document:
+            yield "\n".join(document)
+            document = []
+    if document:
+        yield "\n".join(document)
+
+
+def _mediawiki(path: Path, text_field: str) -> Iterator[str]:
+    from autocontrastive_gen.data.wikimarkup import articles
+
+    return articles(path)
+
+
+def _text_lines(path: Path) -> Iterator[str]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            yield from file
+    except UnicodeDecodeError as error:
+        raise OSError(f"{path}: is not UTF-8 text ({error})") from error
+
+
+def _lines(path: Path, text_field: str) -> Iterator[str]:
+    return (line.strip() for line in _text_lines(path))
+
+
+def _txt(path: Path, text_field: str) -> Iterator[str]:
+    return documents_of_lines(_text_lines(path))
+
+
+def _jsonl(path: Path, text_field: str) -> Iterator[str]:
+    for number, line in enumerate(_text_lines(path), 1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise OSError(f"{path}:{number}: is not JSON ({error.msg})") from None
+            yield _column(row, text_field, f"{path}:{number}")
+
+
+def _parquet(path: Path, text_field: str) -> Iterator[str]:
+    from pyarrow import ArrowInvalid, parquet
+
+    try:
+        file = parquet.ParquetFile(path)
+        if text_field not in file.schema_arrow.names:
+            raise ValueError(_no_column(path, text_field, file.schema_arrow.names))
+        for batch in file.iter_batches(READ_ROWS, columns=[text_field]):
+            yield from (text or "" for text in batch.column(0).to_pylist())
+    except ArrowInvalid as error:
+        raise OSError(f"{path}: is damaged or no parquet file ({error})") from error
+
+
+def _column(row: object, text_field: str, where: str) -> str:
+    if not isinstance(row, dict) or text_field not in row:
+        raise ValueError(_no_column(where, text_field, row if isinstance(row, dict) else ()))
+    if not isinstance(row[text_field], str | None):
+        raise ValueError(f"{where}: {text_field!r} holds {row[text_field]!r} and no text")
+    return row[text_field] or ""
+
+
+def _no_column(where: object, text_field: str, columns: Iterable[str]) -> str:
+    return f"{where}: has no column {text_field!r}; there are: {', '.join(columns)}; set text_field of the domain"
+
+
+_READERS = {"mediawiki": _mediawiki, "lines": _lines, "txt": _txt, "jsonl": _jsonl, "parquet": _parquet}

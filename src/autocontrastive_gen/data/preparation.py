@@ -1,0 +1,235 @@
+"""From corpora to training text, prompts, held-out documents and benchmark items, none of which share a document.
+
+Each corpus flows by document after document, so memory does not grow with it. What is held out is decided first, by
+digests; training gets what is left, up to its budget of words (a token is at least as short as a word).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from tqdm import tqdm
+
+from autocontrastive_gen.data import corpora, local_tasks, rules
+from autocontrastive_gen.data.prompts import identity, prompt_row, validation_row
+from autocontrastive_gen.data.selection import Document, Seen, hold_out, interleaved, shuffled
+from autocontrastive_gen.experiment.grid import SCRATCH, Paths
+from autocontrastive_gen.experiment.provenance import atomic_path, seed_for, write_json, write_jsonl
+
+log = logging.getLogger(__name__)
+
+SHARD_DOCUMENTS = 100_000
+
+
+class Preparation:
+    """One run of ``prepare``: ``plan`` is its entry of the plan, ``records`` the content of assets.json."""
+
+    def __init__(self, plan: dict, paths: Paths, records: dict[str, dict]) -> None:
+        self.plan, self.paths, self.records = plan, paths, records
+        self.tasks = [task for task in plan["tasks"] if task in local_tasks.MAKERS]
+        self.counts: dict[str, Counter] = {name: Counter() for name in plan["sources"]}
+        self._seen = Seen()
+        self._held: set[str] = set()
+        self._check()
+
+    def run(self) -> dict:
+        """Write everything and return the data card."""
+        items: dict[str, dict[str, list]] = {task: {} for task in self.tasks}
+        validation = []
+        for domain in self.plan["domains"]:
+            held = self._hold_out(domain)
+            validation += self._write_prompts(domain, held)
+            for task, found in self._benchmark_items(domain, held).items():
+                items[task][domain] = found
+        write_jsonl(self.paths.validation_text, validation)
+        self.paths.tasks.mkdir(parents=True, exist_ok=True)
+        for task in self.tasks:
+            rows = local_tasks.take(items[task], self.plan["benchmark_items"][task], task)
+            local_tasks.write_task(self.paths.tasks, task, rows)
+        self._write_training()
+        card = {"sources": {name: self._card(name) for name in sorted(self.plan["sources"])}, "seed": self.plan["seed"]}
+        write_json(self.paths.data_card, card)
+        return card
+
+    def _check(self) -> None:
+        for task in self.tasks:
+            if task not in self.plan["benchmark_items"]:
+                raise ValueError(f"prepare.benchmark_items: says no number of items for the task {task!r} of run.tasks")
+        for domain in self.plan["domains"]:
+            if self._record(domain).get("stream"):
+                raise ValueError(
+                    f"run.domains: {domain!r} is read over the network and never whole, so no prompts can be drawn "
+                    "from it; name it in prepare.training.sources alone"
+                )
+        if self.plan["prompt_words"] >= self.plan["min_words"]:
+            raise ValueError(
+                f"prepare.prompt_words: {self.plan['prompt_words']} leaves texts of prepare.min_words = "
+                f"{self.plan['min_words']} no human continuation; it must be lower"
+            )
+
+    # Reading --------------------------------------------------------------------------------------------------------
+
+    def _record(self, source: str) -> dict:
+        return self.records[self.plan["sources"][source]["asset"]]
+
+    def _documents(self, source: str) -> Iterator[Document]:
+        """Cleaned documents of a source, each content once; ``Document.words`` counts as the source's rules say."""
+        domain, counts = self.plan["sources"][source], self.counts[source]
+        for text in self._texts(source):
+            counts["read"] += 1
+            text, words = rules.clean(text, domain["rules"])
+            if not text:
+                counts["empty"] += 1
+                continue
+            document = Document.of(text, words)
+            if self._seen.add(document.digest):
+                counts["duplicates"] += 1
+            else:
+                yield document
+
+    def _texts(self, source: str) -> Iterator[str]:
+        domain, record = self.plan["sources"][source], self._record(source)
+        if record.get("stream"):
+            from autocontrastive_gen.data.streams import documents
+
+            return documents(record)
+        folder = self.paths.asset(domain["asset"])
+        return corpora.read(folder, domain["format"], domain["files"], domain["text_field"])
+
+    # Holding out ----------------------------------------------------------------------------------------------------
+
+    def _hold_out(self, domain: str) -> list[Document]:
+        """Documents for prompts, validation and benchmarks; all others are spooled to disk if training wants them."""
+        documents = tqdm(self._documents(domain), domain, unit=" documents", disable=None)
+        if domain in self.plan["training"]["sources"]:
+            documents = _spooled(documents, self._spool(domain))
+        wanted = self._fixed + 2 * sum(self._quota(task) for task in self.tasks)
+        held = hold_out(self._long_enough(domain, documents), wanted, seed_for(self.plan["seed"], "hold out"))
+        if len(held) < self._fixed:
+            needs = ", ".join(f"prepare.{key} = {self.plan[key]}" for key in _FIXED)
+            raise ValueError(
+                f"domains.{domain}: {len(held)} documents have at least prepare.min_words = {self.plan['min_words']} "
+                f"words, but {self._fixed} are needed ({needs}); lower these, or give more text"
+            )
+        return held
+
+    def _long_enough(self, domain: str, documents: Iterable[Document]) -> Iterator[Document]:
+        for document in documents:
+            if document.words >= self.plan["min_words"]:
+                yield document
+            else:
+                self.counts[domain]["short"] += 1
+
+    @property
+    def _fixed(self) -> int:
+        return sum(self.plan[key] for key in _FIXED)
+
+    def _quota(self, task: str) -> int:
+        return math.ceil(self.plan["benchmark_items"][task] / len(self.plan["domains"]))
+
+    def _spool(self, source: str) -> Path:
+        return SCRATCH / "prepare" / self.paths.profile / f"{source}.jsonl"
+
+    # Writing --------------------------------------------------------------------------------------------------------
+
+    def _write_prompts(self, domain: str, held: list[Document]) -> list[dict]:
+        """Write both splits of a domain's prompts and return its rows of held-out text."""
+        parts, start = {}, 0
+        for key in _FIXED:
+            parts[key] = held[start : start + self.plan[key]]
+            start += self.plan[key]
+            self.counts[domain][key] = len(parts[key])
+            self._held.update(document.digest for document in parts[key])
+        for split, key in (("test", "prompts"), ("validation", "validation_prompts")):
+            rows = [prompt_row(domain, document, self.plan["prompt_words"]) for document in parts[key]]
+            write_jsonl(self.paths.prompts(domain, split), rows)
+        return [validation_row(domain, document) for document in parts["validation_documents"]]
+
+    def _benchmark_items(self, domain: str, held: list[Document]) -> dict[str, list[list[dict]]]:
+        """Items of each task, by document, from as few documents as give the domain's share of them."""
+        pool, number = held[self._fixed :], 8
+        while True:
+            documents = pool[:number]
+            items = {task: local_tasks.MAKERS[task](domain, documents, self.plan["seed"]) for task in self.tasks}
+            enough = all(sum(map(len, found)) >= self._quota(task) for task, found in items.items())
+            if enough or number >= len(pool):
+                break
+            number = math.ceil(number * 1.25)
+        if self.tasks:
+            self.counts[domain]["benchmark_documents"] = len(documents)
+            self._held.update(document.digest for document in documents)
+        return items
+
+    def _write_training(self) -> None:
+        training = self.plan["training"]
+        sources = {name: self._training_documents(name) for name in training["sources"]}
+        taken = interleaved(sources, training["tokens"])
+        bar = tqdm(total=training["tokens"], desc="training text", unit=" words", disable=None)
+        for shard, rows in enumerate(_batches(self._training_rows(taken, bar), SHARD_DOCUMENTS)):
+            write_jsonl(self.paths.training_text / f"text-{shard:05d}.jsonl", rows)
+        bar.close()
+        if not any(self.counts[name]["training_documents"] for name in sources):
+            raise ValueError(
+                f"prepare.training.sources: {', '.join(sources)} leave no document for training; lower "
+                "prepare.prompts, prepare.validation_documents or prepare.benchmark_items, or give more text"
+            )
+        for name in sources:
+            self._spool(name).unlink(missing_ok=True)
+
+    def _training_documents(self, source: str) -> Iterator[Document]:
+        training = self.plan["training"]
+        spooled = source in self.plan["domains"]
+        documents = _read_spool(self._spool(source)) if spooled else self._documents(source)
+        free = (document for document in documents if document.digest not in self._held)
+        seed = seed_for(self.plan["seed"], "shuffle", source)
+        return islice(shuffled(free, training["shuffle_buffer"], seed), training["documents"])
+
+    def _training_rows(self, taken: Iterable[tuple[str, Document]], bar: tqdm) -> Iterator[dict]:
+        for source, document in taken:
+            words = len(document.text.split())
+            self.counts[source].update(training_documents=1, training_words=words)
+            bar.update(words)
+            yield {"id": identity(source, document), "source": source, "text": document.text}
+
+    def _card(self, source: str) -> dict:
+        record, domain = self._record(source), self.plan["sources"][source]
+        about = {key: record[key] for key in ("kind", "source", "revision", "sha256", "licence", "note")}
+        return (
+            about | {key: domain[key] for key in ("title", "format", "rules")} | {"counts": dict(self.counts[source])}
+        )
+
+
+_FIXED = ("prompts", "validation_prompts", "validation_documents")
+
+
+def _spooled(documents: Iterable[Document], path: Path) -> Iterator[Document]:
+    """Pass documents on, and keep them all in a file for a second reading."""
+    with atomic_path(path) as temporary:
+        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+            for document in documents:
+                file.write(json.dumps([document.text, document.words, document.digest], ensure_ascii=False) + "\n")
+                yield document
+
+
+def _read_spool(path: Path) -> Iterator[Document]:
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            yield Document(*json.loads(line))
+
+
+def _batches(rows: Iterable[dict], size: int) -> Iterator[Iterator[dict]]:
+    """Consecutive runs of ``size`` rows; each must be read before the next is asked for."""
+    rows = iter(rows)
+    for first in rows:
+        yield _with_first(first, islice(rows, size - 1))
+
+
+def _with_first(first: dict, rows: Iterable[dict]) -> Iterator[dict]:
+    yield first
+    yield from rows

@@ -1,0 +1,32 @@
+"""Stage ``prepare``: clean and split the text into training, prompts, held-out documents and benchmark items.
+
+python -m stages.prepare
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+
+from autocontrastive_gen.experiment import cli
+from autocontrastive_gen.experiment.grid import Paths
+from autocontrastive_gen.experiment.plan import read_plan
+from autocontrastive_gen.experiment.provenance import cost_meter, read_json
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    profile = cli.current_profile()
+    paths, plan = Paths(profile), read_plan(profile, "prepare")
+    from autocontrastive_gen.data.preparation import Preparation
+
+    with cost_meter(paths.cost("prepare")):
+        shutil.rmtree(paths.prepare, ignore_errors=True)
+        card = Preparation(plan, paths, read_json(paths.assets)).run()
+    for name, source in card["sources"].items():
+        log.info("%s: %s", name, ", ".join(f"{count} {key}" for key, count in source["counts"].items()))
+
+
+if __name__ == "__main__":
+    cli.run(main, "prepare")

@@ -1,0 +1,198 @@
+"""The page: one self-contained file that needs no network."""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib import metadata
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from autocontrastive_gen.experiment.provenance import file_sha256, write_text
+from autocontrastive_gen.report.claims import CONTRADICTED, NO_VERDICT, NOT_SHOWN, SUPPORTED, Check
+from autocontrastive_gen.report.cost import duration, size
+from autocontrastive_gen.report.figures import FAINT, INK, Figure
+from autocontrastive_gen.report.origin import Origins, last_commit
+from autocontrastive_gen.report.paper import Deviation, Paper
+from autocontrastive_gen.report.results import HUMAN, Results
+from autocontrastive_gen.report.samples import collect, showable
+from autocontrastive_gen.report.table import Number, Table, display
+
+SECTIONS = (
+    ("summary", "Summary"),
+    ("claims", "Claims"),
+    ("quality", "Quality"),
+    ("texts", "Texts"),
+    ("exits", "Exits"),
+    ("benchmarks", "Benchmarks"),
+    ("published", "Published"),
+    ("cost", "Cost"),
+    ("deviations", "Deviations"),
+    ("provenance", "Provenance"),
+)
+LIBRARIES = ("torch", "transformers", "datasets", "lm-eval", "sentence-transformers", "dvc", "mlflow", "numpy", "scipy")
+
+
+def write_page(
+    results: Results,
+    tables: dict[str, Table],
+    figures: list[Figure],
+    checks: list[Check],
+    cost: dict[str, Any],
+    *,
+    paper: Paper | None,
+    deviations: list[Deviation],
+    edited: list[str],
+) -> None:
+    """Render ``index.html``; ``edited`` names the parameters that differ from the profile of that name."""
+    origins = Origins()
+    samples = collect(results)
+    shown = showable(results)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False)
+    environment.globals |= {
+        "origin": lambda number: origins.index(number.file, number.cell) if number.cell else "",
+        "display": display,
+        "sort_key": _sort_key,
+        "inline": _inline,
+        "duration": duration,
+        "size": size,
+    }
+    template = environment.from_string(_part("index.html.j2"))
+    content = {
+        "title": results.plan["title"],
+        "profile": results.paths.profile,
+        "banner": results.plan["banner"],
+        "edited": edited,
+        "commit": last_commit(),
+        "sections": SECTIONS,
+        "summary": _summary(results, tables, checks),
+        "tables": tables,
+        "figures": {kind: [f for f in figures if f.name.startswith(f"{kind}-")] for kind in _KINDS},
+        "samples": samples,
+        "choices": _choices(samples),
+        "shown_domains": [(results.domains[name]["title"], licence) for name, licence in shown.items()],
+        "hidden_domains": [entry["title"] for name, entry in results.domains.items() if name not in shown],
+        "paper": paper,
+        "cost": {**cost, "longest": max((row["wall_s"] for row in cost["stages"]), default=0) or 1},
+        "assets": sorted(results.assets.items()),
+        "environment": _environment(results),
+        "deviations": [*_own_deviations(results), *deviations],
+        "missing": results.missing,
+        "strangers": results.strangers,
+        "css": Markup(_part("style.css")),
+        "js": Markup(_part("page.js")),
+    }
+    # numbers tell their origins while they are rendered, so the list of origins is put in afterwards
+    for _ in range(2):
+        page = template.render(content, origins=origins.all, origins_json=_json([o.as_dict() for o in origins.all]))
+    write_text(results.paths.reports / "index.html", page)
+
+
+_KINDS = ("quality", "exits", "lower-layer", "training", "benchmark")
+
+
+def _part(name: str) -> str:
+    return (files("autocontrastive_gen.report") / "page" / name).read_text(encoding="utf-8")
+
+
+def _json(value: Any) -> Markup:
+    return Markup(json.dumps(value, ensure_ascii=False).replace("<", "\\u003c"))
+
+
+def _sort_key(entry: Any) -> str:
+    if entry is None:
+        return ""
+    return f"{entry.value:.9g}" if isinstance(entry, Number) else str(entry)
+
+
+def _inline(figure: Figure) -> Markup:
+    """The svg without its file header, in the page's colours, with ids that no other figure has."""
+    svg = figure.svg[figure.svg.index("<svg") :]
+    svg = svg.replace(INK, "var(--ink)").replace(FAINT, "var(--grid)")
+    for link in ('id="', 'href="#', "url(#"):
+        svg = svg.replace(link, f"{link}{figure.name}-")
+    return Markup(svg.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1))
+
+
+def _summary(results: Results, tables: dict[str, Table], checks: list[Check]) -> dict[str, Any]:
+    """What a busy reader takes away: a sentence a model, a sentence on the claims, and the claims as cards."""
+    counts = {v: sum(c.verdict == v for c in checks) for v in (SUPPORTED, NOT_SHOWN, CONTRADICTED, NO_VERDICT)}
+    counted = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    lines = [line for model in results.models if (line := _sentence(results, model))]
+    lines.append(
+        f"Of {len(checks)} claims of the paper tested on this run's models: {counted or 'none could be tested'}."
+    )
+    effects = [row.get("effect") for row in tables["claims"].rows]
+    cards = [
+        {
+            "statement": check.claim.statement,
+            "model": check.model,
+            "metric": check.claim.metric,
+            "verdict": check.verdict,
+            "number": number,
+        }
+        for check, number in zip(checks, effects, strict=True)
+    ]
+    return {"lines": lines, "checks": cards, "many": len(results.models) > 1}
+
+
+def _sentence(results: Results, model: str) -> str:
+    """Greedy text without and with contrast, means over domains."""
+    pair = next(((c.name, p.name) for c, p in results.pairs if p.name == "greedy" and c.lower is None), None)
+    if pair is None:
+        return ""
+    found = {name: _over_domains(results, model, name) for name in (*pair, HUMAN)}
+    if not found[pair[0]] or not found[pair[1]]:
+        return ""
+    with_, without = found[pair[0]], found[pair[1]]
+    moves = {metric: f"from {without[metric]:.2f} to {with_[metric]:.2f}" for metric in without}
+    human = f" (human text: {found[HUMAN]['diversity']:.2f})" if found[HUMAN] else ""
+    return (
+        f"{model}: with contrast, the diversity of greedy text goes {moves['diversity']}{human} and its coherence "
+        f"{moves['coherence']}."
+    )
+
+
+def _over_domains(results: Results, model: str, setting: str) -> dict[str, float]:
+    domains = list(results.quality[model].get(setting, {}).values())
+    metrics = ("diversity", "coherence")
+    if not domains or any(metric not in entry for entry in domains for metric in metrics):
+        return {}
+    return {metric: sum(entry[metric].value for entry in domains) / len(domains) for metric in metrics}
+
+
+def _choices(samples) -> list[tuple[str, str, list[str]]]:
+    """(attribute, label, options) of the selects above the samples."""
+    keys = (("model", "Model", "model"), ("domain", "Domain", "domain"), ("setting", "Contrast", "contrast"))
+    return [(key, label, list(dict.fromkeys(getattr(s, attribute) for s in samples))) for key, label, attribute in keys]
+
+
+def _environment(results: Results) -> list[tuple[str, str]]:
+    rows = [("Seed", str(results.plan["seed"])), ("Python", platform.python_version())]
+    rows.append(("System", f"{platform.system()} {platform.machine()}"))
+    for name in LIBRARIES:
+        try:
+            rows.append((name, metadata.version(name)))
+        except metadata.PackageNotFoundError:
+            continue
+    lock = Path("requirements.lock")
+    return rows + ([("requirements.lock", f"sha256 {file_sha256(lock)[:12]}")] if lock.exists() else [])
+
+
+def _own_deviations(results: Results) -> list[Deviation]:
+    """What this profile does otherwise, from its own parameters."""
+    models = "; ".join(f"{name} ({entry['note']})" if entry["note"] else name for name, entry in results.models.items())
+    domains = ", ".join(entry["title"] for entry in results.domains.values())
+    tokens = results.plan["generate"]["new_tokens"]
+    effect = "numbers are this run's own: only directions can be held against the paper's, see Published"
+    return [
+        Deviation(what=f"Models: {models}. Domains: {domains}. Continuations of {tokens} tokens.", effect=effect),
+        Deviation(
+            what=f"Coherence is measured with the encoder “{results.plan['coherence_asset']}”",
+            effect="cosines of different encoders are not comparable; differences between settings are",
+        ),
+    ]

@@ -1,0 +1,57 @@
+"""Where a number comes from: file, stage, digest in dvc.lock, and the last commit that touched the stage's inputs."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import PurePosixPath
+
+from autocontrastive_gen.experiment.lock import LOCK, Entry, read_lock
+
+
+@dataclass(frozen=True)
+class Origin:
+    file: str
+    cell: str
+    md5: str
+    """Of the output that holds the file, as dvc.lock has it; "" if the cell is not there."""
+    commit: str
+    """``<short hash> <date> <subject>`` of the last commit that touched the cell's code; "" outside git."""
+
+    def as_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+
+class Origins:
+    """Numbers' origins, each once; ``index`` is what the page refers to them by."""
+
+    def __init__(self) -> None:
+        self.lock: dict[str, Entry] = read_lock() if LOCK.exists() else {}
+        self.known: dict[tuple[str, str], int] = {}
+        self.all: list[Origin] = []
+
+    def index(self, file: str, cell: str) -> int:
+        if (file, cell) not in self.known:
+            self.known[file, cell] = len(self.all)
+            self.all.append(self._find(file, cell))
+        return self.known[file, cell]
+
+    def _find(self, file: str, cell: str) -> Origin:
+        entry = self.lock.get(cell)
+        if entry is None:
+            return Origin(file, cell, "", "")
+        parents = {file, *(str(parent) for parent in PurePosixPath(file).parents)}
+        md5 = next((digest for path, digest in entry.outs.items() if path.rstrip("/") in parents), "")
+        code = tuple(path for path in entry.deps if not path.startswith(("runs/", "reports/")))
+        return Origin(file, cell, md5, last_commit(code) if code else "")
+
+
+@cache
+def last_commit(paths: tuple[str, ...] = ()) -> str:
+    """Short hash, date and subject of the last commit that touched one of the paths (any of them: of the last one)."""
+    command = ["git", "log", "-1", "--format=%h %cs %s", *(("--", *paths) if paths else ())]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

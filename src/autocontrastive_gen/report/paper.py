@@ -1,0 +1,148 @@
+"""What the paper says: published values with tolerances, and its conclusions as checks. All is read, none typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+FOLDER = Path("conf/paper")
+NOT_AVAILABLE = "not available"
+REPRODUCED, OUTSIDE, NOT_RUN, NOT_COMPARABLE = "reproduced", "outside", "not run", "not comparable"
+
+Decode = Literal["greedy", "beam", "top-k", "top-p"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Claim(_Section):
+    """One conclusion; the rules of its kinds stand in conf/paper/claims.yaml."""
+
+    id: str
+    statement: str
+    kind: Literal["raises", "no-loss", "smaller"]
+    metric: str
+    decodes: list[Decode] = []
+    than: list[Decode] = []
+    margin: Annotated[float, Field(gt=0)] | None = None
+    lower: Literal["halfway"] | None = None
+    benchmark: bool = False
+
+    @model_validator(mode="after")
+    def _fits(self) -> Claim:
+        if (self.margin is None) == (self.kind == "no-loss"):
+            raise ValueError(f"claim {self.id}: `margin` belongs to kind no-loss, and to no other")
+        if bool(self.than) != (self.kind == "smaller"):
+            raise ValueError(f"claim {self.id}: `than` belongs to kind smaller, and to no other")
+        if bool(self.decodes) == self.benchmark:
+            raise ValueError(f"claim {self.id}: needs either `decodes` or `benchmark: true`")
+        return self
+
+
+class Claims(_Section):
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    level: Annotated[float, Field(gt=0, lt=1)]
+    samples: Annotated[int, Field(ge=100)]
+    minimum_n: Annotated[int, Field(ge=1)]
+    claims: list[Claim]
+
+
+class Tolerance(_Section):
+    """Largest difference that counts as reproduced, absolute or relative to the published value."""
+
+    value: Annotated[float, Field(gt=0)] | None = None
+    relative: Annotated[float, Field(gt=0)] | None = None
+    reason: str
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Tolerance:
+        if (self.value is None) == (self.relative is None):
+            raise ValueError("a tolerance is either `value` or `relative`")
+        return self
+
+    def at(self, published: float) -> float:
+        return self.value if self.value is not None else self.relative * abs(published)
+
+
+class Source(_Section):
+    title: str
+    authors: str
+    venue: str
+    url: str
+    seen: str
+
+
+class Deviation(_Section):
+    what: str
+    effect: str
+
+
+class Deviations(_Section):
+    deviations: list[Deviation]
+
+
+Values = dict[str, dict[str, dict[str, dict[str, float | None]]]]
+"""{model: {domain or task: {setting: {metric: value or None}}}}."""
+
+
+class Paper(_Section):
+    """Published values of one paper."""
+
+    source: Source
+    tolerances: dict[str, Tolerance]
+    generation: Values
+    benchmark: Values
+
+    def verdict(
+        self, kind: Literal["generation", "benchmark"], model: str, where: str, setting: str, metric: str, ours: float
+    ) -> dict[str, Any]:
+        """Columns published, difference, tolerance and verdict of one of our values."""
+        published = getattr(self, kind).get(model, {}).get(where, {}).get(setting, {}).get(metric)
+        tolerance = self.tolerances.get(metric)
+        if published is None or tolerance is None:
+            return {"published": published, "difference": None, "tolerance": None, "verdict": NOT_COMPARABLE}
+        difference, allowed = ours - published, tolerance.at(published)
+        verdict = REPRODUCED if abs(difference) <= allowed else OUTSIDE
+        return {"published": published, "difference": difference, "tolerance": allowed, "verdict": verdict}
+
+    def not_run(self, kind: Literal["generation", "benchmark"], ran: set[tuple[str, str, str]]) -> list[tuple]:
+        """(model, where, setting, metric, published) of published values whose cell is not among those that ran."""
+        return [
+            (model, where, setting, metric, value)
+            for model, wheres in getattr(self, kind).items()
+            for where, settings in wheres.items()
+            for setting, metrics in settings.items()
+            for metric, value in metrics.items()
+            if value is not None and (model, where, setting) not in ran
+        ]
+
+
+def read_claims(folder: Path = FOLDER) -> Claims:
+    return _read(folder / "claims.yaml", Claims)
+
+
+def read_paper(name: str | None, folder: Path = FOLDER) -> Paper | None:
+    """Published values that a profile is compared with; None if it is compared with none."""
+    return _read(folder / f"{name}.yaml", Paper) if name else None
+
+
+def read_deviations(folder: Path = FOLDER) -> list[Deviation]:
+    """Deviations that hold whatever the profile."""
+    return _read(folder / "deviations.yaml", Deviations).deviations
+
+
+def _read(path: Path, schema: type[_Section]):
+    if not path.exists():
+        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
+        raise FileNotFoundError(f"{path}: no such file of published values (report.paper); there are: {known}")
+    try:
+        return schema.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        faults = (f"{path}: {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise ValueError("\n".join(faults)) from None

@@ -1,0 +1,49 @@
+"""Everything that a report consists of, from the results of a run."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from typing import Any
+
+from autocontrastive_gen.experiment.grid import Paths
+from autocontrastive_gen.experiment.provenance import write_json
+from autocontrastive_gen.report.claims import check_claims
+from autocontrastive_gen.report.cost import write_cost
+from autocontrastive_gen.report.figures import all_figures
+from autocontrastive_gen.report.html import write_page
+from autocontrastive_gen.report.metrics import flat
+from autocontrastive_gen.report.paper import read_claims, read_deviations, read_paper
+from autocontrastive_gen.report.results import Results
+from autocontrastive_gen.report.tables import all_tables
+
+log = logging.getLogger(__name__)
+
+
+def write_report(paths: Paths, plan: dict[str, Any], edited: list[str] = ()) -> Results:
+    """Write tables, figures, metrics.json, cost and page of a profile under ``reports/<profile>/``.
+
+    Args:
+        plan: the plan's entry "report".
+        edited: dotted names of parameters that differ from the profile's own file.
+    """
+    paper, rules = read_paper(plan["paper"]), read_claims()
+    results = Results(paths, plan)
+    checks = check_claims(results, rules)
+    tables = all_tables(results, paper, checks)
+    by_name = {table.name: table for table in tables}
+    figures = all_figures(results, by_name)
+    for name, parts in (("tables", tables), ("figures", figures)):
+        folder = paths.reports / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for part in parts:
+            part.write(folder)
+    write_json(paths.reports / "metrics.json", flat(results))
+    cost = write_cost(results)
+    write_page(results, by_name, figures, checks, cost, paper=paper, deviations=read_deviations(), edited=list(edited))
+    for path in results.missing:
+        log.warning("%s is absent: shown as not run", path)
+    for path in results.strangers:
+        log.warning("%s belongs to no cell of this run: ignored", path)
+    return results

@@ -1,0 +1,217 @@
+"""What a run has produced, read from the files of the cells that the plan names, and of no others."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from autocontrastive_gen.experiment.grid import Paths, Setting, parse_setting
+from autocontrastive_gen.experiment.provenance import read_json, read_jsonl
+from autocontrastive_gen.experiment.stats import Interval
+
+HUMAN = "human"
+ORDERS = (2, 3, 4)
+COUNTS = [f"{kind}_{order}" for order in ORDERS for kind in ("unique", "total")]
+"""Columns of per_prompt.csv that corpus diversity pools, as ``stats.pooled_product`` wants them."""
+
+
+@dataclass
+class Results:
+    """All results of a profile. A cell whose file is absent is listed in ``missing`` and left out, not an error."""
+
+    paths: Paths
+    plan: dict[str, Any]
+    """The plan's entry "report"."""
+    missing: list[str] = field(default_factory=list)
+
+    @property
+    def models(self) -> dict[str, dict]:
+        return self.plan["models"]
+
+    @property
+    def domains(self) -> dict[str, dict]:
+        return self.plan["domains"]
+
+    @cached_property
+    def settings(self) -> list[Setting]:
+        return [parse_setting(name) for name in self.plan["settings"]]
+
+    @cached_property
+    def pairs(self) -> list[tuple[Setting, Setting]]:
+        """(contrast, plain) settings that can be compared, in the order of the run."""
+        ran = set(self.plan["settings"])
+        return [(s, s.plain) for s in self.settings if s.contrast and s.plain.name in ran]
+
+    @cached_property
+    def quality(self) -> dict[str, dict[str, dict[str, dict[str, Interval]]]]:
+        """{model: {setting or "human": {domain: {metric: Interval}}}}."""
+        found = {}
+        for model in self.models:
+            scores = self._json(self.paths.metrics(model)) or {}
+            names = [name for name in [*self.plan["settings"], HUMAN] if name in scores]
+            found[model] = {
+                name: {
+                    domain: {metric: _interval(entry) for metric, entry in scores[name][domain].items()}
+                    for domain in self.domains
+                    if domain in scores[name]
+                }
+                for name in names
+            }
+        return found
+
+    @cached_property
+    def per_prompt(self) -> dict[str, pd.DataFrame]:
+        """{model: one row a setting, domain and prompt}."""
+        tables = {model: self._csv(self.paths.per_prompt(model)) for model in self.models}
+        return {model: table for model, table in tables.items() if table is not None}
+
+    @cached_property
+    def benchmarks(self) -> dict[str, dict[str, dict[str, dict[str, dict]]]]:
+        """{model: {setting: {task: {metric: {value, stderr, n}}}}}; lm-eval's filter suffix is cut off."""
+        found: dict[str, dict] = {}
+        for model in self.models:
+            for setting in self.plan["benchmark_settings"]:
+                results = self._json(self.paths.results(model, setting))
+                if results is not None:
+                    found.setdefault(model, {})[setting] = {
+                        task: {plain_metric(metric): entry for metric, entry in results[task].items()}
+                        for task in results
+                    }
+        return found
+
+    @cached_property
+    def items(self) -> dict[str, dict[str, pd.DataFrame]]:
+        """{model: {setting: one row an item and metric}}."""
+        found: dict[str, dict] = {}
+        for model in self.models:
+            for setting in self.plan["benchmark_settings"]:
+                table = self._csv(self.paths.items(model, setting))
+                if table is not None:
+                    table["metric"] = table["metric"].map(plain_metric)
+                    found.setdefault(model, {})[setting] = table
+        return found
+
+    @cached_property
+    def exits(self) -> dict[str, dict[str, dict[str, dict]]]:
+        """{model: {domain: {layer or "original": {perplexity, agreement, entropy, tokens}}}}."""
+        return {model: self._json(self.paths.exit_quality(model)) or {} for model in self.models}
+
+    @cached_property
+    def selection(self) -> dict[str, dict]:
+        """{model: content of selection.json}, only of models whose lower layer was chosen by the rule."""
+        chosen = {name: model for name, model in self.models.items() if model["lower"] == "auto"}
+        found = {model: self._json(self.paths.selection(model)) for model in chosen}
+        return {model: content for model, content in found.items() if content}
+
+    @cached_property
+    def curves(self) -> dict[str, pd.DataFrame]:
+        """{model: training curve}; released exits have none."""
+        found = {}
+        for model in self.models:
+            path = self.paths.curves(model)
+            if path.exists() and path.stat().st_size and len(table := pd.read_csv(path, dtype={"layer": str})):
+                found[model] = table
+        return found
+
+    @cached_property
+    def costs(self) -> dict[str, dict]:
+        """{cell: cost}, of cells of this plan that have run."""
+        folder = self.paths.cost("fetch").parent
+        return {name: read_json(folder / f"{name}.json") for name in self.cells if (folder / f"{name}.json").exists()}
+
+    @cached_property
+    def cells(self) -> list[str]:
+        """Names of this plan's cells before the report, as in their cost files."""
+        per_model = [f"{stage}-{model}" for stage in ("train", "score") for model in self.models]
+        generate = [f"generate-{model}-{s.name}" for model in self.models for s in self.settings]
+        bench = [f"benchmark-{model}-{name}" for model in self.models for name in self.plan["benchmark_settings"]]
+        return ["fetch", "prepare", *per_model[: len(self.models)], *generate, *per_model[len(self.models) :], *bench]
+
+    @cached_property
+    def assets(self) -> dict[str, dict]:
+        return self._json(self.paths.assets) or {}
+
+    @cached_property
+    def data_card(self) -> dict:
+        return self._json(self.paths.data_card) or {}
+
+    def resolved(self, model: str, setting: str) -> dict:
+        """Layers that a setting has used: {"upper", "lower", "exits"}; empty if training has not said."""
+        path = self.paths.resolved(model, setting)
+        return read_json(path) if path.exists() else {}
+
+    def texts(self, model: str, setting: str, domain: str) -> list[dict]:
+        path = self.paths.texts(model, setting, domain)
+        return read_jsonl(path) if path.exists() else []
+
+    def humans(self, domain: str) -> dict[str, str]:
+        """{id of the prompt: human continuation}."""
+        path = self.paths.prompts(domain)
+        return {row["id"]: row["human"] for row in read_jsonl(path)} if path.exists() else {}
+
+    def layers(self, model: str) -> int | None:
+        """Number of layers of a model, from its fetched configuration."""
+        path = self.paths.asset(self.models[model]["asset"]) / "config.json"
+        config = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        names = ("num_hidden_layers", "n_layer", "num_layers")
+        return next((config[name] for name in names if name in config), None)
+
+    def halfway(self, model: str) -> int | None:
+        """The exit nearest to half the layers, the lower one of two: the paper's choice, 12 of 24."""
+        layers = self.layers(model)
+        if layers is None:
+            return None
+        return min(self.models[model]["exits"], key=lambda layer: (abs(layer - layers / 2), layer))
+
+    def values(self, model: str, setting: str, metric: str, domain: str | None = None) -> pd.DataFrame:
+        """Documents' values behind a metric, indexed by (domain, id); the n-gram counts for corpus diversity."""
+        table = self.per_prompt.get(model)
+        columns = COUNTS if metric == "diversity" else [metric]
+        if table is None or not set(columns) <= set(table.columns):
+            return pd.DataFrame(columns=columns)
+        rows = table[table["setting"] == setting]
+        rows = rows[rows["domain"] == domain] if domain else rows[rows["domain"].isin(list(self.domains))]
+        return rows.set_index(["domain", "id"])[columns].replace([np.inf, -np.inf], np.nan).dropna()
+
+    @cached_property
+    def strangers(self) -> list[str]:
+        """Result folders of this profile that belong to no cell of the plan: ignored, but named."""
+        known = {self.paths.generate(m, s.name) for m in self.models for s in self.settings}
+        known |= {self.paths.benchmark(m, s) for m in self.models for s in self.plan["benchmark_settings"]}
+        known |= {folder(m) for m in self.models for folder in (self.paths.score, self.paths.train)}
+        parents = sorted({path.parent for path in known})
+        found = (child for parent in parents if parent.is_dir() for child in sorted(parent.iterdir()))
+        return [child.as_posix() for child in found if child not in known and not child.name.startswith(".")]
+
+    def _json(self, path: Path) -> Any:
+        if path.exists():
+            return read_json(path)
+        self._miss(path)
+        return None
+
+    def _csv(self, path: Path) -> pd.DataFrame | None:
+        if path.exists():
+            return pd.read_csv(path, dtype={"id": str, "setting": str, "domain": str, "task": str})
+        self._miss(path)
+        return None
+
+    def _miss(self, path: Path) -> None:
+        if path.as_posix() not in self.missing:
+            self.missing.append(path.as_posix())
+
+
+def plain_metric(name: str) -> str:
+    """lm-eval calls a metric ``acc,none``: the name before the filter."""
+    return name.partition(",")[0]
+
+
+def _interval(entry: dict) -> Interval:
+    value = entry["value"]
+    low, high = (value if entry.get(end) is None else entry[end] for end in ("low", "high"))
+    return Interval(value, low, high, int(entry["n"]))

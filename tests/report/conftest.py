@@ -1,0 +1,175 @@
+"""A small made run in the formats of ``experiment.grid.Paths``: what the report's tests render."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+
+from autocontrastive_gen.experiment.grid import Paths, parse_benchmark_setting, parse_setting
+from autocontrastive_gen.experiment.provenance import write_csv, write_json, write_jsonl, write_text
+from autocontrastive_gen.report.results import COUNTS, HUMAN, ORDERS, Results
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = 20
+SETTINGS = ["greedy", "greedy-acd", "greedy-acd4", "beam", "beam-acd", "top-p", "top-p-acd"]
+BENCHMARKS = ["original", "exit4", "acd"]
+WORDS = "the river of old stones ran <b>north</b> & then a bird sang of rain upon hills while people slept".split()
+SECRET = "Zanzibar"
+"""Stands in every text of the domain whose asset states no licence: must never be shown."""
+VOCABULARY = {word: i for i, word in enumerate(dict.fromkeys([*WORDS, SECRET, "fair", "?"]))}
+
+PLAN = {
+    "title": "A made run",
+    "banner": "Made numbers, to test the report.",
+    "examples": 3,
+    "paper": None,
+    "seed": 7,
+    "bootstrap": {"samples": 200, "level": 0.95},
+    "coherence_asset": "encoder",
+    "contrast": {"name": "acd", "alpha": 0.1, "minimum_candidates": 1, "temperature": 1.0},
+    "generate": {"new_tokens": 24, "batch_size": 4, "num_beams": 4, "top_k": 50, "top_p": 0.95},
+    "benchmark": {"batch_size": 4, "limit": None, "num_fewshot": 0},
+    "select": {"new_tokens": 24, "alpha": 0.1, "coherence_margin": 0.02},
+    "models": {
+        "made": {
+            "asset": "made-model",
+            "dtype": "float32",
+            "mode": "SHARED_PROJECTION_CAST_OUTPUTS",
+            "exits": [4, 6],
+            "upper": "original",
+            "lower": "auto",
+            "note": "random weights",
+        }
+    },
+    "domains": {
+        "open": {"asset": "open-text", "format": "lines", "files": "*", "rules": "none", "title": "Open"},
+        "closed": {"asset": "closed-text", "format": "lines", "files": "*", "rules": "none", "title": "Closed"},
+    },
+    "settings": SETTINGS,
+    "benchmark_settings": BENCHMARKS,
+    "tasks": ["last-word"],
+}
+
+
+def write_run(profile: str = "golden", plan: dict = PLAN) -> Paths:
+    """Write the run under the working directory."""
+    paths = Paths(profile)
+    write_text(paths.plan, yaml.safe_dump({"report": plan}))
+    licences = {"open-text": "CC-BY-SA-3.0", "closed-text": "not stated", "made-model": "Apache-2.0", "encoder": "MIT"}
+    records = {
+        name: {"kind": "path", "source": f"made/{name}", "revision": None, "sha256": "0" * 64, "licence": licence}
+        for name, licence in licences.items()
+    }
+    write_json(paths.assets, {name: {**record, "note": "", "files": {}} for name, record in records.items()})
+    write_json(paths.asset("made-model") / "config.json", {"num_hidden_layers": 8})
+    Tokenizer(WordLevel(VOCABULARY, unk_token="?")).save(str(paths.asset("made-model") / "tokenizer.json"))
+    write_json(paths.data_card, {"sources": {}, "seed": 7})
+    rng = np.random.default_rng(5)
+    for model in plan["models"]:
+        _train(paths, model)
+        _texts(paths, model, plan, rng)
+        _scores(paths, model, plan, rng)
+        _benchmarks(paths, model, plan, rng)
+    for name in Results(paths, plan).cells:
+        cost = {"wall_s": 2.5, "cpu_s": 4.0, "peak_rss_bytes": 3 * 2**29, "cores": 2, "device": "cpu"}
+        write_json(paths.cost("fetch").parent / f"{name}.json", cost)
+    return paths
+
+
+def _train(paths: Paths, model: str) -> None:
+    perplexity = {"original": 20.0, "4": 300.0, "6": 60.0}
+    quality = {
+        domain: {
+            layer: {"perplexity": value * factor, "agreement": 20 / value, "entropy": 3.0, "tokens": 1000}
+            for layer, value in perplexity.items()
+        }
+        for domain, factor in (("open", 1.0), ("closed", 1.5))
+    }
+    write_json(paths.exit_quality(model), quality)
+    scores = {
+        "plain": {"diversity": 0.25, "coherence": 0.45},
+        "4": {"diversity": 0.40, "coherence": 0.46},
+        "6": {"diversity": 0.70, "coherence": 0.44},
+    }
+    write_json(paths.selection(model), {"rule": "most diverse", "lower": 6, "upper": "original", "scores": scores})
+    curve = [
+        {"step": s, "tokens": 100 * s, "layer": layer, "loss": 5 / s + layer / 10, "validation_perplexity": 400 / s}
+        for s in (1, 2, 3)
+        for layer in (4, 6)
+    ]
+    write_csv(paths.curves(model), ["step", "tokens", "layer", "loss", "validation_perplexity"], curve)
+    for name in [*SETTINGS, *BENCHMARKS]:
+        setting = (parse_benchmark_setting if name in BENCHMARKS else parse_setting)(name)
+        lower = (setting.lower or 6) if setting.contrast else None
+        layers = [layer for layer in (setting.exit, lower) if layer]
+        exits = {str(layer): "ab" * 32 for layer in layers}
+        write_json(paths.resolved(model, name), {"upper": setting.exit or "original", "lower": lower, "exits": exits})
+
+
+def _texts(paths: Paths, model: str, plan: dict, rng: np.random.Generator) -> None:
+    for domain in plan["domains"]:
+        secret = SECRET if domain == "closed" else "fair"
+        ids = [f"{domain}-{i}" for i in range(DOCUMENTS)]
+        prompts = {i: " ".join([*rng.choice(WORDS, 8), secret]) for i in ids}
+        humans = [{"id": i, "prompt": prompts[i], "human": f"{' '.join(WORDS)} {secret}"} for i in ids]
+        write_jsonl(paths.prompts(domain), humans)
+        for name in plan["settings"]:
+            rows = []
+            for i in ids:
+                words = [str(word) for word in [*rng.choice(WORDS, 10), secret]]
+                changed = [{"position": 2, "upper": " the", "lower": " of"}] if "acd" in name else None
+                row = {"id": i, "prompt": prompts[i], "continuation": " ".join(words), "nll": 2.0}
+                rows.append({**row, "tokens": [VOCABULARY[word] for word in words], "changed": changed})
+            write_jsonl(paths.texts(model, name, domain), rows)
+
+
+def _scores(paths: Paths, model: str, plan: dict, rng: np.random.Generator) -> None:
+    metrics: dict[str, dict] = {}
+    rows = []
+    base = rng.uniform(0.5, 0.7, DOCUMENTS)
+    for name in [*plan["settings"], HUMAN]:
+        gain = 0.25 if name in ("greedy-acd", "beam-acd") else 0.3 if name == HUMAN or "top" in name else 0.0
+        for domain in plan["domains"]:
+            metrics.setdefault(name, {})[domain] = entry = {}
+            coherence = rng.normal(0.45, 0.05, DOCUMENTS)
+            for i in range(DOCUMENTS):
+                row = {"setting": name, "domain": domain, "id": f"{domain}-{i}", "coherence": coherence[i]}
+                row |= {"perplexity": 9.0 + i, "changed": 0.2 if "acd" in name else 0.0}
+                for order in ORDERS:
+                    row |= {f"unique_{order}": int(90 * min(1.0, base[i] + gain)), f"total_{order}": 90}
+                rows.append(row)
+            for metric, value in (("diversity", 0.3 + gain), ("coherence", coherence.mean()), ("perplexity", 18.5)):
+                entry[metric] = {"value": value, "low": value - 0.05, "high": value + 0.05, "n": DOCUMENTS}
+    write_json(paths.metrics(model), metrics)
+    columns = ["setting", "domain", "id", "coherence", "perplexity", "changed", *COUNTS]
+    write_csv(paths.per_prompt(model), columns, rows)
+
+
+def _benchmarks(paths: Paths, model: str, plan: dict, rng: np.random.Generator) -> None:
+    difficulty = rng.uniform(size=40)
+    for name, ability in zip(BENCHMARKS, (0.4, 0.2, 0.55), strict=True):
+        right = (difficulty < ability).astype(int)
+        results = {"acc": {"value": right.mean(), "stderr": 0.07, "n": 40}}
+        results["perplexity"] = {"value": 35.0, "stderr": 4.0, "n": 40}
+        write_json(paths.results(model, name), {"last-word": results})
+        items = [{"task": "last-word", "id": str(i), "metric": "acc", "value": int(v)} for i, v in enumerate(right)]
+        write_csv(paths.items(model, name), ["task", "id", "metric", "value"], items)
+
+
+@pytest.fixture
+def made_run(tmp_path, monkeypatch) -> Paths:
+    """Paths of a made run in an empty project folder, which is the working directory of the test."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "conf/paper", "conf/paper")
+    return write_run()
+
+
+@pytest.fixture
+def results(made_run) -> Results:
+    return Results(made_run, PLAN)

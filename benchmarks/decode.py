@@ -1,0 +1,261 @@
+"""What decoding with exits costs, relative to plain ``generate`` on the same weights in the same process.
+
+Each round runs every way of decoding once, in a rotating order; a ratio is taken within its round, and the table gives
+the median of the rounds and their interquartile range. Time is the process's CPU time, or the device's on a GPU.
+Contrast costs what its plausible sets make it cost, so their mean size |V| is printed: real text gives about 7; a
+random model is given a final norm of such a gain that |V| lies between 5 and 20.
+"""
+
+import argparse
+import copy
+import logging
+import os
+import resource
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedModel
+
+from autocontrastive_gen.experiment import cli
+from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
+from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
+from autocontrastive_gen.modeling.plausible import plausible_mask
+
+logger = logging.getLogger(__name__)
+
+PROMPT = 32
+TARGETS = {"original": 1.03, "acd": 1.06, "exit at half": 0.62, "exit at a quarter": 0.42}
+TEXT = """The ferry left the harbour a little after six, when the fishing boats were already coming home. On the upper
+deck a group of students argued about the best route across the mountains, while an old man fed the gulls and said
+nothing. The company that runs the line was founded in the nineteenth century and once owned eleven ships; today only
+three remain, and the island's council has asked the government for help. Last winter the storms were so heavy that
+the school stayed closed for nine days. Scientists from the university have measured the level of the sea at the old
+lighthouse since 1954, and their records show that it rises by about three millimetres a year. Many of the younger
+people have moved to the capital, where there is work in hospitals, offices and shops. Those who stay keep sheep, grow
+potatoes, or rent rooms to visitors in summer. In the evening the band played in the square, the children danced, and
+the mayor promised that a new bridge would be built before the end of the decade. Nobody believed her, but everybody
+clapped, because the night was warm and the next boat would not come until Monday morning."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A plain model and prompts (batch, 32) for it."""
+
+    name: str
+    model: PreTrainedModel
+    prompts: torch.Tensor
+
+
+def smollm2(folder: Path, batch: int, dtype: torch.dtype, device: str) -> Subject:
+    """A real model on real text: overlapping pieces of a paragraph."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device).eval()
+    ids = AutoTokenizer.from_pretrained(folder)(TEXT, return_tensors="pt").input_ids[0]
+    step = max(1, (len(ids) - PROMPT) // batch)
+    return Subject(folder.name, model, ids.unfold(0, PROMPT, step)[:batch].to(device))
+
+
+def gpt2_medium(batch: int, dtype: torch.dtype, device: str) -> Subject:
+    """GPT2-medium's shape with random weights."""
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(n_embd=1024, n_layer=24, n_head=16)).to(device, dtype).eval()
+    prompts = torch.randint(0, 50_000, (batch, PROMPT), generator=torch.Generator().manual_seed(1)).to(device)
+    _sharpen(model, model.transformer.ln_f.weight, prompts)
+    return Subject("GPT2-medium's shape", model, prompts)
+
+
+@torch.no_grad()
+def _sharpen(model: PreTrainedModel, gain: torch.Tensor, prompts: torch.Tensor) -> None:
+    """Scale the final norm's gain until 5 to 20 tokens are plausible on average."""
+    low, high = 0.0, 64.0
+    for _ in range(24):
+        middle = (low + high) / 2
+        gain.fill_(middle)
+        size = mean_plausible(model(prompts).logits)
+        if 5 <= size <= 20:
+            return
+        low, high = (middle, high) if size > 20 else (low, middle)
+    raise ValueError("no gain of the final norm makes 5 to 20 tokens plausible; try another seed")
+
+
+def mean_plausible(logits: torch.Tensor) -> float:
+    """Mean size of the plausible sets (alpha 0.1) of logits (B, T, V)."""
+    return plausible_mask(logits.flatten(0, 1).float(), alpha=0.1).sum(-1).double().mean().item()
+
+
+def with_exits(model: PreTrainedModel, count: int) -> PreTrainedModel:
+    """A multi-exit model on the same weights, with heads of its own at ``count`` layers, a quarter and half among them.
+
+    The heads are nearly zero: a contrast then follows the model's own text, at the cost of a trained one.
+    """
+    size = model.config.num_hidden_layers
+    layers = {round(size / 4), size // 2}
+    spread = [round(1 + i * (size - 2) / (4 * count)) for i in range(4 * count + 1)]
+    for layer in sorted(spread, key=lambda layer: min(abs(layer - other) for other in layers), reverse=True):
+        if len(layers) < count:
+            layers.add(layer)
+    shared = copy.deepcopy(model, {id(x): x for x in (*model.parameters(), *model.buffers())})
+    exits = AutoMultiExitModel.from_model(shared, MultiExitConfiguration(lm_head_layer_indices=sorted(layers)))
+    for parameters in exits.exit_parameters().values():
+        torch.nn.init.normal_(parameters[0], std=1e-4)
+    return exits
+
+
+def settings(size: int) -> dict[str, dict]:
+    """Ways of decoding -> arguments of ``set_exits``."""
+    half = size // 2
+    return {
+        "original": {"use_original_head": True},
+        "acd": {"contrast_layer_indices": ("original", half)},
+        "exit at half": {"output_layer_index": half},
+        "exit at a quarter": {"output_layer_index": round(size / 4)},
+    }
+
+
+class Meter:
+    """CPU seconds of the process, or seconds on the GPU; and the memory that a run needs beyond the weights."""
+
+    def __init__(self, device: str) -> None:
+        self.cuda = device.startswith("cuda")
+
+    def seconds(self, run) -> float:
+        if not self.cuda:
+            start = time.process_time()
+            run()
+            return time.process_time() - start
+        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        first.record()
+        run()
+        last.record()
+        torch.cuda.synchronize()
+        return first.elapsed_time(last) / 1000
+
+    def peak_megabytes(self, run) -> float:
+        """Growth of the highest resident (or device) memory during a run."""
+        if self.cuda:
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+            run()
+            return (torch.cuda.max_memory_allocated() - before) / 1e6
+        before = _resident(reset=True)
+        run()
+        return max(0.0, _resident() - before)
+
+
+def _resident(reset: bool = False) -> float:
+    """Highest resident set of the process in MB, since the last reset where the system can reset it (Linux)."""
+    try:
+        if reset:
+            Path("/proc/self/clear_refs").write_text("5")
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 1e3
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def copy_bandwidth(device: str, meter: Meter) -> float:
+    """GB/s of copying a large tensor, reads and writes counted."""
+    source = torch.ones(1 << 28, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    target.copy_(source)
+    return 2 * source.numel() / 1e9 / statistics.median(meter.seconds(lambda: target.copy_(source)) for _ in range(9))
+
+
+def rows(subject: Subject, exits: int, tokens: int, pairs: int, meter: Meter) -> Iterator[list[str]]:
+    """Lines of the table for one model, batch and number of exits."""
+    model = with_exits(subject.model, exits)
+    ways = settings(model.num_layers)
+    options = {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False, "pad_token_id": 0}
+    inputs = {"input_ids": subject.prompts, "attention_mask": torch.ones_like(subject.prompts)}
+    batch = len(subject.prompts)
+
+    def run(name: str) -> torch.Tensor:
+        if name == "plain":
+            return subject.model.generate(**inputs, **options)
+        with model.set_exits(MultiExitConfiguration(), **{"use_original_head": False, **ways[name]}):
+            return model.generate(**inputs, **options)
+
+    names = ["plain", *ways]
+    texts, memory = {}, {}
+    for name in names:  # a warm-up, and what needs no repeating
+        memory[name] = meter.peak_megabytes(lambda name=name: texts.update({name: run(name)}))
+    if not torch.equal(texts["plain"], texts["original"]):
+        raise AssertionError("the original head of the multi-exit model does not decode like the plain model")
+    with torch.no_grad():
+        size = mean_plausible(subject.model(texts["acd"]).logits[:, PROMPT - 1 : -1])
+    times: dict[str, list[float]] = {name: [] for name in names}
+    label = f"{subject.name}, batch {batch}, {exits} exits"
+    for i in tqdm(range(pairs), label, disable=None, leave=False):
+        for name in names[i % len(names) :] + names[: i % len(names)]:
+            times[name].append(meter.seconds(lambda name=name: run(name)))
+    bytes_read = sum(x.numel() * x.element_size() for x in subject.model.parameters())
+    for name in names:
+        ratios = [one / other for one, other in zip(times[name], times["plain"], strict=True)]
+        step = statistics.median(times[name]) / tokens
+        low, _, high = statistics.quantiles(ratios, n=4) if pairs > 1 else ratios * 3
+        yield [
+            subject.name, str(batch), str(exits), name, f"{1000 * step:.1f}",
+            "1" if name == "plain" else f"**{statistics.median(ratios):.3f}** [{low:.3f}, {high:.3f}]",
+            f"<= {TARGETS[name]}" if name in TARGETS else "",
+            f"{size:.1f}" if name == "acd" else "", f"{memory[name]:.0f}",
+            f"{bytes_read / step / 1e9:.1f}" if name == "plain" else "",
+        ]  # fmt: skip
+
+
+HEADER = ["model", "batch", "exits", "decoding", "ms/step", "relative to plain [IQR]", "target", "\\|V\\|",
+          "peak MB beyond weights", "weights GB/s"]  # fmt: skip
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    default = Path("runs/laptop/fetch/smollm2")
+    parser.add_argument("--model", type=Path, default=default, help="folder of a real model (default: %(default)s)")
+    parser.add_argument("--subjects", nargs="+", choices=["model", "gpt2-medium"], default=["model", "gpt2-medium"])
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--exits", type=int, nargs="+", default=[4, 12])
+    parser.add_argument("--pairs", type=int, default=15, help="rounds (default: %(default)s)")
+    parser.add_argument("--tokens", type=int, default=16, help="new tokens a text (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", 1)))
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], help="default: bfloat16 on a GPU")
+    parser.add_argument("--quick", action="store_true", help="the real model alone, batch 1, 4 exits, 3 short rounds")
+    options = parser.parse_args()
+    if options.quick:
+        options.subjects, options.batch, options.exits = ["model"], [1], [4]
+        options.pairs, options.tokens = 3, 8
+    return options
+
+
+def main() -> None:
+    """Print the table, a line as soon as it is measured."""
+    options = arguments()
+    if "model" in options.subjects and not (options.model / "config.json").is_file():
+        remedy = "`dvc repro fetch` makes it; or name another folder with --model"
+        if options.subjects == ["model"]:
+            raise OSError(f"--model {options.model}: no model in this folder; {remedy}")
+        logger.warning("--model %s: no model in this folder, left out; %s", options.model, remedy)
+        options.subjects.remove("model")
+    torch.set_num_threads(options.threads)
+    dtype = getattr(torch, options.dtype or ("bfloat16" if options.device.startswith("cuda") else "float32"))
+    meter = Meter(options.device)
+    where = torch.cuda.get_device_name() if meter.cuda else f"CPU, {options.threads} thread(s)"
+    print(f"{where}, {str(dtype).rpartition('.')[2]}, prompt {PROMPT}, {options.tokens} new tokens, greedy, median of "
+          f"{options.pairs} rounds, torch {torch.__version__}; copying runs at "
+          f"{copy_bandwidth(options.device, meter):.1f} GB/s\n")  # fmt: skip
+    print(f"| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}", flush=True)
+    for name in options.subjects:
+        for batch in options.batch:
+            made = smollm2(options.model, batch, dtype, options.device) if name == "model" else gpt2_medium(
+                batch, dtype, options.device
+            )  # fmt: skip
+            for exits in options.exits:
+                for row in rows(made, exits, options.tokens, options.pairs, meter):
+                    print(f"| {' | '.join(row)} |", flush=True)
+
+
+if __name__ == "__main__":
+    cli.run(main, "decode")

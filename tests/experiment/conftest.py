@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import yaml
 
+from autocontrastive_gen.experiment import tracking
 from autocontrastive_gen.experiment.cells import cell_folder, cell_name, grid_cells
 from autocontrastive_gen.experiment.grid import Paths
 from autocontrastive_gen.experiment.provenance import write_csv, write_json, write_jsonl, write_text
 
 DOMAINS, PROMPTS = ("made-a", "made-b"), 8
-METRICS = ("diversity", "diversity_per_text", "coherence")
+METRICS = ("diversity_per_text", "coherence")
+COUNTS = {"total_2": 10, "total_3": 9, "total_4": 8}
 
 
 @dataclass
@@ -88,17 +91,22 @@ class SmallRun:
             lift = self.shift if setting.endswith("acd") else 0.0
             metrics[setting] = {}
             for domain in DOMAINS:
-                table = [{name: draw.random() * 0.01 + lift for name in METRICS} for _ in range(PROMPTS)]
+                table = [self._document(draw, lift) for _ in range(PROMPTS)]
                 rows += [
                     {"setting": setting, "domain": domain, "id": f"{domain}-{i}", **row} for i, row in enumerate(table)
                 ]
-                means = {name: sum(row[name] for row in table) / PROMPTS for name in METRICS}
+                values = {name: sum(row[name] for row in table) / PROMPTS for name in METRICS} | {"diversity": 0.9}
                 metrics[setting][domain] = {
-                    name: {"value": mean, "low": mean - 0.1, "high": mean + 0.1 * self.samples, "n": PROMPTS}
-                    for name, mean in means.items()
+                    name: {"value": value, "low": value - 0.1, "high": value + 0.1 * self.samples, "n": PROMPTS}
+                    for name, value in values.items()
                 }
         write_json(self.paths.metrics(model), metrics)
-        write_csv(self.paths.per_prompt(model), ["setting", "domain", "id", *METRICS], rows)
+        write_csv(self.paths.per_prompt(model), list(rows[0]), rows)
+
+    def _document(self, draw: random.Random, lift: float) -> dict[str, float]:
+        scores = {name: draw.random() * 0.01 + lift for name in METRICS}
+        unique = {f"unique_{n}": COUNTS[f"total_{n}"] - draw.randrange(3) for n in (2, 3, 4)}
+        return scores | unique | COUNTS
 
     def _benchmark(self, model: str, setting: str) -> None:
         values = [int(i % 3 == 0 or setting == "acd") for i in range(12)]
@@ -151,11 +159,21 @@ def empty_database(tmp_path_factory) -> bytes:
     return path.read_bytes()
 
 
+@pytest.fixture(scope="session")
+def start_project(empty_database) -> Callable[[Path, pytest.MonkeyPatch], SmallRun]:
+    """Makes a folder a project with a finished run and an empty store, and the current directory."""
+
+    def start(folder: Path, patch: pytest.MonkeyPatch) -> SmallRun:
+        for variable in [name for name in os.environ if name.startswith(("MLFLOW_", "DVC_"))]:
+            patch.delenv(variable)
+        patch.setattr(tracking, "SCRATCH", Path(".scratch"))
+        patch.chdir(folder)
+        Path("mlflow.db").write_bytes(empty_database)
+        return SmallRun().write()
+
+    return start
+
+
 @pytest.fixture
-def small_run(tmp_path, monkeypatch, empty_database) -> SmallRun:
-    """A project with a finished run and an empty store; the test's current directory."""
-    for variable in [name for name in os.environ if name.startswith(("MLFLOW_", "DVC_"))]:
-        monkeypatch.delenv(variable)
-    monkeypatch.chdir(tmp_path)
-    Path("mlflow.db").write_bytes(empty_database)
-    return SmallRun().write()
+def small_run(tmp_path, monkeypatch, start_project) -> SmallRun:
+    return start_project(tmp_path, monkeypatch)

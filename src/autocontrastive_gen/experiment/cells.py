@@ -22,6 +22,9 @@ from autocontrastive_gen.experiment.provenance import fingerprint, read_json, re
 TABLE_ROWS = 50
 """Rows a domain in a table of sample texts; the artifact of the cell has them all."""
 
+COST = "cost/"
+"""Prefix of metrics that a rerun of the same cell does not repeat."""
+
 
 @dataclass(frozen=True)
 class Point:
@@ -119,7 +122,7 @@ class _Reader:
             setting,
             version,
             params=flatten({"model": model, "setting": setting or None, **(plan[setting] if setting else plan)}),
-            points=tuple(getattr(self, f"_{stage}")(model, setting)),
+            points=(*getattr(self, f"_{stage}")(model, setting), *self._cost(entry)),
             files=_artifacts(folder),
             table=self._texts(model, setting) if stage == "generate" else None,
         )
@@ -149,6 +152,13 @@ class _Reader:
                 yield from _point(name, result["value"])
                 yield from _point(f"{name}_stderr", result.get("stderr"))
 
+    def _cost(self, entry: Entry) -> Iterator[Point]:
+        path = self.paths.cost(entry.stage, entry.name.partition("@")[2])
+        if path.exists():
+            cost = read_json(path)
+            for name in ("wall_s", "cpu_s", "peak_rss_bytes"):
+                yield from _point(f"{COST}{name}", cost.get(name))
+
     @cached_property
     def _scores(self) -> dict[str, Any]:
         return {model: read_json(self.paths.metrics(model)) for model in self.plan["score"]}
@@ -171,7 +181,7 @@ def headline(cells: list[Cell]) -> tuple[Point, ...]:
         for cell in cells
         if cell.entry.stage in ("score", "benchmark")
         for point in cell.points
-        if not point.name.endswith(("_low", "_high", "_stderr"))
+        if not point.name.endswith(("_low", "_high", "_stderr")) and not point.name.startswith(COST)
     )
 
 

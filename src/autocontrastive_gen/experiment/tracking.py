@@ -70,7 +70,7 @@ class Document:
 @contextmanager
 def publishing_lock() -> Iterator[None]:
     """One publisher at a time in a project, so that two never create the same run."""
-    path = project_root() / SCRATCH / "track.lock"
+    path = SCRATCH / "track.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -85,7 +85,7 @@ def publish(profile: str, plan: dict[str, Any], lock: dict[str, Entry], cells: l
     label = _label()
     common = {"profile": profile, "dvc.exp": os.environ.get("DVC_EXP_NAME", ""), **_commit_tag()}
     card = _data_card(Paths(profile))
-    with publishing_lock(), _store_faults():
+    with publishing_lock(), store_faults():
         store = _Store(tracking_uri(), plan["track"]["experiment"])
         pipeline = _pipeline(profile, label, plan, lock, cells)
         parent = store.find_or_create(pipeline, common)
@@ -128,7 +128,7 @@ def _report_files(paths: Paths) -> dict[str, Path]:
     """The report as it lies in its folder, and what is needed to compare this run with others."""
     files = [path for path in sorted(paths.reports.rglob("*")) if path.is_file()]
     report = {path.relative_to(paths.reports).as_posix(): path for path in files}
-    return report | {path.name: path for path in (PARAMS, LOCK) if path.exists()}
+    return report | {path.name: path for path in (PARAMS, LOCK, paths.data_card) if path.exists()}
 
 
 def _data_card(paths: Paths) -> dict[str, str] | None:
@@ -236,7 +236,7 @@ def _batches(items: list, size: int) -> Iterator[list]:
 
 
 @contextmanager
-def _store_faults() -> Iterator[None]:
+def store_faults() -> Iterator[None]:
     """Fail soon and say how to go on: MLflow would try a dead server for minutes."""
     for variable, value in (("MAX_RETRIES", "1"), ("BACKOFF_FACTOR", "1"), ("TIMEOUT", "30")):
         os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{variable}", value)

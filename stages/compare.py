@@ -1,0 +1,41 @@
+"""Show what differs between two runs, and every metric with paired intervals. A command, no stage of the pipeline."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from autocontrastive_gen.experiment.cli import run
+from autocontrastive_gen.experiment.provenance import write_text
+
+log = logging.getLogger("compare")
+WIDTH = 140
+"""Columns of the tables where the output is no terminal."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.compare", description=__doc__)
+    kinds = "a git revision, a DVC experiment, the id or name of an MLflow run, or `workspace`"
+    parser.add_argument("a", metavar="A", help=kinds)
+    parser.add_argument("b", metavar="B", nargs="?", default="workspace", help="likewise (default: workspace)")
+    parser.add_argument("--all", action="store_true", help="print the metrics that are the same, too")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the comparison as a page, too")
+    arguments = parser.parse_args()
+
+    from rich.console import Console
+
+    from autocontrastive_gen.experiment.compare import compare
+    from autocontrastive_gen.experiment.compare_view import page, show
+    from autocontrastive_gen.experiment.states import find_state
+
+    difference = compare(find_state(arguments.a), find_state(arguments.b))
+    console = Console()
+    show(difference, console if console.is_terminal else Console(width=WIDTH), every=arguments.all)
+    if arguments.html:
+        write_text(arguments.html, page(difference))
+        log.info("%s written", arguments.html)
+
+
+if __name__ == "__main__":
+    run(main, "compare")

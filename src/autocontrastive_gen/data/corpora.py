@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
 import json
+import lzma
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO, TextIO
 
 READ_ROWS = 1024
 
@@ -21,6 +27,17 @@ def read(folder: Path, format: str, pattern: str = "*", text_field: str = "text"
         raise OSError(f"{folder}: no file matches {pattern!r}; there are: {', '.join(names[:10]) or 'none'}")
     for path in files:
         yield from _READERS[format](path, text_field)
+
+
+DAMAGED = (UnicodeDecodeError, EOFError, lzma.LZMAError, gzip.BadGzipFile, zlib.error)
+"""What reading a damaged or cut off text file raises."""
+
+
+def decompressed(file: BinaryIO, name: str) -> TextIO:
+    """UTF-8 text of a file that, by the end of its name, is compressed with xz, gzip, bzip2 or not at all."""
+    suffix = name.rpartition(".")[2]
+    opener = {"xz": lzma.open, "gz": gzip.open, "bz2": bz2.open}.get(suffix)
+    return io.TextIOWrapper(opener(file) if opener else file, encoding="utf-8")
 
 
 def documents_of_lines(lines: Iterable[str]) -> Iterator[str]:
@@ -44,10 +61,10 @@ def _mediawiki(path: Path, text_field: str) -> Iterator[str]:
 
 def _text_lines(path: Path) -> Iterator[str]:
     try:
-        with open(path, encoding="utf-8") as file:
+        with decompressed(open(path, "rb"), path.name) as file:
             yield from file
-    except UnicodeDecodeError as error:
-        raise OSError(f"{path}: is not UTF-8 text ({error})") from error
+    except DAMAGED as error:
+        raise OSError(f"{path}: is damaged or not UTF-8 text ({error})") from error
 
 
 def _lines(path: Path, text_field: str) -> Iterator[str]:

@@ -30,10 +30,10 @@ class HttpStream(io.RawIOBase):
     failures without progress, or if the file's size or identity changes on the way.
     """
 
-    def __init__(self, urls: Sequence[str], start: int = 0):
+    def __init__(self, urls: Sequence[str], start: int = 0, size: int | None = None):
         self.urls = list(urls)
         self.position = start
-        self.size: int | None = None
+        self.size = size
         """Bytes of the whole file, as the server says; None where it does not."""
         self.identity = ""
         """ETag or date of the file, as the server says."""

@@ -1,0 +1,76 @@
+"""Corpora too large to keep, read over the network as far as they are needed: CC-100 is one xz file of tens of GB.
+
+What has been read lies, compressed as it came, in ``.scratch/streams``. A run that is killed at any moment goes on
+there: it reads that part from disk, gives the same documents in the same order, and asks the server for what follows.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from autocontrastive_gen.data.corpora import DAMAGED, decompressed, documents_of_lines
+from autocontrastive_gen.data.download import HttpStream
+from autocontrastive_gen.experiment.grid import SCRATCH
+from autocontrastive_gen.experiment.provenance import fingerprint
+
+log = logging.getLogger(__name__)
+
+BUFFER = 1 << 20
+
+
+class KeptStream(io.RawIOBase):
+    """A file on a web server whose beginning, as far as it was ever read, is a file on disk as well."""
+
+    def __init__(self, urls: list[str], size: int | None, kept: Path) -> None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        self._urls, self._size = urls, size
+        self._kept = open(kept, "a+b")
+        self._kept.seek(0)
+        self._remote: HttpStream | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        if self._remote is None:
+            if count := self._kept.readinto(buffer):
+                return count
+            position = self._kept.tell()
+            if position == self._size:
+                return 0
+            log.info("reading %s from byte %d on", self._urls[0], position)
+            self._remote = HttpStream(self._urls, position, self._size)
+        count = self._remote.readinto(buffer)
+        self._kept.write(memoryview(buffer)[:count])
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            self._kept.close()
+            if self._remote is not None:
+                self._remote.close()
+        super().close()
+
+
+def documents(record: dict) -> Iterator[str]:
+    """Documents of a streamed asset, in the file's order; ``record`` is its entry in assets.json.
+
+    OSError if the server can't be reached where more is needed, if its file is not the one that ``fetch`` saw, or if
+    the bytes are damaged.
+    """
+    identity = fingerprint([record["source"], record["revision"], record["bytes"]])
+    kept = SCRATCH / "streams" / identity / "beginning"
+    stream = KeptStream([record["source"], *record["mirrors"]], record["bytes"], kept)
+    name = record["source"].partition("?")[0]
+    try:
+        with decompressed(io.BufferedReader(stream, BUFFER), name) as lines:
+            yield from documents_of_lines(lines)
+    except DAMAGED as error:
+        kept.unlink()
+        raise OSError(
+            f"{record['source']}: the bytes received are damaged ({error}); what was kept of them is dropped, run the "
+            "same command again to read from the start"
+        ) from error

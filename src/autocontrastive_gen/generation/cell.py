@@ -109,7 +109,7 @@ def generate_cell(name: str, setting_name: str, plan: Mapping[str, Any], paths: 
     scratch = SCRATCH / "generate" / fingerprint(key)[:16]
     share = process_share()
     model, tokenizer = load_cell_model(paths, name, plan["model"], exit_fields(resolved, plan["contrast"]))
-    decode = {**plan, "name": parse_setting(setting_name).decode}
+    decode = {**plan, "decode": parse_setting(setting_name).decode}
     batch_size, tokens = plan["batch_size"], 0
     texts: dict[Path, list[dict]] = {}
     for domain, path in prompts.items():

@@ -32,7 +32,7 @@ def generate_texts(
     Args:
         model: a decoder-only model of transformers, multi-exit or plain.
         prompts: mappings with a unique "id" and a "prompt".
-        decode: ``{"name": greedy | beam | top-k | top-p, "new_tokens": int}`` and num_beams, top_k or top_p.
+        decode: ``{"decode": greedy | beam | top-k | top-p, "new_tokens": int}`` and num_beams, top_k or top_p.
         seed: of the noise of top-k and top-p; each (prompt id, step) has its own stream.
         batch_size: prompts at a time; in float32 it changes no token.
         keep: folder for finished batches, read back by a later call.
@@ -46,8 +46,8 @@ def generate_texts(
         ValueError: unknown mode, an encoder-decoder model, an empty prompt, one too long for the model, or a
             repeated id.
     """
-    if decode["name"] not in DECODES:
-        raise ValueError(f"decode: {decode['name']!r} is not one of {', '.join(DECODES)}")
+    if decode["decode"] not in DECODES:
+        raise ValueError(f"decode: {decode['decode']!r} is not one of {', '.join(DECODES)}")
     new_tokens = int(decode["new_tokens"])
     encoded = _encode(model, tokenizer, prompts, new_tokens)
 
@@ -62,7 +62,7 @@ def generate_texts(
         batch_size,
         work,
         tokens=new_tokens,
-        title=decode["name"],
+        title=decode["decode"],
         keep=keep,
         share=share,
     )
@@ -84,7 +84,7 @@ def _continue(model, tokenizer, encoded, ids, decode, seed) -> list[list[int]]:
         pad_token_id=pad_token(tokenizer),
         min_new_tokens=decode["new_tokens"],
         max_new_tokens=decode["new_tokens"],
-        num_beams=int(decode.get("num_beams", 1)) if decode["name"] == "beam" else 1,
+        num_beams=int(decode.get("num_beams", 1)) if decode["decode"] == "beam" else 1,
         do_sample=False,  # the processors sample
         logits_processor=_processors(decode, ids, seed),
         # a checkpoint's generation_config may ask for more than the mode does
@@ -97,9 +97,9 @@ def _continue(model, tokenizer, encoded, ids, decode, seed) -> list[list[int]]:
 
 
 def _processors(decode: Mapping, ids: Sequence[str], seed: int) -> LogitsProcessorList:
-    if decode["name"] == "top-k":
+    if decode["decode"] == "top-k":
         return LogitsProcessorList([TopKLogitsWarper(int(decode["top_k"])), GumbelMax(ids, seed)])
-    if decode["name"] == "top-p":
+    if decode["decode"] == "top-p":
         return LogitsProcessorList([TopPLogitsWarper(float(decode["top_p"])), GumbelMax(ids, seed)])
     return LogitsProcessorList()
 

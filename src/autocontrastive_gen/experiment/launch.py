@@ -1,0 +1,36 @@
+"""Stages in several processes: a stage starts itself again under the launcher that params.yaml names."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from autocontrastive_gen.experiment.params import load_params
+
+_SET_BY_LAUNCHERS = ("RANK", "WORLD_SIZE")
+
+
+def relaunched(module: str) -> bool:
+    """Run ``<launcher> -m module <this command's arguments>`` and say True; False if there is nothing to launch.
+
+    Nothing is launched without a ``launcher`` in params.yaml, nor inside a process that a launcher started. A failure
+    of the processes ends this one with their exit code.
+    """
+    launcher = load_params().launcher
+    if not launcher or any(variable in os.environ for variable in _SET_BY_LAUNCHERS):
+        return False
+    command, *options = shlex.split(launcher)
+    beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    program = shutil.which(command, path=beside)
+    if program is None:
+        raise FileNotFoundError(
+            f'launcher: {launcher!r}: there is no command {command!r}; install it, or set launcher to ""'
+        )
+    code = subprocess.call([program, *options, "-m", module, *sys.argv[1:]])
+    if code:
+        sys.exit(code)
+    return True

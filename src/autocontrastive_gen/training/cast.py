@@ -1,0 +1,69 @@
+"""Cast matrices by least squares, for all exits at once, in one pass over the text (Din et al. 2023).
+
+The exit at layer l is a matrix A without intercept that takes the final-normed state x_l of a position to the final
+normed state y of the same position: min_A sum |A x_l - y|^2 + ridge |A|^2. Only the normal equations X'X and X'Y are
+kept, so memory does not grow with the number of tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+class NormalEquations:
+    """X'X and X'Y of every exit, summed in float64.
+
+    ``gram`` and ``cross`` are (exits, d, d); sums of two of these, over other text, are the sums of their parts.
+    """
+
+    def __init__(self, layers: tuple[int, ...], width: int, device: torch.device | str = "cpu") -> None:
+        self.layers = tuple(layers)
+        self.gram = torch.zeros(len(layers), width, width, dtype=torch.float64, device=device)
+        self.cross = torch.zeros_like(self.gram)
+        self.rows = torch.zeros((), dtype=torch.int64, device=device)
+
+    def add(self, states: Mapping[int, Tensor], final: Tensor) -> None:
+        """Take in rows: ``states[layer]`` and ``final`` are (n, d).
+
+        Products of bfloat16 states are formed in float32, which holds each exactly, and of wider states in float64;
+        the sums are float64 either way.
+        """
+        dtype = torch.float32 if final.dtype in (torch.bfloat16, torch.float16) else torch.float64
+        target = final.to(dtype)
+        for i, layer in enumerate(self.layers):
+            inputs = states[layer].to(dtype)
+            self.gram[i] += inputs.T @ inputs
+            self.cross[i] += inputs.T @ target
+        self.rows += len(final)
+
+    def solve(self, damping: float) -> dict[int, Tensor]:
+        """Cast matrix (d, d) of every layer, float32, to be applied as ``x @ matrix.T`` (an ``nn.Linear`` weight).
+
+        ``damping`` is the ridge relative to the mean of the diagonal of X'X. ValueError if the text determines no
+        matrix.
+        """
+        if not self.rows:
+            raise ValueError("cast: no token was left to fit on; allowed: at least one block of training text")
+        return {layer: self._solve(i, damping) for i, layer in enumerate(self.layers)}
+
+    def _solve(self, i: int, damping: float) -> Tensor:
+        ridge = damping * self.gram[i].diagonal().mean()
+        system = self.gram[i] + ridge * torch.eye(self.gram.shape[-1], dtype=torch.float64, device=self.gram.device)
+        factor, info = torch.linalg.cholesky_ex(system)
+        if info.item():
+            raise ValueError(
+                f"train.cast.damping = {damping}: {int(self.rows)} positions do not determine the {len(system)} x "
+                f"{len(system)} cast of layer {self.layers[i]}; raise it (0.001 as a rule) or train.cast.tokens"
+            )
+        return torch.cholesky_solve(self.cross[i], factor).T.float().contiguous()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything, for resuming and for summing over processes."""
+        return {"gram": self.gram, "cross": self.cross, "rows": self.rows}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        for name, tensor in self.state_dict().items():
+            tensor.copy_(state[name])

@@ -1,0 +1,78 @@
+"""Training text as blocks of tokens in one file on disk, so that memory stays flat and any position can be resumed."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from autocontrastive_gen.data.blocks import pack
+from autocontrastive_gen.experiment.provenance import atomic_path
+
+log = logging.getLogger(__name__)
+
+
+def read_texts(folder: Path) -> Iterator[str]:
+    """Texts of all shards of ``folder``, in order; OSError if it holds none."""
+    shards = sorted(folder.glob("*.jsonl"))
+    if not shards:
+        raise FileNotFoundError(f"{folder}: no training text (*.jsonl); run `dvc repro prepare` first")
+    for shard in shards:
+        with open(shard, encoding="utf-8") as file:
+            for line in file:
+                if line.strip():
+                    yield json.loads(line)["text"]
+
+
+def write_blocks(path: Path, texts: Iterable[str], tokenizer, block_size: int, tokens: int) -> None:
+    """Pack at most ``tokens`` tokens of ``texts`` into ``path``: int32, a block after the other."""
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        blocks = islice(pack(texts, tokenizer, block_size), tokens // block_size)
+        for block in tqdm(blocks, "tokens", unit=" blocks", total=tokens // block_size, disable=None):
+            file.write(np.ascontiguousarray(block, dtype=np.int32).tobytes())
+
+
+class TokenBlocks:
+    """Blocks of ``block_size`` tokens of a file that ``write_blocks`` wrote, read through a memory map."""
+
+    def __init__(self, path: Path, block_size: int) -> None:
+        size = path.stat().st_size // (4 * block_size)
+        self._tokens = np.memmap(path, np.int32, "r", shape=(size, block_size)) if size else np.empty((0, block_size))
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    @property
+    def block_size(self) -> int:
+        return self._tokens.shape[1]
+
+    def __getitem__(self, indices) -> torch.Tensor:
+        """Token ids (blocks, block_size), int64, of a slice or of an array of block numbers."""
+        return torch.from_numpy(np.asarray(self._tokens[indices], dtype=np.int64))
+
+    def counts(self, vocabulary: int) -> torch.Tensor:
+        """How often each token occurs (vocabulary,)."""
+        counts = np.zeros(vocabulary, dtype=np.int64)
+        for start in range(0, len(self), 4096):
+            counts += np.bincount(self._tokens[start : start + 4096].ravel(), minlength=vocabulary)
+        return torch.from_numpy(counts)
+
+    def check(self, vocabulary: int, batch_size: int) -> None:
+        """ValueError if there is too little text for one batch, or a token that the model does not know."""
+        if len(self) < batch_size:
+            raise ValueError(
+                f"training text: {len(self)} blocks of {self.block_size} tokens are fewer than train.batch_size = "
+                f"{batch_size}; raise prepare.training.tokens, or lower train.block_size or train.batch_size"
+            )
+        largest = max(int(self._tokens[start : start + 4096].max()) for start in range(0, len(self), 4096))
+        if largest >= vocabulary:
+            raise ValueError(
+                f"tokenizer: it made token {largest}, but the model's vocabulary ends at {vocabulary - 1}; "
+                "take the tokenizer that belongs to the model"
+            )

@@ -1,0 +1,211 @@
+"""Losses of exits over a large vocabulary, without ever holding its logits whole.
+
+Two objectives, cross-entropy with the next token (the paper's) and the Kullback-Leibler divergence to the model's final
+distribution (distillation, as in the tuned lens, Belrose et al. 2023), each over the whole vocabulary, in chunks of
+rows, or over a sample of it (Bengio & Senecal 2008). All return **sums** over rows, so that microbatches add up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CHUNK_BYTES = 128 << 20
+"""Size of one chunk of float32 logits; the products need some rows to be efficient, the sums little memory."""
+
+
+@dataclass(frozen=True)
+class Projection:
+    """An output matrix and what the model makes of it: ``cap * tanh(scale * (states @ weight.T + bias) / cap)``.
+
+    ``weight`` is (V, d), ``bias`` (V,) or None; without ``soft_cap`` the logits are ``scale * (...)``.
+    """
+
+    weight: Tensor
+    bias: Tensor | None = None
+    scale: float = 1.0
+    soft_cap: float | None = None
+
+    def shape(self, logits: Tensor) -> Tensor:
+        """Scale and cap raw products in place (callers own the buffer)."""
+        if self.scale != 1.0:
+            logits.mul_(self.scale)
+        if self.soft_cap is not None:
+            logits.div_(self.soft_cap).tanh_().mul_(self.soft_cap)
+        return logits
+
+    def rows(self, ids: Tensor) -> Projection:
+        """The projection to the tokens ``ids`` (K,) alone."""
+        return Projection(self.weight[ids], None if self.bias is None else self.bias[ids], self.scale, self.soft_cap)
+
+    def __call__(self, states: Tensor) -> Tensor:
+        """Float32 logits (..., V) of ``states`` (..., d), differentiable."""
+        logits = F.linear(states, self.weight.to(states.dtype), _to(self.bias, states.dtype)).float()
+        logits = logits * self.scale
+        return logits if self.soft_cap is None else self.soft_cap * torch.tanh(logits / self.soft_cap)
+
+
+def chunk_rows(vocabulary: int) -> int:
+    """Rows of logits in a chunk."""
+    return max(1, CHUNK_BYTES // (4 * vocabulary))
+
+
+def cross_entropy(states: Tensor, head: Projection, labels: Tensor, bf16: bool = False) -> Tensor:
+    """Sum over rows of the cross-entropy of ``head(states)`` with ``labels``.
+
+    ``states`` (n, d), ``labels`` (n,) without ignored entries. Gradients reach the states and the head's matrix.
+    ``bf16`` runs the matrix products in bfloat16; logits, softmax and the sums of gradients stay in float32.
+    """
+    return _Chunked.apply(states, head.weight, head.bias, labels, None, head, None, bf16, _wants(states, head))
+
+
+def distillation(states: Tensor, head: Projection, teacher_states: Tensor, teacher: Projection, bf16=False) -> Tensor:
+    """Sum over rows of KL(teacher || student), as ``cross_entropy`` otherwise; no gradient reaches the teacher."""
+    wants = _wants(states, head)
+    return _Chunked.apply(states, head.weight, head.bias, None, teacher_states.detach(), head, teacher, bf16, wants)
+
+
+def _wants(states: Tensor, head: Projection) -> tuple[bool, bool, bool]:
+    tensors = (states, head.weight, head.bias)
+    return tuple(torch.is_grad_enabled() and tensor is not None and tensor.requires_grad for tensor in tensors)
+
+
+class _Chunked(torch.autograd.Function):
+    """Loss and gradients of one chunk of rows after the other, in the forward pass: logits exist for one chunk only.
+
+    Three products a chunk (logits, gradient of the states, gradient of the matrix) are what plain backpropagation
+    does too, so the bound on memory costs no time.
+    """
+
+    @staticmethod
+    def forward(ctx, states, weight, bias, labels, teacher_states, head, teacher, bf16, wants):
+        dtype = torch.bfloat16 if bf16 else torch.float32
+        matrix = weight.detach().to(dtype)
+        shared = teacher is not None and teacher.weight.data_ptr() == weight.data_ptr()
+        teacher_matrix = matrix if shared or teacher is None else teacher.weight.to(dtype)
+        rows = chunk_rows(len(weight))
+        total = torch.zeros((), dtype=torch.float64, device=states.device)
+        tensors = zip((states, weight, bias), wants, strict=True)
+        grads = [torch.zeros_like(tensor, dtype=torch.float32) if wanted else None for tensor, wanted in tensors]
+        buffer, other = (_buffer(states, rows, len(weight)) if needed else None for needed in (True, teacher))
+        for start in range(0, len(states), rows):
+            part = slice(start, start + rows)
+            inputs = states[part].detach().to(dtype)
+            logits = head.shape(_product(inputs, matrix, bias, buffer))
+            slope = None if head.soft_cap is None else (1 - (logits / head.soft_cap) ** 2)
+            if teacher is None:
+                loss, error = _cross_entropy_error(logits, labels[part])
+            else:
+                target = _product(teacher_states[part].to(dtype), teacher_matrix, teacher.bias, other)
+                loss, error = _divergence_error(logits, teacher.shape(target))
+            total += loss
+            if any(wants):
+                error = error.mul_(head.scale) if head.scale != 1.0 else error
+                error = error if slope is None else error.mul_(slope)
+                _accumulate(grads, part, error, inputs, matrix)
+        ctx.save_for_backward(*grads)
+        return total.float()
+
+    @staticmethod
+    def backward(ctx, grad):
+        scaled = [None if item is None else item.mul_(grad) for item in ctx.saved_tensors]
+        return (*scaled, *[None] * 6)
+
+
+def _product(inputs: Tensor, matrix: Tensor, bias: Tensor | None, buffer: Tensor) -> Tensor:
+    """Float32 logits (n, V) in the caller's buffer."""
+    logits = buffer[: len(inputs)]
+    if matrix.dtype == torch.float32:
+        torch.mm(inputs, matrix.T, out=logits)
+    else:
+        logits.copy_(inputs @ matrix.T)
+    return logits if bias is None else logits.add_(bias.detach().float())
+
+
+def _cross_entropy_error(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss and its gradient, softmax - onehot, which takes the logits' place."""
+    wanted = logits.gather(1, labels[:, None]).double()
+    top = logits.amax(-1, keepdim=True)
+    sums = logits.sub_(top).exp_().sum(-1, keepdim=True)
+    loss = (top.double() + sums.double().log() - wanted).sum()
+    error = logits.div_(sums)
+    error.scatter_add_(1, labels[:, None], torch.full_like(sums, -1.0))
+    return loss, error
+
+
+def _divergence_error(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """KL(teacher || student) and its gradient, p_student - p_teacher; both arguments are used up."""
+    normaliser = logits.logsumexp(-1, keepdim=True)
+    target.sub_(target.logsumexp(-1, keepdim=True))
+    probabilities = target.exp()
+    logits.sub_(normaliser)
+    loss = (probabilities * target.sub_(logits)).sum(-1).double().sum()
+    return loss, logits.exp_().sub_(probabilities)
+
+
+def _accumulate(grads, part: slice, error: Tensor, inputs: Tensor, matrix: Tensor) -> None:
+    states, weight, bias = grads
+    narrow = error.to(matrix.dtype)
+    if states is not None:
+        states[part] = narrow @ matrix
+    if weight is not None:
+        weight.addmm_(narrow.T, inputs) if narrow.dtype == torch.float32 else weight.add_(narrow.T @ inputs)
+    if bias is not None:
+        bias.add_(error.sum(0))
+
+
+def _buffer(states: Tensor, rows: int, vocabulary: int) -> Tensor:
+    return torch.empty(min(rows, len(states)), vocabulary, dtype=torch.float32, device=states.device)
+
+
+def _to(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    return None if tensor is None else tensor.to(dtype)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Tokens that stand for the vocabulary in one step: ``ids`` (K,) ascending, ``correction`` (K,) added to logits.
+
+    Tokens that are always in carry 0; each of the n negatives drawn without replacement from the m tokens left carries
+    log(m / n). The sum of exp(logits + correction) is then an unbiased estimate of the partition function
+    (its log, and so the loss, is biased a little).
+    """
+
+    ids: Tensor
+    correction: Tensor
+
+    def positions(self, labels: Tensor) -> Tensor:
+        """Where the ``labels`` lie in ``ids``."""
+        return torch.searchsorted(self.ids, labels)
+
+
+def sample_vocabulary(
+    labels: Tensor, frequent: Tensor, negatives: int, size: int, generator: torch.Generator
+) -> Sample:
+    """Of a vocabulary of ``size``: the ``frequent`` tokens, all ``labels`` and ``negatives`` drawn from the others."""
+    always = torch.zeros(size, dtype=torch.bool)
+    always[frequent.cpu()] = True
+    always[labels.cpu()] = True
+    others = torch.nonzero(~always).squeeze(1)
+    drawn = others[torch.randperm(len(others), generator=generator)[:negatives]]
+    always[drawn] = True
+    ids = torch.nonzero(always).squeeze(1)
+    correction = torch.zeros(len(ids))
+    if len(drawn):
+        correction[torch.searchsorted(ids, drawn)] = torch.tensor(len(others) / len(drawn)).log()
+    return Sample(ids.to(labels.device), correction.to(labels.device))
+
+
+def sampled_cross_entropy(states: Tensor, rows: Projection, sample: Sample, labels: Tensor) -> Tensor:
+    """``cross_entropy`` over the sample; ``rows`` is the head at its tokens, ``labels`` are token ids."""
+    return F.cross_entropy(rows(states) + sample.correction, sample.positions(labels), reduction="sum")
+
+
+def sampled_distillation(states: Tensor, rows: Projection, sample: Sample, teacher_logits: Tensor) -> Tensor:
+    """``distillation`` over the sample; ``teacher_logits`` (n, K) without the correction, which both sides get."""
+    target = F.log_softmax(teacher_logits + sample.correction, -1)
+    student = F.log_softmax(rows(states) + sample.correction, -1)
+    return F.kl_div(student, target, reduction="sum", log_target=True)

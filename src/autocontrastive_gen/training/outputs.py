@@ -1,0 +1,126 @@
+"""What the train stage writes for the cells below it: resolved settings and the model card of the exits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from autocontrastive_gen.experiment.grid import Setting, all_settings
+from autocontrastive_gen.training.quality import Quality
+from autocontrastive_gen.training.selection import Scores, choose
+
+
+def lower_layer(model: dict[str, Any], upper: int | str, layers: int, scores: Scores, margin: float) -> int | None:
+    """Lower exit of a contrast whose name states none, below ``upper``; None if no exit lies below.
+
+    ``model`` is the model's entry in params, ``scores`` what the selection measured (empty without one).
+    """
+    below = layers if upper == "original" else upper
+    if model["lower"] == "auto":
+        return choose(scores, below, margin)
+    lower = layers // 2 if model["lower"] == "halfway" else model["lower"]
+    if lower not in model["exits"]:
+        raise ValueError(
+            f"models: lower = {model['lower']}: layer {lower} of {layers} carries no exit; exits: {model['exits']}"
+        )
+    return lower if lower < below else None
+
+
+def resolved_settings(
+    model: dict[str, Any], layers: int, scores: Scores, margin: float, digests: dict[int, str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and ``{"upper", "lower", "exits"}`` of every setting that the model can run."""
+    for setting in all_settings(tuple(model["exits"])):
+        upper = _upper(setting, model)
+        lower = None
+        if setting.contrast:
+            lower = setting.lower or lower_layer(model, upper, layers, scores, margin)
+            if lower is None or (upper != "original" and lower >= upper):
+                continue
+        used = [layer for layer in (upper, lower) if isinstance(layer, int)]
+        yield (
+            setting.name,
+            {
+                "upper": upper,
+                "lower": lower,
+                "exits": {str(layer): digests[layer] for layer in used if layer in digests},
+            },
+        )
+
+
+def _upper(setting: Setting, model: dict[str, Any]) -> int | str:
+    if setting.exit is not None:
+        return setting.exit
+    return "original" if setting.name == "original" else model["upper"]
+
+
+CARD = """---
+license: {license}
+library_name: transformers
+tags: [multi-exit, early-exit, auto-contrastive-decoding]
+---
+
+# Exits of {name}
+
+Exits at the layers {exits} of {layers}, projection mode `{mode}`, stored apart from the model they belong to: the trunk
+is the base model's, unchanged. {note}
+
+```python
+from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
+from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
+
+configuration = MultiExitConfiguration(use_original_head=False, contrast_layer_indices=("original", {example}))
+model = AutoMultiExitModel.from_pretrained("<base model>", multi_exit_config=configuration, exits="<this folder>")
+```
+
+## Training
+
+{training}
+
+## Quality on held-out text
+
+{table}
+
+Perplexity is that of the exit's own distribution; agreement is the share of positions where its most likely token is
+the final layer's; entropy is in nats. Validation text shares no document with the training text.
+
+## Limits
+
+The exits are meant for contrast with, or early exit from, this very base model; another one is refused.
+They inherit its licence, its biases and its mistakes. A lower exit is not a good language model by itself.
+"""
+
+
+def model_card(name: str, plan: dict[str, Any], layers: int, quality: Quality, license: str = "other") -> str:
+    """README.md of the trained exits."""
+    model = plan["model"]
+    return CARD.format(
+        license=license,
+        name=name,
+        exits=", ".join(map(str, model["exits"])),
+        layers=layers,
+        mode=model["mode"],
+        note=model["note"],
+        example=model["exits"][0],
+        training=_training(plan),
+        table=_table(quality),
+    )
+
+
+def _training(plan: dict[str, Any]) -> str:
+    if plan["method"] == "none":
+        return "The exits were loaded as they were published and only measured."
+    keys = ["method", "start", "block_size", "batch_size", "epochs", "learning_rate", "schedule", "seed"]
+    keys = keys[:2] if plan["method"] == "least-squares" else keys
+    rows = [f"| {key} | {plan[key]} |" for key in keys]
+    rows += [f"| sampled softmax | {plan['sampled_softmax']} |", f"| tokens | at most {plan['tokens']} |"]
+    return "\n".join(["| parameter | value |", "|---|---|", *rows])
+
+
+def _table(quality: Quality) -> str:
+    head = "| domain | exit | perplexity | agreement | entropy | tokens |\n|---|---|---:|---:|---:|---:|\n"
+    return head + "\n".join(
+        "| {} | {} | {perplexity:.4g} | {agreement:.3f} | {entropy:.3f} | {tokens} |".format(domain, layer, **row)
+        for domain, rows in quality.items()
+        for layer, row in rows.items()
+    )

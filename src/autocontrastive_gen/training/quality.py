@@ -1,0 +1,124 @@
+"""How good each exit is on held-out text: perplexity, agreement with the final layer, entropy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autocontrastive_gen.data.blocks import pack
+from autocontrastive_gen.training.exits import Exits
+from autocontrastive_gen.training.objective import Projection, chunk_rows
+from autocontrastive_gen.training.processes import Processes
+from autocontrastive_gen.training.states import TOKENS_AT_ONCE, States, Trunk
+
+Quality = dict[str, dict[str, dict[str, float]]]
+"""{domain: {layer or "original": {perplexity, agreement, entropy, tokens}}}"""
+
+
+class Validation:
+    """Held-out text of every domain, with the trunk's states of it, kept in memory: the trunk runs over it once."""
+
+    def __init__(
+        self,
+        trunk: Trunk,
+        tokenizer,
+        texts: Mapping[str, Iterable[str]],
+        block_size: int,
+        tokens: int,
+        processes: Processes,
+    ) -> None:
+        self.final, self.processes = trunk.layers[-1], processes
+        self.parts: dict[str, tuple[States, Tensor]] = {}
+        for domain, documents in texts.items():
+            blocks = list(islice(pack(documents, tokenizer, block_size), max(1, tokens // block_size)))
+            if not blocks:
+                raise ValueError(
+                    f"validation text of {domain}: less than one block of {block_size} tokens; raise "
+                    "prepare.validation_documents or lower train.block_size"
+                )
+            own = torch.from_numpy(np.stack(blocks))[processes.rank :: processes.world]
+            self.parts[domain] = _states(trunk, own)
+
+    def measure(self, exits: Exits, bf16: bool) -> Quality:
+        """Quality of the exits with the weights they have now, the original head included."""
+        quality: Quality = {}
+        for domain, (states, labels) in self.parts.items():
+            sums = _sums(exits, states, labels, self.final, torch.bfloat16 if bf16 else torch.float32)
+            self.processes.sum([sums])
+            quality[domain] = {
+                str(name): _means(row) for name, row in zip(("original", *exits.layers), sums.tolist(), strict=True)
+            }
+        return quality
+
+
+def pooled_perplexity(quality: Quality, layer: int | str) -> float:
+    """Perplexity over the tokens of all domains together."""
+    rows = [domain[str(layer)] for domain in quality.values()]
+    tokens = sum(row["tokens"] for row in rows)
+    return math.exp(sum(row["tokens"] * math.log(row["perplexity"]) for row in rows) / tokens)
+
+
+def _states(trunk: Trunk, blocks: Tensor) -> tuple[States, Tensor]:
+    """{layer: (n, d)} and labels (n,): the position that predicts the last token of a block is the last one used."""
+    size = max(1, TOKENS_AT_ONCE // blocks.shape[1])
+    runs = [trunk(part) for part in blocks.split(size)]
+    states = {layer: torch.cat([run[layer][:, :-1].flatten(0, 1) for run in runs]) for layer in trunk.layers}
+    return states, blocks[:, 1:].flatten().to(trunk.model.device)
+
+
+@torch.no_grad()
+def _sums(exits: Exits, states: States, labels: Tensor, final: int, dtype: torch.dtype) -> Tensor:
+    """(1 + exits, 4), float64: sums of cross-entropy, entropy and agreement, and the number of tokens."""
+    rows = chunk_rows(exits.vocabulary)
+    sums = torch.zeros(1 + len(exits.layers), 4, dtype=torch.float64, device=labels.device)
+    shape = (min(rows, len(labels)), exits.vocabulary)
+    buffers = [torch.empty(shape, dtype=torch.float32, device=labels.device) for _ in range(2)]
+    matrices = [exits.original, *(exits.student(layer, states[layer][:1])[1] for layer in exits.layers)]
+    matrices = [_cast(head, dtype) for head in matrices]
+    for start in range(0, len(labels), rows):
+        part = slice(start, start + rows)
+        top = None
+        for i, layer in enumerate((final, *exits.layers)):
+            inputs = states[layer][part].to(dtype)
+            inputs = exits.student(layer, inputs)[0] if i else inputs
+            logits = _logits(inputs, matrices[i], buffers[0])
+            best = logits.argmax(-1)
+            top = best if top is None else top
+            agreed = (best == top).sum().double()
+            surprise = _surprise(logits, labels[part], buffers[1])
+            sums[i] += torch.stack([*surprise, agreed, torch.full_like(agreed, len(best))])
+    return sums
+
+
+def _surprise(logits: Tensor, labels: Tensor, buffer: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums of cross-entropy and entropy, in nats; ``logits`` are used up."""
+    logits.sub_(logits.amax(-1, keepdim=True))
+    odds = torch.exp(logits, out=buffer[: len(logits)])
+    total = odds.sum(-1)
+    wanted = logits.gather(1, labels[:, None]).squeeze(1)
+    mean = odds.mul_(logits).sum(-1) / total
+    return (total.log() - wanted).double().sum(), (total.log() - mean).double().sum()
+
+
+def _means(row: list[float]) -> dict[str, float]:
+    surprise, entropy, agreed, tokens = row
+    return {
+        "perplexity": math.exp(min(surprise / tokens, 700.0)),  # an untrained exit may exceed what a float holds
+        "agreement": agreed / tokens,
+        "entropy": entropy / tokens,
+        "tokens": int(tokens),
+    }
+
+
+def _cast(head: Projection, dtype: torch.dtype) -> Projection:
+    return Projection(head.weight.detach().to(dtype), head.bias, head.scale, head.soft_cap)
+
+
+def _logits(inputs: Tensor, head: Projection, buffer: Tensor) -> Tensor:
+    logits = buffer[: len(inputs)].copy_(inputs @ head.weight.T)
+    return head.shape(logits if head.bias is None else logits.add_(head.bias.float()))

@@ -1,0 +1,127 @@
+"""States of the frozen trunk: run once for all exits and all purposes, and kept on disk in bfloat16 if they fit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from autocontrastive_gen.experiment.provenance import atomic_path
+from autocontrastive_gen.training.cast import NormalEquations
+from autocontrastive_gen.training.corpus import TokenBlocks
+from autocontrastive_gen.training.processes import Processes
+
+TOKENS_AT_ONCE = 2048
+"""Tokens of one pass of the trunk outside of gradient steps."""
+CHECKPOINT_EVERY = 16
+"""Passes between records of the position reached."""
+
+States = dict[int, Tensor]
+
+
+class Trunk:
+    """Final-normed states of the layers asked for, straight from the model."""
+
+    def __init__(self, model, layers: tuple[int, ...], dropout: bool = False) -> None:
+        self.model, self.layers, self.dropout = model, layers, dropout
+
+    @torch.no_grad()
+    def __call__(self, tokens: Tensor) -> States:
+        """{layer: (blocks, T, d)} of ``tokens`` (blocks, T)."""
+        self.model.train(self.dropout)
+        return self.model.exit_states(tokens.to(self.model.device), layers=self.layers)
+
+
+class StateCache:
+    """States of all blocks on disk: a file of bfloat16 a layer, shared by the processes of a machine."""
+
+    def __init__(self, folder: Path, layers: tuple[int, ...], blocks: int, block_size: int, width: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.files = {layer: folder / f"states-{layer}.bf16" for layer in layers}
+        self.shape = (blocks, block_size, width)
+        size = blocks * block_size * width
+        for path in self.files.values():
+            if not path.exists() or path.stat().st_size != 2 * size:
+                with open(path, "wb") as file:
+                    os.posix_fallocate(file.fileno(), 0, 2 * size)  # a full disk shows here and not as a SIGBUS
+        self._maps = {
+            layer: torch.from_file(str(path), shared=True, size=size, dtype=torch.bfloat16).view(self.shape)
+            for layer, path in self.files.items()
+        }
+
+    def write(self, blocks: slice, states: States) -> None:
+        for layer, stored in self._maps.items():
+            stored[blocks] = states[layer].to("cpu", torch.bfloat16)
+
+    def __getitem__(self, indices: Tensor) -> States:
+        """{layer: (blocks, T, d)} of the block numbers ``indices``."""
+        return {layer: stored[indices] for layer, stored in self._maps.items()}
+
+
+def collect(
+    trunk: Trunk,
+    blocks: TokenBlocks,
+    processes: Processes,
+    folder: Path,
+    *,
+    equations: NormalEquations | None,
+    fit_blocks: int,
+    cache: StateCache | None,
+) -> None:
+    """One pass of the trunk: normal equations of the first ``fit_blocks`` blocks, states of all of them to ``cache``.
+
+    Position 0 of each block, whose state is an outlier, is left out of the equations. The position reached is recorded
+    in ``folder``, so that a killed pass goes on where it was, to the same bits.
+    """
+    final = trunk.layers[-1]
+    size = max(1, TOKENS_AT_ONCE // blocks.block_size)
+    last = len(blocks) if cache is not None else min(fit_blocks, len(blocks))
+    starts = range(0, last, size)[processes.rank :: processes.world]
+    record = folder / f"collected-{processes.rank}.safetensors"
+    done = _resume(record, equations)
+    progress = tqdm(starts, "trunk", initial=done, total=len(starts), unit=" passes", disable=None)
+    for number in range(done, len(starts)):
+        part = slice(starts[number], min(starts[number] + size, last))
+        states = trunk(blocks[part])
+        if cache is not None:
+            cache.write(part, states)
+        fitted = max(0, min(part.stop, fit_blocks) - part.start)
+        if equations is not None and fitted:
+            rows = {layer: x[:fitted, 1:].flatten(0, 1) for layer, x in states.items()}
+            equations.add(rows, rows[final])
+        progress.update()
+        if (number + 1) % CHECKPOINT_EVERY == 0 or number + 1 == len(starts):
+            _record(record, number + 1, equations)
+    progress.close()
+    if equations is not None:
+        processes.sum(equations.state_dict().values())
+    processes.wait()
+
+
+def _record(path: Path, done: int, equations: NormalEquations | None) -> None:
+    with atomic_path(path) as temporary:
+        save_file({"done": torch.tensor(done), **(equations.state_dict() if equations else {})}, temporary)
+
+
+def _resume(path: Path, equations: NormalEquations | None) -> int:
+    if not path.exists():
+        return 0
+    state = load_file(path)
+    if equations is not None:
+        equations.load_state_dict(state)
+    return int(state["done"])
+
+
+Source = Callable[[Tensor], States]
+"""States of the blocks whose numbers are given: from the cache, or from the trunk again."""
+
+
+def source_of(trunk: Trunk, blocks: TokenBlocks, cache: StateCache | None) -> Source:
+    if cache is not None:
+        return cache.__getitem__
+    return lambda indices: trunk(blocks[indices.numpy()])

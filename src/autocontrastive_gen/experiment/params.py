@@ -188,6 +188,8 @@ class Train(Section):
     block_size: Count
     batch_size: Count
     """Blocks a step, over all processes."""
+    microbatch_size: Count | None = None
+    """Blocks in one pass: bounds memory, and is the unit that processes share out; None takes the whole batch."""
     epochs: Count
     learning_rate: Annotated[float, Field(gt=0)]
     betas: Annotated[list[float], Field(min_length=2, max_length=2)]

@@ -41,7 +41,7 @@ def score_candidates(
     from autocontrastive_gen.generation.decode import generate_texts
 
     everything = [row for rows in prompts.values() for row in rows]
-    spec = {"name": "greedy", "new_tokens": new_tokens}
+    spec = {"decode": "greedy", "new_tokens": new_tokens}
     scores: Scores = {}
     for lower in (None, *candidates):
         with model.set_exits(**exit_fields(upper, lower, contrast)):

@@ -27,7 +27,9 @@ def main() -> None:
     folder = "reports/laptop"
     path = f"{folder}/metrics.json"
     old, new = dict(flat(json.loads(committed(path)))), dict(flat(json.loads(Path(path).read_text())))
-    faults = [f"{key}: only in the {'committed' if key in old else 'new'} metrics" for key in sorted(old.keys() ^ new.keys())]
+    faults = [
+        f"{key}: only in the {'committed' if key in old else 'new'} metrics" for key in sorted(old.keys() ^ new.keys())
+    ]
     for key in sorted(old.keys() & new.keys()):
         before, after = old[key], new[key]
         if isinstance(before, int | float) and not abs(after - before) <= max(ABSOLUTE, RELATIVE * abs(before)):

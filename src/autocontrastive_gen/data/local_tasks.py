@@ -101,9 +101,9 @@ def _words(words: Iterable[str]) -> set[str]:
 
 
 def _common_words(documents: list[Document]) -> set[str]:
-    """Words of more than a tenth of the documents (but of more than two): "said", "them" and the like."""
+    """Words of more than a fifth of the documents (but of more than two): "said", "them" and the like."""
     counts = Counter(word for document in documents for word in _words(document.text.split()))
-    return {word for word, count in counts.items() if count > max(2, len(documents) / 10)}
+    return {word for word, count in counts.items() if count > max(2, len(documents) / 5)}
 
 
 def _drawn(pairs: list, document: Document, seed: int) -> list[int]:
@@ -125,7 +125,7 @@ _CONFIGS = {
     "last-word": {
         "output_type": "loglikelihood",
         "doc_to_text": "{{context}}",
-        "doc_to_target": "{{target}}",
+        "doc_to_target": "{{' ' + target}}",
         "metric_list": [
             {"metric": "perplexity", "aggregation": "perplexity", "higher_is_better": False},
             {"metric": "acc", "aggregation": "mean", "higher_is_better": True},
@@ -174,7 +174,6 @@ def write_task(folder: Path, task: str, rows: list[dict]) -> None:
         "dataset_path": "json",
         "dataset_kwargs": {"data_files": {"test": data.as_posix()}},
         "test_split": "test",
-        "target_delimiter": " ",
         **_CONFIGS[task],
         "metadata": {"version": 1.0},
     }

@@ -1,0 +1,250 @@
+"""Every kind of asset: brought whole and verified, kept once, or refused with the way to provide it."""
+
+import hashlib
+import io
+import os
+import subprocess
+import zipfile
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+
+from autocontrastive_gen.data import assets
+from autocontrastive_gen.data.assets import provide
+from autocontrastive_gen.experiment.params import HubAsset, PathAsset, PypiAsset, UrlAsset
+
+TEXT = b"some text\n"
+DIGEST = hashlib.sha256(TEXT).hexdigest()
+FOLDER = Path("runs/fetch/asset")
+
+
+def files_of(folder):
+    return {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def wheel_bytes(**entries: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in sorted(entries.items()):
+            archive.writestr(zipfile.ZipInfo(f"package/{name}.txt"), content)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def pip(monkeypatch):
+    """Stands in for the package registry; counts downloads."""
+
+    class Pip:
+        wheel, calls, foreign_only = wheel_bytes(data=TEXT, other=b"x"), 0, False
+
+        def __call__(self, command, **kwargs):
+            assert command[1:4] == ["-m", "pip", "download"] and "--no-deps" in command
+            self.calls += 1
+            if self.foreign_only and not any(part.startswith("--platform") for part in command):
+                return subprocess.CompletedProcess(command, 1, "", "ERROR: No matching distribution found")
+            folder = Path(command[command.index("--dest") + 1])
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "package-1.0-py3-none-any.whl").write_bytes(self.wheel)
+            return subprocess.CompletedProcess(command, 0, "", "")
+
+    fake = Pip()
+    monkeypatch.setattr(assets.subprocess, "run", fake)
+    return fake
+
+
+def pypi(file="package/data.txt", sha256=DIGEST):
+    return PypiAsset(kind="pypi", package="package", version="1.0", file=file, sha256=sha256, licence="MIT", note="n")
+
+
+class TestPypi:
+    def test_takes_a_file_once(self, project, pip):
+        record = provide("asset", pypi(), FOLDER)
+        assert record == {
+            "kind": "pypi",
+            "source": "package/data.txt of the wheel package==1.0",
+            "revision": "1.0",
+            "sha256": DIGEST,
+            "licence": "MIT",
+            "note": "n",
+            "files": {"data.txt": DIGEST},
+        }
+        assert files_of(FOLDER) == {"data.txt"}
+        assert provide("asset", pypi(), FOLDER) == record and pip.calls == 1
+
+    def test_takes_a_folder_whose_wheel_is_checked(self, project, pip):
+        asset = pypi("package/", hashlib.sha256(pip.wheel).hexdigest())
+        assert set(provide("asset", asset, FOLDER)["files"]) == {"data.txt", "other.txt"} == files_of(FOLDER)
+        with pytest.raises(OSError, match=f"wheel .* expected sha256 {'0' * 64}, found"):
+            provide("asset", pypi("package/", "0" * 64), FOLDER)
+
+    def test_wrong_file_names_both_digests_and_is_fetched_again(self, project, pip):
+        pip.wheel = wheel_bytes(data=b"other text")
+        with pytest.raises(OSError, match=f"expected sha256 {DIGEST}, found .*run again, or check assets.asset"):
+            provide("asset", pypi(), FOLDER)
+        assert not FOLDER.exists()
+        pip.wheel = wheel_bytes(data=TEXT)
+        provide("asset", pypi(), FOLDER)
+        assert pip.calls == 2
+
+    def test_damaged_wheel_is_fetched_again(self, project, pip):
+        pip.wheel = pip.wheel[:-40]
+        with pytest.raises(OSError, match="damaged"):
+            provide("asset", pypi(), FOLDER)
+        pip.wheel = wheel_bytes(data=TEXT)
+        provide("asset", pypi(), FOLDER)
+
+    def test_wheel_of_another_platform_will_do(self, project, pip):
+        pip.foreign_only = True
+        provide("asset", pypi(), FOLDER)
+        assert pip.calls == 2
+
+    def test_no_registry_says_how_to_provide_it(self, project, monkeypatch):
+        failed = subprocess.CompletedProcess([], 1, "", "WARNING: x\nERROR: no route to host\n")
+        monkeypatch.setattr(assets.subprocess, "run", lambda *args, **kwargs: failed)
+        with pytest.raises(OSError, match=r"asset a: .*package==1.0 .*ERROR: no route to host.*pip config.*kind: path"):
+            provide("a", pypi(), FOLDER)
+
+
+class TestKeptCopy:
+    @pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"swapped"), Path.unlink])
+    def test_damage_is_found_and_the_next_run_heals_it(self, project, pip, damage):
+        provide("asset", pypi(), FOLDER)
+        damage(next(Path(".scratch/assets").rglob("content/data.txt")))
+        with pytest.raises(OSError, match=f"was changed: expected sha256 {DIGEST}, found .*run the same command again"):
+            provide("asset", pypi(), FOLDER)
+        provide("asset", pypi(), FOLDER)
+        assert (FOLDER / "data.txt").read_bytes() == TEXT
+
+    def test_unfinished_entry_is_no_entry(self, project, pip, monkeypatch):
+        monkeypatch.setattr(assets, "write_json", lambda *args: (_ for _ in ()).throw(OSError("disk full")))
+        with pytest.raises(OSError, match="disk full"):
+            provide("asset", pypi(), FOLDER)
+        monkeypatch.undo()
+        os.chdir(project)
+        monkeypatch.setattr(assets.subprocess, "run", pip)
+        assert provide("asset", pypi(), FOLDER)["files"] == {"data.txt": DIGEST}
+
+
+class TestPath:
+    def asset(self, path, **more):
+        return PathAsset(kind="path", path=str(path), licence="MIT", **more)
+
+    def test_a_file_and_a_folder(self, project):
+        Path("in/deep").mkdir(parents=True)
+        Path("in/a.txt").write_bytes(TEXT)
+        Path("in/deep/b.txt").write_bytes(b"b")
+        assert provide("asset", self.asset("in/a.txt", sha256=DIGEST), FOLDER)["files"] == {"a.txt": DIGEST}
+        record = provide("asset", self.asset("in"), FOLDER)
+        assert set(record["files"]) == {"a.txt", "deep/b.txt"} == files_of(FOLDER)
+        again = provide("asset", self.asset("in", sha256=record["sha256"]), FOLDER)
+        assert again == record
+        Path("in/a.txt").write_bytes(b"edited")
+        assert provide("asset", self.asset("in"), FOLDER)["sha256"] != record["sha256"]
+
+    def test_links_of_a_hub_cache_are_followed(self, project):
+        Path("blobs").mkdir()
+        Path("blobs/1").write_bytes(TEXT)
+        Path("snapshot").mkdir()
+        Path("snapshot/a.txt").symlink_to("../blobs/1")
+        provide("asset", self.asset("snapshot"), FOLDER)
+        assert not (FOLDER / "a.txt").is_symlink() and (FOLDER / "a.txt").read_bytes() == TEXT
+
+    def test_faults(self, project):
+        with pytest.raises(OSError, match="asset a: missing does not exist; .* edit assets.a"):
+            provide("a", self.asset("missing"), FOLDER)
+        Path("empty").mkdir()
+        with pytest.raises(OSError, match="holds no file"):
+            provide("a", self.asset("empty"), FOLDER)
+        Path("a.txt").write_bytes(b"other")
+        FOLDER.mkdir(parents=True)
+        (FOLDER / "good").write_bytes(b"good")
+        with pytest.raises(OSError, match=f"expected sha256 {DIGEST}, found"):
+            provide("a", self.asset("a.txt", sha256=DIGEST), FOLDER)
+        assert files_of(FOLDER) == {"good"}  # what was there stays whole
+
+
+class TestUrl:
+    def asset(self, server, name="text.txt", **more):
+        return UrlAsset(kind="url", url=server.url(name), licence="MIT", **more)
+
+    def test_verified_and_kept(self, project, server):
+        server.files["text.txt"] = TEXT
+        record = provide("asset", self.asset(server, sha256=DIGEST), FOLDER)
+        assert (record["revision"], record["files"]) == ('"v1"', {"text.txt": DIGEST})
+        provide("asset", self.asset(server, sha256=DIGEST), FOLDER)
+        assert len(server.requests) == 1
+
+    def test_mirror(self, project, server):
+        server.files["mirror.txt"] = TEXT
+        asset = self.asset(server, mirrors=[server.url("mirror.txt")], sha256=DIGEST)
+        assert provide("asset", asset, FOLDER)["files"] == {"text.txt": DIGEST}
+
+    def test_wrong_bytes(self, project, server):
+        server.files["text.txt"] = b"wrong"
+        with pytest.raises(OSError, match=f"expected sha256 {DIGEST}, found .*damaged or the source has changed"):
+            provide("asset", self.asset(server, sha256=DIGEST), FOLDER)
+        server.files["text.txt"] = TEXT
+        provide("asset", self.asset(server, sha256=DIGEST), FOLDER)
+
+    def test_archive_is_opened(self, project, server):
+        server.files["all.zip"] = wheel_bytes(data=TEXT)
+        assert provide("asset", self.asset(server, "all.zip"), FOLDER)["files"] == {"package/data.txt": DIGEST}
+
+    def test_missing_names_mirrors_and_path(self, project, server):
+        with pytest.raises(OSError, match=r"404.*assets\.a\.mirrors.*kind: path"):
+            provide("a", self.asset(server), FOLDER)
+
+    def test_stream_is_only_looked_at(self, project, server):
+        server.files["en.txt.xz"] = b"\xfd7zXZ\x00" + bytes(5_000_000)
+        record = provide("asset", self.asset(server, "en.txt.xz", stream=True), FOLDER)
+        assert (record["stream"], record["bytes"], record["revision"]) == (True, 5_000_006, '"v1"')
+        assert files_of(FOLDER) == set()
+        server.files["en.txt.xz"] = b"<html>"
+        with pytest.raises(OSError, match="does not begin like an xz file"):
+            provide("asset", self.asset(server, "en.txt.xz", stream=True), FOLDER)
+
+
+class TestHub:
+    def asset(self, **more):
+        return HubAsset(kind="hub", repo="someone/tiny", revision="main", licence="MIT", **more)
+
+    @pytest.fixture
+    def cache(self, project, monkeypatch):
+        """The hub's cache as a download leaves it, and no network."""
+        from huggingface_hub import constants
+
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(project / "hub"))
+        return project / "hub" / "models--someone--tiny"
+
+    def test_taken_from_the_cache_of_an_offline_machine(self, cache):
+        commit = "1" * 40
+        (cache / "blobs").mkdir(parents=True)
+        (cache / "snapshots" / commit).mkdir(parents=True)
+        (cache / "refs").mkdir()
+        (cache / "refs" / "main").write_text(commit)
+        (cache / "blobs" / "1").write_bytes(TEXT)
+        for name in ("config.json", "weights.h5"):
+            (cache / "snapshots" / commit / name).symlink_to("../../blobs/1")
+        record = provide("asset", self.asset(files=["*.json"]), FOLDER)
+        assert (record["revision"], set(record["files"])) == (commit, {"config.json"})
+        with pytest.raises(OSError, match="no file matches"):
+            provide("asset", self.asset(files=["*.bin"]), FOLDER)
+
+    def test_missing_says_how_to_provide_it(self, cache):
+        with pytest.raises(
+            OSError, match=r"asset a: hub model someone/tiny at revision main .*HF_ENDPOINT.*kind: path"
+        ):
+            provide("a", self.asset(), FOLDER)
+
+    def test_gated_names_the_token(self, project, monkeypatch):
+        import huggingface_hub
+        from huggingface_hub.errors import GatedRepoError
+
+        def gated(*args, **kwargs):
+            raise GatedRepoError("restricted", response=Mock(headers={}))
+
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", gated)
+        with pytest.raises(OSError, match="accept its terms on the hub and set HF_TOKEN"):
+            provide("a", self.asset(), FOLDER)

@@ -1,0 +1,89 @@
+"""A GGUF file as an ordinary model folder."""
+
+import numpy as np
+import pytest
+import torch
+
+from autocontrastive_gen.data.assets import provide
+from autocontrastive_gen.experiment.params import PathAsset
+
+WIDTH, HEADS, LAYERS, VOCABULARY, INNER = 32, 4, 2, 64, 64
+
+
+def write_llama(path):
+    """A tiny random Llama as llama.cpp lays it out, with a byte-level tokenizer."""
+    import gguf
+
+    rng = np.random.default_rng(0)
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_context_length(128)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(LAYERS)
+    writer.add_feed_forward_length(INNER)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(HEADS)
+    writer.add_rope_dimension_count(WIDTH // HEADS)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_vocab_size(VOCABULARY)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    writer.add_token_list([chr(33 + i) for i in range(VOCABULARY - 1)] + ["%&"])
+    writer.add_token_types([1] * VOCABULARY)
+    writer.add_token_merges(["% &"])
+    for name in ("bos", "eos", "unk"):
+        getattr(writer, f"add_{name}_token_id")(0)
+
+    def tensor(name, *shape):
+        writer.add_tensor(name, (rng.standard_normal(shape) * 0.1).astype(np.float32))
+
+    tensor("token_embd.weight", VOCABULARY, WIDTH)
+    tensor("output_norm.weight", WIDTH)
+    for i in range(LAYERS):
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            tensor(f"blk.{i}.{name}.weight", WIDTH, WIDTH)
+        tensor(f"blk.{i}.ffn_gate.weight", INNER, WIDTH)
+        tensor(f"blk.{i}.ffn_up.weight", INNER, WIDTH)
+        tensor(f"blk.{i}.ffn_down.weight", WIDTH, INNER)
+        tensor(f"blk.{i}.attn_norm.weight", WIDTH)
+        tensor(f"blk.{i}.ffn_norm.weight", WIDTH)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@pytest.fixture
+def asset(project):
+    (project / "in").mkdir()
+    write_llama(project / "in" / "tiny.gguf")
+    return PathAsset(kind="path", path="in/tiny.gguf", licence="MIT")
+
+
+def test_becomes_a_folder_that_loads_as_any_model(asset, project):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    record = provide("tiny", asset, project / "model", model=True)
+    model = AutoModelForCausalLM.from_pretrained(project / "model")
+    direct = AutoModelForCausalLM.from_pretrained(project / "in", gguf_file="tiny.gguf", dtype=torch.bfloat16)
+    assert model.dtype == torch.bfloat16 and not hasattr(model.config, "quantization_config")
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(record["files"])
+    ids = torch.arange(1, 20)[None]
+    torch.testing.assert_close(model(ids).logits, direct(ids).logits)
+    assert AutoTokenizer.from_pretrained(project / "model").encode("$%&") == [3, VOCABULARY - 1]
+
+
+def test_converted_once_with_the_same_bytes(asset, project, monkeypatch):
+    import shutil
+
+    from autocontrastive_gen.data import gguf
+
+    first = provide("tiny", asset, project / "one", model=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(gguf, "convert", lambda *args: pytest.fail("converted twice"))
+        assert provide("tiny", asset, project / "two", model=True) == first
+    shutil.rmtree(".scratch")
+    assert provide("tiny", asset, project / "three", model=True) == first
+
+
+def test_a_plain_asset_stays_a_gguf_file(asset, project):
+    assert set(provide("tiny", asset, project / "file")["files"]) == {"tiny.gguf"}

@@ -1,0 +1,118 @@
+"""Benchmark tasks made from text, as lm-eval reads and scores them."""
+
+from pathlib import Path
+
+import pytest
+
+from autocontrastive_gen.data import local_tasks
+from autocontrastive_gen.data.selection import Document
+
+SMOKE = Path(__file__).parents[1] / "fixtures" / "smoke"
+
+
+@pytest.fixture(scope="module")
+def documents():
+    texts = (SMOKE / "text" / "made-b.txt").read_text(encoding="utf-8").strip().split("\n\n")
+    return [Document.of(text) for text in texts[:40]]
+
+
+def all_items(task, documents, seed=1):
+    return [item for items in local_tasks.MAKERS[task]("made-b", documents, seed) for item in items]
+
+
+def test_sentences_end_at_stops_and_paragraphs():
+    text = 'He said "Go." Then 3 men left. Dr. no\nA title\n"Why?" (Because.)'
+    assert local_tasks.sentences(text) == [
+        'He said "Go.',
+        "Then 3 men left.",
+        "Dr. no",
+        "A title",
+        '"Why?',
+        "(Because.)",
+    ]
+
+
+def test_last_words_end_a_sentence_and_stand_in_the_context(documents):
+    items = all_items("last-word", documents)
+    assert len(items) > 10
+    texts = {document.digest[:12]: " ".join(document.text.split()) for document in documents}
+    for item in items:
+        assert f"{item['context']} {item['target']}" in texts[item["id"].split("-")[2]]
+        assert item["target"].lower() in item["context"].lower()
+        assert len(item["context"].split()) >= local_tasks.LAST_WORD_CONTEXT
+
+
+def test_true_continuations_follow_and_wrong_ones_come_from_elsewhere(documents):
+    items = all_items("continuation", documents)
+    texts = {document.digest[:12]: " ".join(document.text.split()) for document in documents}
+    labels = [item["label"] for item in items]
+    assert len(items) > 10 and set(labels) == {0, 1, 2, 3}
+    for item in items:
+        own = texts[item["id"].split("-")[2]]
+        assert f"{item['context']} {item['choices'][item['label']]}" in own
+        wrong = [choice for i, choice in enumerate(item["choices"]) if i != item["label"]]
+        assert len({*item["choices"]}) == 4 and not any(choice in own for choice in wrong)
+
+
+def test_items_hang_on_the_seed_alone(documents):
+    for task in local_tasks.MAKERS:
+        assert all_items(task, documents) == all_items(task, documents)
+    assert all_items("continuation", documents) != all_items("continuation", documents, seed=2)
+
+
+def test_take_spreads_over_domains_and_documents():
+    items = {
+        "a": [[{"id": f"a{i}-{j}"} for j in range(3)] for i in range(4)],
+        "b": [[{"id": "b0-0"}], [{"id": "b1-0"}]],
+    }
+    assert [item["id"] for item in local_tasks.take(items, 6, "t")] == ["a0-0", "a1-0", "a2-0", "a3-0", "b0-0", "b1-0"]
+    with pytest.raises(ValueError, match=r"prepare\.benchmark_items\.t: 15 items were asked for, but .* gives 14"):
+        local_tasks.take(items, 15, "t")
+
+
+@pytest.fixture(scope="module")
+def results(documents, tmp_path_factory):
+    """What lm-eval makes of both tasks, read from files, under a model whose likelihoods are known."""
+    from lm_eval import simple_evaluate
+    from lm_eval.api.model import LM
+    from lm_eval.tasks import TaskManager
+
+    class Shorter(LM):
+        """The shorter a continuation the likelier it is, and greedy if it has five letters."""
+
+        def loglikelihood(self, requests, **kwargs):
+            return [(-float(len(request.args[1])), len(request.args[1]) == 6) for request in requests]
+
+        def loglikelihood_rolling(self, requests, **kwargs):
+            raise NotImplementedError
+
+        def generate_until(self, requests, **kwargs):
+            raise NotImplementedError
+
+    patch = pytest.MonkeyPatch()
+    patch.chdir(tmp_path_factory.mktemp("project"))
+    patch.setenv("HF_DATASETS_CACHE", "cache")
+    rows = {task: all_items(task, documents)[:12] for task in local_tasks.MAKERS}
+    for task in rows:
+        local_tasks.write_task(Path("runs/tasks"), task, rows[task])
+    manager = TaskManager(include_path="runs/tasks", include_defaults=False)
+    evaluated = simple_evaluate(model=Shorter(), tasks=list(rows), task_manager=manager, bootstrap_iters=0)
+    patch.undo()
+    return rows, evaluated
+
+
+def test_lm_eval_scores_last_words(results):
+    rows, evaluated = results
+    scores = evaluated["results"]["last-word"]
+    expected = sum(len(row["target"]) == 5 for row in rows["last-word"]) / 12
+    assert scores["acc,none"] == pytest.approx(expected)
+    sample = evaluated["samples"]["last-word"][0]
+    row = next(row for row in rows["last-word"] if row["id"] == sample["doc"]["id"])
+    assert sample["arguments"][0] == (row["context"], " " + row["target"])
+
+
+def test_lm_eval_scores_continuations(results):
+    rows, evaluated = results
+    shortest = [min(row["choices"], key=len) == row["choices"][row["label"]] for row in rows["continuation"]]
+    assert evaluated["results"]["continuation"]["acc,none"] == pytest.approx(sum(shortest) / 12)
+    assert "acc_norm,none" in evaluated["results"]["continuation"]

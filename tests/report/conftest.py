@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tokenizers.models import WordLevel
 
 from autocontrastive_gen.experiment.grid import Paths, parse_benchmark_setting, parse_setting
 from autocontrastive_gen.experiment.provenance import write_csv, write_json, write_jsonl, write_text
+from autocontrastive_gen.report.render import write_report
 from autocontrastive_gen.report.results import COUNTS, HUMAN, ORDERS, Results
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -168,6 +170,17 @@ def made_run(tmp_path, monkeypatch) -> Paths:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "conf/paper", "conf/paper")
     return write_run()
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory) -> Path:
+    """Folder of the rendered report of a made run, which several tests only read."""
+    folder = tmp_path_factory.mktemp("report")
+    shutil.copytree(ROOT / "conf/paper", folder / "conf/paper")
+    with contextlib.chdir(folder):
+        paths = write_run()
+        write_report(paths, PLAN)
+    return folder / paths.reports
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from autocontrastive_gen.experiment.grid import DECODES
 from autocontrastive_gen.experiment.provenance import atomic_path
@@ -99,7 +100,7 @@ def _quality(results: Results, tables: dict[str, Table], model: str) -> Iterator
                 ):
                     if (row := rows.get((title, name))) and metric in row:
                         _point(axes, x + shift, row[metric], colour, marker, label)
-            axes.set_xticks(range(len(decodes)), decodes)
+            axes.set_xticks(range(len(decodes)), decodes if i else [""] * len(decodes))
             axes.set_xlim(-0.5, len(decodes) - 0.5)
             axes.grid(axis="x", visible=False)
             axes.set_title(title if i == 0 else "")
@@ -164,8 +165,8 @@ def _exits(results: Results, tables: dict[str, Table], model: str) -> Iterator[F
         return
     canvas, grid = _canvas(2, 1)
     for axes, metric in zip(grid[0], ("perplexity", "agreement"), strict=True):
-        for i, (domain, layers) in enumerate(domains.items()):
-            title = results.domains.get(domain, {}).get("title", domain)
+        for i, domain in enumerate(name for name in results.domains if name in domains):
+            title, layers = results.domains[domain]["title"], domains[domain]
             points = sorted((int(name), entry[metric]) for name, entry in layers.items() if name.isdigit())
             axes.plot(*zip(*points, strict=True), color=SERIES[i % 7], marker=MARKERS[i % 7], label=title)
             if metric == "perplexity" and "original" in layers:
@@ -174,9 +175,9 @@ def _exits(results: Results, tables: dict[str, Table], model: str) -> Iterator[F
                 )
         axes.set_xlabel("Layer of the exit")
         axes.set_xticks([layer for layer, _ in points])
-    grid[0][0].set_yscale("log")
+    _log_scale(grid[0][0])
     grid[0][0].set_ylabel("Perplexity (log scale)")
-    grid[0][1].set_ylabel("Agreement with the last layer (0–1)")
+    grid[0][1].set_ylabel("Agreement (0–1)")
     _legend(canvas, grid[0][0])
     yield _figure(
         canvas,
@@ -221,7 +222,7 @@ def _curves(results: Results, tables: dict[str, Table], model: str) -> Iterator[
         return
     table = results.curves[model]
     canvas, grid = _canvas(2, 1)
-    titles = {"loss": "Training loss (nats)", "validation_perplexity": "Validation perplexity"}
+    titles = {"loss": "Training loss (nats)", "validation_perplexity": "Validation perplexity (log scale)"}
     for axes, (column, title) in zip(grid[0], titles.items(), strict=True):
         for i, (layer, part) in enumerate(table.groupby("layer", sort=False)):
             part = part.dropna(subset=[column])
@@ -234,6 +235,8 @@ def _curves(results: Results, tables: dict[str, Table], model: str) -> Iterator[
             )
         axes.set_xlabel("Training tokens (thousands)")
         axes.set_ylabel(title)
+    if (table["validation_perplexity"] > 0).any():
+        _log_scale(grid[0][1])
     _legend(canvas, grid[0][0])
     yield _figure(
         canvas,
@@ -244,7 +247,8 @@ def _curves(results: Results, tables: dict[str, Table], model: str) -> Iterator[
 
 
 def _canvas(columns: int, rows: int, share_y: str | bool = False, height: float | None = None):
-    canvas = Canvas(figsize=(max(5.2, 3.1 * columns), height or 2.5 * rows + 0.4), layout="constrained")
+    canvas = Canvas(figsize=(max(5.2, 3.2 * columns), height or 2.4 * rows + 0.7), layout="constrained")
+    canvas.get_layout_engine().set(w_pad=0.08, h_pad=0.06, wspace=0.03)
     return canvas, canvas.subplots(rows, columns, squeeze=False, sharey=share_y)
 
 
@@ -266,14 +270,24 @@ def _band(axes: Axes, number: Number, label: str) -> None:
     axes.axhline(number.value, color=SERIES[2], linestyle=":", label=label)
 
 
+def _log_scale(axes: Axes) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
 def _legend(canvas: Canvas, axes: Axes) -> None:
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     if handles:
-        canvas.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(4, len(handles)))
+        columns = 4 if max(map(len, handles)) < 16 else 2
+        canvas.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=columns)
 
 
 def _figure(canvas: Canvas, name: str, caption: str, alt: str) -> Figure:
+    canvas.draw_without_rendering()
+    canvas.set_layout_engine("none")  # laid out once, not again for each format
     svg, png = io.StringIO(), io.BytesIO()
     canvas.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    canvas.savefig(png, format="png", dpi=200, facecolor="white", metadata={"Software": None})
+    canvas.savefig(png, format="png", dpi=160, facecolor="white", metadata={"Software": None})
     return Figure(name, caption, alt, svg.getvalue(), png.getvalue())

@@ -56,6 +56,7 @@ def write_page(
     environment.globals |= {
         "origin": lambda number: origins.index(number.file, number.cell) if number.cell else "",
         "display": display,
+        "columns": lambda table: [c for c in table.shown if c.key != "model" or len(results.models) > 1],
         "sort_key": _sort_key,
         "inline": _inline,
         "duration": duration,

@@ -175,8 +175,8 @@ class Results:
         columns = COUNTS if metric == "diversity" else [metric]
         if table is None or not set(columns) <= set(table.columns):
             return pd.DataFrame(columns=columns)
-        rows = table[table["setting"] == setting]
-        rows = rows[rows["domain"] == domain] if domain else rows[rows["domain"].isin(list(self.domains))]
+        domains = table["domain"] == domain if domain else table["domain"].isin(list(self.domains))
+        rows = table[(table["setting"] == setting) & domains]
         return rows.set_index(["domain", "id"])[columns].replace([np.inf, -np.inf], np.nan).dropna()
 
     @cached_property

@@ -43,7 +43,8 @@ def quality_table(results: Results) -> Table:
     columns = [_MODEL, _DOMAIN, Column("setting", "Setting"), Column("lower", "Lower layer", numeric=True), _N]
     columns += [Column(m.key, m.title, numeric=True, interval=True, shown=m.main) for m in QUALITY]
     columns += [Column("status", "Status")]
-    meanings = "; ".join(f"{metric.title}: {metric.meaning}" for metric in QUALITY if metric.main)
+    used = [metric for metric in QUALITY if metric.main and any(metric.key in row for row in rows)]
+    meanings = "; ".join(f"{metric.title}: {metric.meaning}" for metric in used)
     note = f"{_level(results)}. {meanings}. Encoder of coherence: {results.plan['coherence_asset']}."
     return Table("quality", "Generation quality", columns, rows, note, groups=("model", "domain"))
 
@@ -139,10 +140,11 @@ def exits_table(results: Results) -> Table:
     for model, domains in results.exits.items():
         where = {"file": results.paths.exit_quality(model).as_posix(), "cell": f"train@{model}"}
         scores = results.selection.get(model, {}).get("scores", {})
-        for domain, layers in domains.items():
+        for domain in (name for name in results.domains if name in domains):
+            layers = domains[domain]
             for layer in sorted(layers, key=lambda name: (name == "original", int(name) if name.isdigit() else 0)):
                 entry = layers[layer]
-                row = {"model": model, "domain": results.domains.get(domain, {}).get("title", domain), "layer": layer}
+                row = {"model": model, "domain": results.domains[domain]["title"], "layer": layer}
                 row["tokens"] = entry.get("tokens")
                 for metric, digits in (("perplexity", 1), ("agreement", 3), ("entropy", 2)):
                     if entry.get(metric) is not None:

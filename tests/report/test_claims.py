@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from autocontrastive_gen.experiment import stats
+from autocontrastive_gen.report import claims
+from autocontrastive_gen.report.gains import Gain, compare, compare_items, item_interval
+from autocontrastive_gen.report.paper import NOT_RUN, Claims, read_claims
+from autocontrastive_gen.report.results import COUNTS
+
+RULES = {"alpha": 0.05, "level": 0.95, "samples": 2000, "minimum_n": 16}
+GREEDY = {"statement": "s", "decodes": ["greedy"]}
+
+
+def verdicts(results, *entries: dict, **rules) -> list[str]:
+    content = {**RULES, **rules, "claims": [{"id": str(i), **entry} for i, entry in enumerate(entries)]}
+    return [check.verdict for check in claims.check_claims(results, Claims.model_validate(content))]
+
+
+def shift(results, setting: str, by: float) -> None:
+    """Set the coherence of a setting to that of plain greedy search plus a constant, give or take a little."""
+    table = results.per_prompt["made"].set_index(["setting", "domain", "id"]).sort_index()
+    noise = np.random.default_rng(0).normal(0, 0.001, 40)
+    table.loc[setting, "coherence"] = table.loc["greedy", "coherence"].to_numpy() + by + noise
+    results.per_prompt["made"] = table.reset_index()
+
+
+def test_the_committed_claims_on_the_made_run(results):
+    found = {check.claim.id: check for check in claims.check_claims(results, read_claims())}
+    assert found["greedy-diversity"].verdict == found["beam-diversity"].verdict == claims.SUPPORTED
+    assert found["sampling-gains-less"].verdict == claims.SUPPORTED
+    assert found["sampling-gains-less"].found.difference.value < -0.3
+    assert found["halfway-layer"].settings == "greedy-acd4 − greedy", "8 layers: the exit at 4 is halfway"
+    assert found["halfway-layer"].verdict == claims.NOT_SHOWN
+    assert found["benchmarks"].found.difference.value == pytest.approx(0.225)
+    assert all(check.corrected >= check.found.p_value for check in found.values())
+
+
+@pytest.mark.parametrize(
+    "by, verdict", [(0.0, claims.SUPPORTED), (-0.01, claims.SUPPORTED), (-0.05, claims.CONTRADICTED)]
+)
+def test_no_loss_means_above_the_margin(results, by, verdict):
+    shift(results, "greedy-acd", by)
+    assert verdicts(results, {**GREEDY, "kind": "no-loss", "metric": "coherence", "margin": 0.02}) == [verdict]
+
+
+def test_no_loss_on_the_margin_itself_is_not_shown(results):
+    shift(results, "greedy-acd", -0.02)
+    assert verdicts(results, {**GREEDY, "kind": "no-loss", "metric": "coherence", "margin": 0.02}) == [claims.NOT_SHOWN]
+
+
+def test_a_fall_contradicts_a_rise(results):
+    shift(results, "greedy-acd", -0.03)
+    assert verdicts(results, {**GREEDY, "kind": "raises", "metric": "coherence"}) == [claims.CONTRADICTED]
+
+
+def test_holm_takes_back_what_many_claims_would_find_by_chance(results, monkeypatch):
+    shift(results, "greedy-acd", 0.05)
+    claim = {**GREEDY, "kind": "raises", "metric": "coherence"}
+    assert verdicts(results, claim, samples=100) == [claims.SUPPORTED]
+    assert verdicts(results, *[claim] * 3, samples=100) == [claims.NOT_SHOWN] * 3, "p is at least 2 / 101"
+
+
+def test_too_few_documents_give_no_verdict(results):
+    assert verdicts(results, {**GREEDY, "kind": "raises", "metric": "diversity"}, minimum_n=41) == [claims.NO_VERDICT]
+
+
+def test_settings_that_are_not_in_the_run(results):
+    missing = {"statement": "s", "kind": "raises", "metric": "diversity", "decodes": ["top-k"]}
+    assert verdicts(results, missing) == [NOT_RUN]
+    assert verdicts(results, {**GREEDY, "kind": "raises", "metric": "mauve"}) == [NOT_RUN]
+    assert verdicts(results, {"statement": "s", "kind": "raises", "metric": "f1", "benchmark": True}) == [NOT_RUN]
+
+
+def test_a_gain_is_the_difference_of_pooled_diversities(results):
+    table = results.per_prompt["made"]
+
+    def diversity(setting: str, domain: str) -> float:
+        rows = table[(table["setting"] == setting) & (table["domain"] == domain)]
+        return float(stats.pooled_product(rows[COUNTS].sum().to_numpy(float), len(rows)))
+
+    found = compare(results, "made", [Gain("greedy-acd", "greedy")], "diversity", "open")
+    assert found.difference.value == pytest.approx(diversity("greedy-acd", "open") - diversity("greedy", "open"))
+    assert found.difference.n == 20
+
+
+def test_a_weighted_sum_of_gains(results):
+    parts = [Gain("greedy-acd", "greedy", 1.0), Gain("beam-acd", "beam", -0.5)]
+    whole = compare(results, "made", parts, "coherence").difference.value
+    single = [compare(results, "made", [Gain(p.contrast, p.plain)], "coherence").difference.value for p in parts]
+    assert whole == pytest.approx(single[0] - 0.5 * single[1])
+
+
+def test_only_documents_that_both_settings_have_are_paired(results):
+    table = results.per_prompt["made"]
+    results.per_prompt["made"] = table[~((table["setting"] == "greedy") & (table["id"] == "open-3"))]
+    assert compare(results, "made", [Gain("greedy-acd", "greedy")], "coherence").difference.n == 39
+
+
+def test_diversity_takes_no_margin(results):
+    with pytest.raises(ValueError, match="margin"):
+        compare(results, "made", [Gain("greedy-acd", "greedy")], "diversity", margin=0.1)
+
+
+def test_tasks_count_the_same_whatever_their_size(results):
+    small = pd.DataFrame({"task": "small", "id": [str(i) for i in range(10)], "metric": "acc", "value": 0.0})
+    for setting, table in results.items["made"].items():
+        value = 1.0 if setting == "acd" else 0.0
+        results.items["made"][setting] = pd.concat([table, small.assign(value=value)])
+    gain = compare_items(results, "made", "acd", "acc")
+    assert gain.difference.value == pytest.approx((0.225 + 1.0) / 2) and gain.difference.n == 50
+    assert compare_items(results, "made", "acd", "acc", ["last-word"]).difference.value == pytest.approx(0.225)
+
+
+def test_item_intervals(results):
+    found = item_interval(results, "made", "acd", "last-word", "acc")
+    assert found.low < found.value == pytest.approx(results.benchmarks["made"]["acd"]["last-word"]["acc"]["value"])
+    assert item_interval(results, "made", "acd", "last-word", "f1") is None

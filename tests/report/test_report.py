@@ -1,0 +1,209 @@
+"""The whole report of a made run: its files, their bytes, what it must and must not show."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import yaml
+
+from autocontrastive_gen.experiment.provenance import read_json, write_json
+from autocontrastive_gen.report import origin, render
+from autocontrastive_gen.report.claims import check_claims
+from autocontrastive_gen.report.paper import NOT_RUN, Paper, read_claims
+from autocontrastive_gen.report.render import write_report
+from autocontrastive_gen.report.results import Results
+from autocontrastive_gen.report.tables import all_tables
+from stages import report as stage
+from tests.report.conftest import PLAN, ROOT, SECRET, write_run
+from tests.report.test_paper import PAPER
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def written_tables(results: Results, paper: Paper | None = None) -> dict[str, list[dict]]:
+    """Rows of every csv."""
+    tables = all_tables(results, paper, check_claims(results, read_claims()))
+    return {table.name: list(csv.DictReader(io.StringIO(table.csv()))) for table in tables}
+
+
+def test_tables_are_the_golden_ones(report):
+    """After a change on purpose: UPDATE_GOLDEN=1 pytest tests/report, and read the diff."""
+    made = {path.name: path.read_text() for path in sorted((report / "tables").glob("*.md"))}
+    if os.environ.get("UPDATE_GOLDEN"):
+        GOLDEN.mkdir(exist_ok=True)
+        for name, text in made.items():
+            (GOLDEN / name).write_text(text)
+    assert made == {path.name: path.read_text() for path in sorted(GOLDEN.glob("*.md"))}
+
+
+def test_a_rerun_in_another_process_writes_the_same_bytes(report):
+    before = everything(report)
+    kinds = [name.rpartition(".")[2] for name in before if name.startswith("figures/")]
+    assert kinds.count("svg") == kinds.count("png") == 5
+    code = "from tests.report.conftest import PLAN, Paths, write_report; write_report(Paths('golden'), PLAN)"
+    path = os.pathsep.join([str(ROOT), str(ROOT / "src")])
+    environment = os.environ | {"PYTHONPATH": path, "PYTHONHASHSEED": "11", "TZ": "Asia/Tokyo"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, cwd=report.parents[1])
+    assert everything(report) == before
+
+
+def test_no_text_without_a_licence_is_shown(report):
+    for name, content in everything(report).items():
+        assert SECRET.encode() not in content, name
+    page = (report / "index.html").read_text()
+    assert "No text of the domain <b>Closed</b> is shown" in page
+    assert "&lt;b&gt;north&lt;/b&gt;" in page and "<b>north</b>" not in page
+
+
+class Page(HTMLParser):
+    """What a page loads, its ids and references, and the structure that a screen reader needs."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loads, self.ids, self.links, self.stack, self.headings, self.unnamed = [], [], [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        got = dict(attributes)
+        self.loads += [got[key] for key in ("src", "srcset", "data") if key in got]
+        self.loads += [got["href"]] if tag == "link" else []
+        self.links += [got["href"]] if tag == "a" else []
+        self.ids += [got["id"]] if "id" in got else []
+        self.headings += [int(tag[1])] if re.fullmatch("h[1-6]", tag) else []
+        if tag in ("svg", "path", "g", "use") or tag in ("meta", "input", "br", "link"):
+            return
+        if got.get("role") in ("region", "img") and not got.get("aria-label"):
+            self.unnamed.append((tag, attributes))
+
+
+def test_the_page_is_one_file_with_sound_links(report):
+    text = (report / "index.html").read_text()
+    page = Page(text)
+    assert page.loads == []
+    assert not re.search(r"@import|url\((?!#)", text)
+    assert len(page.ids) == len(set(page.ids)), "ids of inline figures must not clash"
+    for link in page.links:
+        if link.startswith("#"):
+            assert link[1:] in page.ids, link
+        else:
+            assert (report / link).exists(), link
+    assert set(re.findall(r"url\(#([^)]+)\)", text)) <= set(page.ids)
+    assert page.headings[0] == 1 and page.headings.count(1) == 1 and not page.unnamed
+    assert all(after - before <= 1 for before, after in zip(page.headings, page.headings[1:], strict=False))
+
+
+def test_changed_tokens_tell_what_each_exit_wanted(report):
+    page = (report / "index.html").read_text()
+    marks = re.findall(r'<mark tabindex="0" data-u="([^"]*)" data-l="([^"]*)">([^<]*)</mark>', page)
+    assert len(marks) == 4 * 3, "four contrast settings, three examples, one change each"
+    assert {mark[:2] for mark in marks} == {(" the", " of")}
+
+
+def test_numbers_tell_file_stage_digest_and_commit(made_run, monkeypatch):
+    (cell,) = ["score@made"]
+    outs = [{"path": "runs/golden/score/made", "md5": "feed.dir"}]
+    lock = {"stages": {cell: {"cmd": "c", "deps": [{"path": "src/x.py", "md5": "1"}], "outs": outs}}}
+    Path("dvc.lock").write_text(yaml.safe_dump(lock))
+    commands = ["git init -q", "git add -f conf", "git -c user.name=a -c user.email=a@b commit -qm Frame"]
+    for command in commands:
+        subprocess.run(command.split(), check=True)
+    Path("src").mkdir()
+    Path("src/x.py").write_text("x = 1\n")
+    subprocess.run("git add src".split(), check=True)
+    subprocess.run([*"git -c user.name=a -c user.email=a@b commit -qm".split(), "Scores"], check=True)
+    origin.last_commit.cache_clear()
+    write_report(made_run, PLAN)
+    origin.last_commit.cache_clear()
+    page = (made_run.reports / "index.html").read_text()
+    origins = json.loads(re.search(r'id="origins">(.*?)</script>', page, re.S).group(1))
+    found = next(entry for entry in origins if entry["file"] == "runs/golden/score/made/metrics.json")
+    assert found["md5"] == "feed.dir" and found["cell"] == cell and found["commit"].endswith(" Scores")
+    assert next(entry for entry in origins if entry["cell"].startswith("benchmark"))["md5"] == ""
+
+
+def test_cells_that_did_not_run_are_named(made_run, results):
+    made_run.results("made", "acd").unlink()
+    scores = read_json(made_run.metrics("made"))
+    del scores["beam-acd"]["open"]
+    write_json(made_run.metrics("made"), scores)
+    tables = written_tables(results)
+    assert results.missing == [made_run.results("made", "acd").as_posix()]
+    skipped = [(row["domain"], row["setting"]) for row in tables["quality"] if row["status"] == NOT_RUN]
+    assert skipped == [("Open", "beam-acd")]
+    assert [row["setting"] for row in tables["benchmark"] if row["status"] == NOT_RUN] == ["acd"]
+
+
+def test_a_run_without_any_result_still_renders(made_run):
+    shutil.rmtree(made_run.runs)
+    write_report(made_run, PLAN)
+    assert "not run" in (made_run.reports / "tables/quality.md").read_text()
+    assert read_json(made_run.reports / "metrics.json") == {}
+    page = (made_run.reports / "index.html").read_text()
+    assert "runs/golden/benchmark/made-acd/results.json" in page, "what is absent is named"
+
+
+def test_cells_of_other_runs_are_ignored_and_named(made_run, results):
+    before = written_tables(results)
+    write_json(made_run.results("made", "acd6"), {"last-word": {"acc": {"value": 0.9, "stderr": 0.1, "n": 4}}})
+    again = Results(made_run, PLAN)
+    assert written_tables(again) == before
+    assert again.strangers == ["runs/golden/benchmark/made-acd6"]
+
+
+def test_metrics_are_flat_numbers(report):
+    metrics = read_json(report / "metrics.json")
+    assert all(isinstance(value, int | float) for value in metrics.values())
+    assert metrics["quality/made/greedy-acd/open/diversity"] == pytest.approx(0.55)
+    assert metrics["benchmark/made/acd/last-word/acc"] == pytest.approx(0.475)
+    assert metrics["exits/made/4/closed/perplexity"] == 450 and metrics["lower/made"] == 6
+
+
+def test_published_values_beside_ours(results):
+    generation = {"made": {"open": {"greedy": {"diversity": 0.32}, "top-k": {"diversity": 0.9}}}}
+    benchmark = {"made": {"last-word": {"acd": {"perplexity": 50.0}}}}
+    paper = Paper.model_validate({**PAPER, "generation": generation, "benchmark": benchmark})
+    rows = written_tables(results, paper)["published"]
+    found = {(row["where"], row["setting"], row["metric"]): (row["published"], row["verdict"]) for row in rows}
+    assert found["Open", "greedy", "diversity"] == ("0.32", "reproduced")
+    assert found["last-word", "acd", "perplexity"] == ("50.0", "outside")
+    assert found["open", "top-k", "diversity"] == ("0.9", "not run")
+    assert found["Closed", "greedy", "diversity"] == ("not available", "not comparable")
+
+
+def test_two_models_are_kept_apart(made_run):
+    plan = {**PLAN, "models": {"made": PLAN["models"]["made"], "other": {**PLAN["models"]["made"], "lower": "halfway"}}}
+    results = Results(write_run("both", plan), plan)
+    assert {row["model"] for row in written_tables(results)["quality"]} == {"made", "other"}
+    assert results.selection.keys() == {"made"}, "the other model's layer was not chosen"
+
+
+def test_cost_adds_up(report):
+    cost = read_json(report / "cost.json")
+    assert cost["total"]["wall_s"] == pytest.approx(2.5 * len(cost["cells"]))
+    assert [row["stage"] for row in cost["stages"]] == ["fetch", "prepare", "train", "generate", "score", "benchmark"]
+    assert "| generate | 7 | 17.5 s | 28.0 s | 1.50 GiB | – | cpu |" in (report / "cost.md").read_text()
+
+
+def test_the_stage(made_run, monkeypatch):
+    called = []
+    Path("params.yaml").write_text("profile: golden\n")
+    monkeypatch.setattr(sys, "argv", ["report"])
+    monkeypatch.setattr(render, "write_report", lambda paths, plan, edited: called.append((paths, plan, edited)))
+    stage.main()
+    assert called == [(made_run, PLAN, [])]
+    assert stage.edited("golden", PLAN) == []
+    assert sorted(stage._differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 2}, "c": 2})) == ["a.b"]

@@ -144,7 +144,8 @@ def _of_group(rows: list[dict], interval) -> dict[str, dict]:
     exact = {"value": metrics.diversity_of_counts(counts.sum(axis=0))}
     found = {"diversity": interval(counts, "diversity", stats.pooled_product) | exact}
     for i, key in enumerate(REPETITION):
-        found[key] = interval(counts[:, 2 * i : 2 * i + 2], key, _repeated)
+        if counts[:, 2 * i + 1].any():
+            found[key] = interval(counts[:, 2 * i : 2 * i + 2], key, _repeated)
     for key in MEANS:
         values = [row[key] for row in rows if row[key] is not None]
         if values:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -53,10 +54,13 @@ def load_cell_model(paths: Paths, name: str, runtime: Mapping[str, Any], fields:
     """
     import torch
     from transformers import AutoTokenizer
+    from transformers.utils import logging as transformers_logging
 
     from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
     from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 
+    if not sys.stderr.isatty():
+        transformers_logging.disable_progress_bar()
     asset = paths.asset(runtime["asset"])
     exits = None if fields["use_original_head"] else paths.exits(name)
     tokenizer = AutoTokenizer.from_pretrained(asset, local_files_only=True)

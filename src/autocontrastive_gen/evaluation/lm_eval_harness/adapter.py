@@ -45,3 +45,8 @@ class MultiExitLM(HFLM):
     """
 
     AUTO_MODEL_CLASS = _FromArguments
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        if hasattr(self, "accelerator"):  # HFLM shares items among processes on GPUs of one machine only
+            self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes

@@ -7,7 +7,7 @@ and must give the model's own logits, from its last layer and from a trunk that 
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -31,20 +31,27 @@ class _Run(threading.local):
     head: nn.Module | None = None
     """The output matrix, to be given no rows."""
     head_input: Tensor | None = None
+    wrap: Callable[[int, nn.Module], Callable] | None = None
+    """(layer, block) -> what the loop over blocks calls in its place."""
 
 
 _run = _Run()
 
 
 @contextmanager
-def trunk_run(depth: int | None, layers: tuple[int, ...], head: nn.Module | None) -> Iterator[_Run]:
+def trunk_run(
+    depth: int | None,
+    layers: tuple[int, ...],
+    head: nn.Module | None,
+    wrap: Callable[[int, nn.Module], Callable] | None = None,
+) -> Iterator[_Run]:
     """Within it, a model's forward runs ``depth`` blocks, keeps the states of ``layers`` and skips ``head``."""
     before = _run.__dict__.copy()
-    _run.depth, _run.states, _run.head, _run.head_input = depth, dict.fromkeys(layers), head, None
+    _run.depth, _run.states, _run.head, _run.head_input, _run.wrap = depth, dict.fromkeys(layers), head, None, wrap
     try:
         yield _run
     finally:
-        _run.depth, _run.states, _run.head, _run.head_input = None, None, None, None
+        _run.depth, _run.states, _run.head, _run.head_input, _run.wrap = None, None, None, None, None
         _run.__dict__.update(before)
 
 
@@ -57,14 +64,19 @@ class Trunk(nn.ModuleList):
     def __len__(self) -> int:
         return len(self._modules) if _run.depth is None else min(_run.depth, len(self._modules))
 
-    def __iter__(self) -> Iterator[nn.Module]:
-        blocks = self._modules.values()
-        return iter(blocks if _run.depth is None else list(blocks)[: _run.depth])
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._modules.values() if _run.depth is None else self._seen())
 
     def __getitem__(self, index: int | slice) -> Any:
-        if _run.depth is not None and isinstance(index, slice):
-            return list(self._modules.values())[: _run.depth][index]
+        # A pass that wraps the blocks wants them so even where they are called by number.
+        if _run.depth is not None and (isinstance(index, slice) or _run.wrap is not None):
+            return self._seen()[index]
         return super().__getitem__(index)
+
+    def _seen(self) -> list[Any]:
+        """The blocks as the running pass sees them."""
+        blocks = list(self._modules.values())[: _run.depth]
+        return blocks if _run.wrap is None else [_run.wrap(i, block) for i, block in enumerate(blocks, 1)]
 
 
 @dataclass(frozen=True)

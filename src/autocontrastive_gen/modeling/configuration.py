@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from autocontrastive_gen.modeling.contrast import Method, resolve
+from autocontrastive_gen.modeling.early_exit import EarlyExit
 
 ORIGINAL = "original"
 """Names the model's own head among the exits."""
@@ -46,6 +47,8 @@ class MultiExitConfiguration:
     """Contrast an upper exit (or ``"original"``) with a lower one."""
     contrast_function: Callable[[Tensor, Tensor], Tensor] | str | Mapping | None = None
     """How the two are combined (``contrast.resolve``); left out: auto-contrastive decoding as in the paper."""
+    early_exit: EarlyExit | Mapping | float | str | None = None
+    """End each token at the first exit that is sure of it: a threshold, or threshold, criterion and layers."""
 
     def __post_init__(self) -> None:
         self.mode_is_given = self.vocab_projection_mode is not None
@@ -57,6 +60,7 @@ class MultiExitConfiguration:
             self.output_layer_index = _layer("output_layer_index", self.output_layer_index)
         self.contrast_function = resolve(self.contrast_function)
         self.contrast_layer_indices = self._contrast_layers()
+        self.early_exit = EarlyExit.parse(self.early_exit)
         self._refuse_contradictions()
 
     def _contrast_layers(self) -> tuple[int | str, int | None] | None:
@@ -82,22 +86,23 @@ class MultiExitConfiguration:
         return isinstance(method, Method) and (method.needs == "upper" or bool(getattr(method, "layers", ())))
 
     def _refuse_contradictions(self) -> None:
+        ways = ("output_layer_index", "contrast_layer_indices", "early_exit")
+        given = [name for name in ways if getattr(self, name) is not None]
         if self.use_original_head:
-            if self.contrast_layer_indices is not None:
-                raise ValueError(
-                    f"contrast_layer_indices={self.contrast_layer_indices} contradicts use_original_head=True "
-                    "(the default); set use_original_head=False to contrast"
-                )
-            return
-        if self.output_layer_index is not None and self.contrast_layer_indices is not None:
+            # An output_layer_index is ignored, as the reference does.
+            for name in given:
+                if name != "output_layer_index":
+                    raise ValueError(
+                        f"{name}={getattr(self, name)} contradicts use_original_head=True (the default); "
+                        "set use_original_head=False to use it"
+                    )
+        elif len(given) > 1:
+            values = " and ".join(f"{name}={getattr(self, name)}" for name in given)
+            raise ValueError(f"{values} are both given; choose one of them")
+        elif not given:
             raise ValueError(
-                f"output_layer_index={self.output_layer_index} and contrast_layer_indices="
-                f"{self.contrast_layer_indices} are both given; choose one of them"
-            )
-        if self.output_layer_index is None and self.contrast_layer_indices is None:
-            raise ValueError(
-                "use_original_head=False needs an exit: set output_layer_index (one exit) or contrast_layer_indices "
-                "(two of them)"
+                "use_original_head=False needs an exit: set output_layer_index (one exit), contrast_layer_indices "
+                "(two of them) or early_exit"
             )
 
     def get_description(self) -> str:
@@ -106,6 +111,8 @@ class MultiExitConfiguration:
             return "original_head"
         if self.contrast_layer_indices is not None:
             return "_vs_".join(str(layer) for layer in self.contrast_layer_indices if layer is not None)
+        if self.early_exit is not None:
+            return f"early_exit_{self.early_exit.criterion}_{self.early_exit.threshold:g}"
         return f"layer_{self.output_layer_index}"
 
 

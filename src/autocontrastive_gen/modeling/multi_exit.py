@@ -3,6 +3,7 @@
 import functools
 import inspect
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,7 @@ from transformers.modeling_utils import slice_logits_to_keep
 from autocontrastive_gen.modeling import checkpoint, heads
 from autocontrastive_gen.modeling.anatomy import Anatomy, find_anatomy, tap_head, trunk_run
 from autocontrastive_gen.modeling.configuration import ORIGINAL, MultiExitConfiguration, VocabularyProjectionMode
+from autocontrastive_gen.modeling.early_exit import EarlyExit, EarlyExitPass
 from autocontrastive_gen.modeling.heads import ExitHead
 
 Mode = VocabularyProjectionMode
@@ -30,6 +32,7 @@ class _Plan:
     upper: Exit
     lower: tuple[Exit, ...]
     method: Callable | None
+    early: EarlyExit | None = None
 
     @property
     def exits(self) -> tuple[Exit, ...]:
@@ -53,6 +56,8 @@ class MultiExitMixin:
     _anatomy: Anatomy | None = None
     _setting: MultiExitConfiguration | None = None
     _plan: _Plan = PLAIN
+    tokens_per_layer: Counter
+    """Tokens by the layer at which they ended under ``early_exit``, since the setting was made."""
 
     def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(config, *args, **kwargs)
@@ -145,6 +150,7 @@ class MultiExitMixin:
             config, vocab_projection_mode=self.projection_mode, lm_head_layer_indices=self._config_layers() or None
         )
         self._plan = plan
+        self.tokens_per_layer = Counter()
         if config.freeze_parameters:
             self.freeze_trunk()
 
@@ -154,6 +160,8 @@ class MultiExitMixin:
         if config.output_layer_index is not None:
             self._require_exit("output_layer_index", config.output_layer_index)
             return _Plan(config.output_layer_index, (), None)
+        if config.early_exit is not None:
+            return _Plan(ORIGINAL, (), None, self._make_early(config.early_exit))
         upper, lower = config.contrast_layer_indices
         method = config.contrast_function
         needs = getattr(method, "needs", "lower")
@@ -163,6 +171,14 @@ class MultiExitMixin:
             self._require_exit("contrast_layer_indices" if exit_ == lower else "contrast_function: layers", exit_)
             self._require_below(exit_, upper)
         return _Plan(upper, () if needs == "upper" else tuple(lowers), method)
+
+    def _make_early(self, rule: EarlyExit) -> EarlyExit:
+        for layer in rule.layers:
+            self._require_exit("early_exit: layers", layer)
+        layers = tuple(layer for layer in rule.layers or self.exit_layers if layer < self.num_layers)
+        if not layers:
+            raise ValueError(f"early_exit: the model has no exit below its last layer {self.num_layers}")
+        return replace(rule, layers=layers)
 
     def _require_exit(self, key: str, exit_: Exit) -> None:
         if exit_ != ORIGINAL and exit_ not in self.exit_layers:
@@ -218,8 +234,9 @@ class MultiExitMixin:
             layers.update(self._config_layers() if trains else ())
             if self.config.is_encoder_decoder and kwargs.get("decoder_input_ids") is None:
                 kwargs["decoder_input_ids"] = self.prepare_decoder_input_ids_from_labels(labels)
-        output, states = self._run_trunk(tuple(sorted(layers)), kwargs)
-        output.logits = self._combined(plan, states)
+        early = EarlyExitPass(self, plan.early, kwargs) if plan.early is not None and not self.training else None
+        output, states = self._run_trunk(tuple(sorted(layers)), kwargs, early and early.wrap)
+        output.logits = self._combined(plan, states) if early is None else early.finish(states[self.num_layers])
         if labels is not None:
             loss = self._loss(output.logits, states if trains else None, labels, kwargs)
             output = type(output)(**{**output, "loss": loss})
@@ -229,7 +246,9 @@ class MultiExitMixin:
     def _labels(self, args: tuple, kwargs: dict) -> Tensor | None:
         return {**dict(zip(self._argument_names, args, strict=False)), **kwargs}.get("labels")
 
-    def _run_trunk(self, layers: tuple[int, ...], kwargs: dict) -> tuple[Any, dict[int, Tensor]]:
+    def _run_trunk(
+        self, layers: tuple[int, ...], kwargs: dict, wrap: Callable | None = None
+    ) -> tuple[Any, dict[int, Tensor]]:
         """The family's forward up to the highest of the (ascending) layers, and the normed states of each.
 
         The output matrix gets no rows: what it would have seen is the state of the highest layer.
@@ -238,7 +257,7 @@ class MultiExitMixin:
         head = self.get_output_embeddings()
         tap_head(head)
         self._anatomy.tap(self, tuple(below))
-        with trunk_run(top, tuple(below), head) as run:
+        with trunk_run(top, tuple(below), head, wrap) as run:
             output = self.plain_class.forward(self, return_dict=True, **kwargs)
             states, top_state = run.states, run.head_input
         keep = kwargs.get("logits_to_keep", 0)
@@ -329,7 +348,7 @@ class PreviousSetting:
         self.model.set_exits(self.config)
 
 
-SELECTING = ("use_original_head", "output_layer_index", "contrast_layer_indices")
+SELECTING = ("use_original_head", "output_layer_index", "contrast_layer_indices", "early_exit")
 
 
 def _changed(config: MultiExitConfiguration, fields: dict[str, Any], given: bool) -> MultiExitConfiguration:
@@ -339,7 +358,7 @@ def _changed(config: MultiExitConfiguration, fields: dict[str, Any], given: bool
         raise ValueError(f"set_exits: no such field: {', '.join(unknown)}; there are {', '.join(names)}")
     if not given and (not fields or any(fields.get(name) is not None for name in SELECTING)):
         named = any(fields.get(name) is not None for name in SELECTING[1:])
-        fields = {**dict(zip(SELECTING, (not named, None, None), strict=True)), **fields}
+        fields = {**dict(zip(SELECTING, (not named, None, None, None), strict=True)), **fields}
     return replace(config, **fields) if fields else config
 
 

@@ -1,0 +1,220 @@
+"""Each token ends at the first exit that is sure of it (Schuster et al. 2022, "Confident Adaptive Language Modeling").
+
+https://arxiv.org/abs/2207.07061, sections 3.2-3.5. Once an exit is sure of a position, the position's state stays as
+it is for the layers above, which take their keys and values from it (state propagation), so that later positions can
+attend to it there. A batch runs a layer as long as one of its positions needs it; when none does, what is left of the
+layer is its keys and values. Every position is treated alike, those of the prompt included: the outcome does not depend
+on whether it comes with a cache, in a batch, or in one pass over a given text.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.cache_utils import Cache, EncoderDecoderCache
+from transformers.modeling_utils import slice_logits_to_keep
+
+from autocontrastive_gen.modeling.anatomy import trunk_run
+from autocontrastive_gen.modeling.methods import CHUNK
+from autocontrastive_gen.modeling.plausible import most_likely
+
+CRITERIA = ("softmax", "margin")
+
+
+@dataclass(frozen=True)
+class EarlyExit:
+    """When an exit is sure enough to end a token at its layer.
+
+    Raises:
+        ValueError: a field is out of range.
+    """
+
+    threshold: float = 0.9
+    """Confidence, from 0 (the first exit always speaks) to 1, at which an exit is sure."""
+    criterion: str = "softmax"
+    """``softmax``: the largest probability; ``margin``: it less the second largest (CALM's softmax response)."""
+    layers: tuple[int, ...] = ()
+    """Exits that are asked, each at the price of its head; empty: all of the model's."""
+
+    def __post_init__(self) -> None:
+        number = isinstance(self.threshold, int | float) and not isinstance(self.threshold, bool)
+        if not number or not 0 <= self.threshold <= 1:
+            raise ValueError(f"early_exit: threshold must be a number from 0 to 1, got {self.threshold!r}")
+        if self.criterion not in CRITERIA:
+            raise ValueError(f"early_exit: criterion must be one of {', '.join(CRITERIA)}, got {self.criterion!r}")
+        layers = self.layers if isinstance(self.layers, list | tuple) else (self.layers,)
+        if any(not isinstance(layer, int) or isinstance(layer, bool) or layer < 1 for layer in layers):
+            raise ValueError(f"early_exit: layers must be whole numbers from 1, got {self.layers!r}")
+        object.__setattr__(self, "layers", tuple(sorted(set(layers))))
+
+    @classmethod
+    def parse(cls, value: Any) -> "EarlyExit | None":
+        """From a threshold (also as a string), a mapping of the fields, or an ``EarlyExit``."""
+        if value is None or isinstance(value, cls):
+            return value
+        if isinstance(value, Mapping):
+            names = [field.name for field in fields(cls)]
+            if unknown := sorted(set(value) - set(names)):
+                raise ValueError(f"early_exit: no such field: {', '.join(unknown)}; there are {', '.join(names)}")
+            return cls(**value)
+        try:
+            threshold = float(value) if isinstance(value, str) else value
+        except ValueError:
+            raise ValueError(
+                f"early_exit: give a threshold from 0 to 1, or a mapping of threshold, criterion, layers; got {value!r}"
+            ) from None
+        return cls(threshold=threshold)
+
+    def confidence(self, logits: Tensor) -> Tensor:
+        """How sure an exit is: (rows,) from its logits (rows, V)."""
+        values, _ = most_likely(logits.float(), min(2, logits.shape[-1]))
+        probabilities = (values - logits.float().logsumexp(-1, keepdim=True)).exp()
+        return probabilities[:, 0] if self.criterion == "softmax" else probabilities[:, 0] - probabilities[:, -1]
+
+
+class EarlyExitPass:
+    """One forward under early exit: which positions have ended, where, and with which logits.
+
+    Args:
+        model: a multi-exit model.
+        rule: when to end, with the layers to ask.
+        inputs: arguments of the forward, by name.
+    """
+
+    def __init__(self, model: Any, rule: EarlyExit, inputs: Mapping[str, Any]) -> None:
+        self.model, self.rule, self.keep = model, rule, inputs.get("logits_to_keep", 0)
+        mask = inputs.get("decoder_attention_mask" if model.config.is_encoder_decoder else "attention_mask")
+        self.real = mask.bool() if isinstance(mask, Tensor) and mask.dim() == 2 else None
+        """(B, at least T): False at padding, which needs no layer; None: no padding is known."""
+        self.running: Tensor | None = None
+        """(B, T) bool: positions that go on through the layers."""
+        self.all_running, self.none_running = True, False
+        self.last_output: Any = None
+        """What the last block returned: later ones return the same but for the state."""
+
+    def wrap(self, layer: int, block: nn.Module) -> "_Block":
+        """The block as the family's loop is to call it."""
+        return _Block(self, layer, block)
+
+    def begin(self, state: Tensor) -> None:
+        """Lay out the bookkeeping for states (B, T, d)."""
+        length, device = state.shape[1], state.device
+        self.running = torch.ones(state.shape[:2], dtype=torch.bool, device=device)
+        if self.real is not None:
+            self.running &= self.real[:, -length:].to(device)
+        positions = torch.arange(self.running.numel(), device=device).view(-1, length, 1)
+        kept = slice_logits_to_keep(positions, self.keep).flatten()
+        self.slot = torch.full((self.running.numel(),), -1, device=device)  # position -> where its logits go
+        self.slot[kept] = torch.arange(len(kept), device=device)
+        self.depth = torch.zeros(len(kept), dtype=torch.long, device=device)  # where a kept position ended; 0: nowhere
+        self.counts = self.running.flatten()[kept]
+        self.logits: Tensor | None = None  # (kept, V)
+        self._look()
+
+    def _look(self) -> None:
+        self.all_running, self.none_running = bool(self.running.all()), not bool(self.running.any())
+
+    def ask(self, layer: int, state: Tensor) -> None:
+        """End the positions of which the exit at ``layer`` is sure; states (B, T, d)."""
+        running = self.running.flatten().nonzero().squeeze(-1)
+        rows = max(1, CHUNK // self.model.get_output_embeddings().weight.shape[0])  # logits are never whole
+        for some in running.split(rows):
+            states = state.flatten(0, 1)[some.to(state.device)].unsqueeze(0)  # (1, rows, d)
+            with trunk_run(None, (), None):  # the trunk's pass spares the head; here it is wanted
+                logits = self.model.project_exit(self.model._anatomy.normed(self.model, states), layer)[0]
+            sure = self.rule.confidence(logits) >= self.rule.threshold
+            ended = some[sure.to(some.device)]
+            self.running.view(-1)[ended] = False
+            self._store(layer, self.slot[ended], logits[sure])
+        self._look()
+
+    def _store(self, layer: int, slots: Tensor, logits: Tensor) -> None:
+        wanted = slots >= 0
+        if self.logits is None:
+            self.logits = logits.new_empty(len(self.depth), logits.shape[-1])
+        device = self.logits.device
+        self.logits[slots[wanted].to(device)] = logits[wanted.to(logits.device)].to(device)
+        self.depth[slots[wanted]] = layer
+
+    def finish(self, head_input: Tensor) -> Tensor:
+        """Logits (B, kept, V): those of the exits, and the rest from what the original head sees (B, kept, d)."""
+        self.model.tokens_per_layer.update(self._tokens_per_layer())
+        left = self.depth == 0
+        if self.logits is None or bool(left.all()):
+            return self.model.project_exit(head_input, "original")
+        if bool(left.any()):
+            states = head_input.flatten(0, -2)[left.to(head_input.device)].unsqueeze(0)
+            self._store(0, left.nonzero().squeeze(-1), self.model.project_exit(states, "original")[0])
+        return self.logits.view(*head_input.shape[:-1], -1)
+
+    def _tokens_per_layer(self) -> Counter:
+        """Kept positions by the layer at which they ended (padding aside)."""
+        depth = torch.where(self.depth > 0, self.depth, self.model.num_layers)[self.counts]
+        return Counter(depth.tolist())
+
+
+class _Block:
+    """A block under early exit; to those who look at its attributes, the block itself."""
+
+    def __init__(self, run: EarlyExitPass, layer: int, block: nn.Module) -> None:
+        self._run, self._layer, self._block = run, layer, block
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._block, name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        run = self._run
+        state = args[0] if args else kwargs["hidden_states"]
+        if run.running is None:
+            run.begin(state)
+        if run.none_running and run.last_output is not None:
+            _keys_and_values(self._block, args, kwargs)
+            return _with_state(run.last_output, state)
+        run.last_output = self._block(*args, **kwargs)
+        new = _state(run.last_output)
+        if not run.all_running:
+            new = torch.where(run.running.unsqueeze(-1).to(new.device), new, state.to(new.device))
+        if self._layer in run.rule.layers and not run.none_running:
+            run.ask(self._layer, new)
+        return _with_state(run.last_output, new)
+
+
+def _state(output: Any) -> Tensor:
+    return output if isinstance(output, Tensor) else output[0]
+
+
+def _with_state(output: Any, state: Tensor) -> Any:
+    return state if isinstance(output, Tensor) else (state, *output[1:])
+
+
+class _Stored(Exception):
+    """Raised once a block has written its keys and values: the rest of it is not wanted."""
+
+
+def _keys_and_values(block: nn.Module, args: tuple, kwargs: dict) -> None:
+    """Run a block as far as its write to the cache; a block that writes none (a recurrent one) runs whole."""
+    cache = next((x for x in (*args, *kwargs.values()) if isinstance(x, Cache)), None)
+    if cache is not None:
+        with _stopping_at_update(cache.self_attention_cache if isinstance(cache, EncoderDecoderCache) else cache):
+            block(*args, **kwargs)
+
+
+@contextmanager
+def _stopping_at_update(cache: Cache) -> Iterator[None]:
+    # Only this generation knows its cache: no other thread meets the changed method.
+    def update(*args: Any, **kwargs: Any) -> None:
+        write(*args, **kwargs)
+        raise _Stored
+
+    write = cache.update
+    cache.update = update
+    try:
+        yield
+    except _Stored:
+        pass
+    finally:
+        del cache.update

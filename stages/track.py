@@ -31,7 +31,7 @@ def main() -> None:
     except TrackingError as error:
         log.error("%s", error)
         raise SystemExit(1) from error
-    log.info("%d runs created, %d completed, %d already there", *count.values())
+    log.info("%d runs created, %d updated, %d already there", *count.values())
     if not republish:
         receipt = {"profile": profile, "cells": {cell.entry.name: cell.entry.key for cell in cells}}
         write_json(Paths(profile).receipt, receipt)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import random
 from collections.abc import Callable
@@ -37,6 +38,10 @@ class SmallRun:
     paths: Paths = field(default_factory=lambda: Paths("smoke"))
 
     @property
+    def run(self) -> dict:
+        return {"models": ["tiny"], "settings": list(self.settings), "benchmark_settings": ["original", "acd"]}
+
+    @property
     def plan(self) -> dict:
         common = {"seed": 1, "domains": list(DOMAINS)}
         generate = {name: {**common, "new_tokens": 5, "top_p": self.top_p} for name in self.settings}
@@ -47,17 +52,23 @@ class SmallRun:
             "generate": {"tiny": generate},
             "score": {"tiny": {**common, "bootstrap": {"samples": self.samples, "level": 0.95}}},
             "benchmark": {"tiny": benchmark},
-            "report": {"title": self.title, "settings": list(self.settings)},
+            "report": {"title": self.title, **self.run},
             "track": {"experiment": "small", "models": ["tiny"]},
         }
 
     def write(self) -> SmallRun:
-        params = {"profile": "smoke", "train": {"learning_rate": self.learning_rate}, "generate": {"top_p": self.top_p}}
+        params = {
+            "profile": "smoke",
+            "run": self.run,
+            "train": {"learning_rate": self.learning_rate},
+            "generate": {"top_p": self.top_p},
+            "score": {"bootstrap": {"samples": self.samples, "level": 0.95}},
+        }
         write_text("params.yaml", yaml.safe_dump(params))
         write_text(self.paths.plan, yaml.safe_dump(self.plan))
         write_text("src/decode.py", self.code)
         write_json(self.paths.data_card, {"documents": 12, "licence": "made for tests"})
-        for stage, model, setting in grid_cells(self.plan):
+        for stage, model, setting in grid_cells(self.run):
             getattr(self, f"_{stage}")(model, setting)
         write_text(self.paths.reports / "index.html", f"<title>{self.title}</title>")
         write_text(self.paths.reports / "tables" / "quality.csv", "setting,diversity\n")
@@ -95,7 +106,8 @@ class SmallRun:
                 rows += [
                     {"setting": setting, "domain": domain, "id": f"{domain}-{i}", **row} for i, row in enumerate(table)
                 ]
-                values = {name: sum(row[name] for row in table) / PROMPTS for name in METRICS} | {"diversity": 0.9}
+                values = {name: sum(row[name] for row in table) / PROMPTS for name in METRICS}
+                values |= {"diversity": self._diversity(table), "perplexity": self._perplexity(table), "mauve": 0.9}
                 metrics[setting][domain] = {
                     name: {"value": value, "low": value - 0.1, "high": value + 0.1 * self.samples, "n": PROMPTS}
                     for name, value in values.items()
@@ -106,7 +118,13 @@ class SmallRun:
     def _document(self, draw: random.Random, lift: float) -> dict[str, float]:
         scores = {name: draw.random() * 0.01 + lift for name in METRICS}
         unique = {f"unique_{n}": COUNTS[f"total_{n}"] - draw.randrange(3) for n in (2, 3, 4)}
-        return scores | unique | COUNTS
+        return scores | {"perplexity": 20 + draw.random()} | unique | COUNTS
+
+    def _diversity(self, table: list[dict]) -> float:
+        return math.prod(sum(row[f"unique_{n}"] for row in table) / (PROMPTS * COUNTS[f"total_{n}"]) for n in (2, 3, 4))
+
+    def _perplexity(self, table: list[dict]) -> float:
+        return math.exp(sum(math.log(row["perplexity"]) for row in table) / PROMPTS)
 
     def _benchmark(self, model: str, setting: str) -> None:
         values = [int(i % 3 == 0 or setting == "acd") for i in range(12)]
@@ -119,7 +137,7 @@ class SmallRun:
         """The lock as DVC would write it: each cell reads what its forerunners have written."""
         paths = self.paths
         stages = {"prepare": self._stage("prepare", {}, [], [paths.data_card])}
-        folders = {cell: cell_folder(paths, *cell) for cell in grid_cells(self.plan)}
+        folders = {cell: cell_folder(paths, *cell) for cell in grid_cells(self.run)}
         for (stage, model, setting), folder in folders.items():
             reads = {
                 "train": [paths.data_card],
@@ -127,12 +145,12 @@ class SmallRun:
                 "score": [other for cell, other in folders.items() if cell[0] == "generate"],
                 "benchmark": [Path("src/decode.py")],
             }[stage]
-            entry = self.plan[stage][model]
-            params = entry[setting] if setting else entry
+            entry, key = self.plan[stage][model], ".".join(filter(None, (stage, model, setting)))
+            params = {key: entry[setting] if setting else entry}
             name = cell_name(stage, model, setting)
             stages[name] = self._stage(f"run {name}", params, reads, [folder])
         report = [paths.reports / "index.html", paths.reports / "tables"]
-        stages["report"] = self._stage("report", self.plan["report"], list(folders.values()), report)
+        stages["report"] = self._stage("report", {"report": self.plan["report"]}, list(folders.values()), report)
         write_text("dvc.lock", yaml.safe_dump({"schema": "2.0", "stages": stages}))
 
     def _stage(self, command: str, params: dict, deps: list[Path], outs: list[Path]) -> dict:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from autocontrastive_gen.experiment.cells import read_cells
 from autocontrastive_gen.experiment.compare import Change, compare
 from autocontrastive_gen.experiment.compare_view import page
 from autocontrastive_gen.experiment.lock import read_lock
+from autocontrastive_gen.experiment.provenance import read_json, write_json
 from autocontrastive_gen.experiment.states import find_state
 from autocontrastive_gen.experiment.tracking import publish, tracking_uri
 from stages import compare as command
@@ -62,6 +64,16 @@ def test_intervals_are_of_the_paired_differences(two_runs):
     assert rows["tiny", "exit2", "made-a", "perplexity"].paired is None
 
 
+def test_no_interval_where_the_documents_do_not_give_the_value(small_run):
+    """A metric that is no mean of its rows must not get the interval of one."""
+    metrics = read_json(small_run.paths.metrics("tiny"))
+    metrics["greedy"]["made-a"]["coherence"]["value"] = 0.5
+    write_json(small_run.paths.metrics("tiny"), metrics)
+    rows = rows_of(compare(find_state("workspace"), find_state("workspace")))
+    assert rows["tiny", "greedy", "made-a", "coherence"].paired is None
+    assert rows["tiny", "greedy", "made-b", "coherence"].paired is not None
+
+
 def test_one_cell_with_another_of_its_stage(two_runs):
     """Contrast against plain, as two runs picked in MLflow: paired by prompt; diversity pools the n-gram counts."""
     client = MlflowClient(tracking_uri())
@@ -77,6 +89,12 @@ def test_one_cell_with_another_of_its_stage(two_runs):
         counts = table.loc[(setting, "made-a")].sum()
         return np.prod([counts[f"unique_{n}"] / counts[f"total_{n}"] for n in (2, 3, 4)])
 
+    def perplexity(setting):
+        return np.exp(np.log(table.loc[(setting, "made-a"), "perplexity"]).mean())
+
+    texts = rows["", "", "made-a", "perplexity"]
+    assert texts.paired.difference.value == pytest.approx(perplexity("greedy-acd") - perplexity("greedy"), rel=1e-4)
+    assert rows["", "", "made-a", "mauve"].paired is None, "kept for the corpus only"
     found = rows["", "", "made-a", "diversity"].paired.difference
     assert found.value == pytest.approx(diversity("greedy-acd") - diversity("greedy"))
     assert found.low < found.value < found.high
@@ -96,7 +114,10 @@ def test_the_workspace_with_a_git_revision(small_run, monkeypatch):
     small_run.learning_rate, small_run.code, small_run.settings = 0.5, "x = 2\ny = 3\n", ("greedy",)
     small_run.write()
     difference = compare(find_state("before"), find_state("workspace"))
-    assert difference.params == [Change("train.learning_rate", "0.001", "0.5")]
+    assert difference.params == [
+        Change("run.settings", '["greedy", "greedy-acd"]', '["greedy"]'),
+        Change("train.learning_rate", "0.001", "0.5"),
+    ]
     assert "src/decode.py" in difference.code_stat and "2 insertions(+), 1 deletion(-)" in difference.code_stat
     assert difference.cells["generate@tiny-greedy-acd"] == "only in before"
     rows = rows_of(difference)
@@ -104,7 +125,8 @@ def test_the_workspace_with_a_git_revision(small_run, monkeypatch):
     gone = rows["tiny", "greedy-acd", "made-a", "coherence"]
     assert gone.b is None and gone.paired is None and gone.changed
     back = compare(find_state("workspace"), find_state("before"))
-    assert back.params == [Change("train.learning_rate", "0.5", "0.001")]
+    assert back.params[1] == Change("train.learning_rate", "0.5", "0.001")
+    assert back.code_stat == difference.code_stat
 
 
 class Tags(HTMLParser):
@@ -155,6 +177,6 @@ def test_a_run_is_the_same_as_itself(two_runs):
 def test_unknown_names_and_unfinished_states_are_told(small_run):
     with pytest.raises(ValueError, match="did you mean workspace"):
         find_state("workspac")
-    small_run.paths.plan.unlink()
-    with pytest.raises(FileNotFoundError, match="plan.yaml"):
+    Path("dvc.lock").unlink()
+    with pytest.raises(FileNotFoundError, match="has no dvc.lock"):
         compare(find_state("workspace"), find_state("workspace"))

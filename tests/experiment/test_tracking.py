@@ -50,7 +50,7 @@ def points(run) -> dict[str, list[tuple[int, float]]]:
 
 
 def test_every_cell_is_a_nested_run_with_its_content(small_run, client):
-    assert publish_all(small_run) == {"created": CELLS + 1, "completed": 0, "unchanged": 0}
+    assert publish_all(small_run) == {"created": CELLS + 1, "updated": 0, "unchanged": 0}
     runs = stored()
     parent = runs.pop("pipeline")
     assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {parent.info.run_id}
@@ -84,7 +84,7 @@ def test_every_cell_is_a_nested_run_with_its_content(small_run, client):
 def test_a_second_publishing_adds_nothing(small_run):
     publish_all(small_run)
     before = {name: (run.info.run_id, points(run)) for name, run in stored().items()}
-    assert publish_all(small_run) == {"created": 0, "completed": 0, "unchanged": CELLS + 1}
+    assert publish_all(small_run) == {"created": 0, "updated": 0, "unchanged": CELLS + 1}
     assert {name: (run.info.run_id, points(run)) for name, run in stored().items()} == before
 
 
@@ -92,7 +92,7 @@ def test_an_edit_adds_the_changed_cells_and_a_parent_of_its_own(small_run):
     publish_all(small_run)
     small_run.learning_rate = 0.01
     small_run.write()
-    assert publish_all(small_run) == {"created": 2, "completed": 0, "unchanged": CELLS - 1}
+    assert publish_all(small_run) == {"created": 2, "updated": 0, "unchanged": CELLS - 1}
     client = MlflowClient(tracking.tracking_uri())
     found = {name: client.search_runs(["1"], f"tags.`dvc.stage` = '{name}'") for name in ("pipeline", "train@tiny")}
     assert {name: len(runs) for name, runs in found.items()} == {"pipeline": 2, "train@tiny": 2}
@@ -106,7 +106,7 @@ def test_new_scores_of_old_texts_reach_their_run(small_run):
     small_run.samples = 2000
     small_run.write()
     count = publish_all(small_run)
-    assert count == {"created": 2, "completed": 2, "unchanged": 3}, "parent and score are new, two cells rescored"
+    assert count == {"created": 2, "updated": 2, "unchanged": 3}, "parent and score are new, two cells rescored"
     history = points(stored("tags.`dvc.stage` = 'generate@tiny-greedy'")["generate@tiny-greedy"])
     assert len(history["made-a/diversity"]) == 1 and len(history["made-a/diversity_high"]) == 2
 
@@ -115,7 +115,7 @@ def test_a_new_report_replaces_the_old_one_in_place(small_run, client):
     publish_all(small_run)
     small_run.title = "Other title"
     small_run.write()
-    assert publish_all(small_run) == {"created": 0, "completed": 1, "unchanged": CELLS}
+    assert publish_all(small_run) == {"created": 0, "updated": 1, "unchanged": CELLS}
     page = client.download_artifacts(stored()["pipeline"].info.run_id, "index.html")
     assert "Other title" in open(page).read()
 
@@ -139,7 +139,7 @@ def test_an_interrupted_publishing_is_completed(small_run, monkeypatch, calls):
         with pytest.raises(KeyboardInterrupt):
             publish_all(small_run)
     count = publish_all(small_run)
-    assert count["completed"] >= 1 and sum(count.values()) == CELLS + 1
+    assert count["updated"] >= 1 and sum(count.values()) == CELLS + 1
     runs = stored()
     assert len(runs) == CELLS + 1 and {run.info.status for run in runs.values()} == {"FINISHED"}
     assert len(points(runs["train@tiny"])["loss/exit2"]) == 3

@@ -64,14 +64,15 @@ def cell_folder(paths: Paths, stage: str, model: str, setting: str = "") -> Path
     return getattr(paths, stage)(*filter(None, (model, setting)))
 
 
-def grid_cells(plan: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """(stage, model, setting) of every cell of a plan; setting is "" for train and score."""
-    for stage in ("train", "generate", "score", "benchmark"):
-        for model, entry in plan[stage].items():
-            if stage in ("train", "score"):
-                yield stage, model, ""
-            else:
-                yield from ((stage, model, setting) for setting in entry)
+def grid_cells(run: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """(stage, model, setting) of every cell; setting is "" for train and score.
+
+    ``run`` has the keys ``models``, ``settings`` and ``benchmark_settings``: it is ``run`` of the parameters, or
+    ``report`` of the plan.
+    """
+    grid = {"train": [""], "generate": run["settings"], "score": [""], "benchmark": run["benchmark_settings"]}
+    for stage, settings in grid.items():
+        yield from ((stage, model, setting) for model in run["models"] for setting in settings)
 
 
 def read_cells(profile: str, plan: dict[str, Any], lock: dict[str, Entry]) -> list[Cell]:
@@ -80,7 +81,7 @@ def read_cells(profile: str, plan: dict[str, Any], lock: dict[str, Entry]) -> li
     Raises ValueError if the lock lacks a cell or knows it in another state than its neighbours, OSError if a file is
     absent.
     """
-    grid = list(grid_cells(plan))
+    grid = list(grid_cells(plan["report"]))
     _check_lock([cell_name(*cell) for cell in grid], lock)
     reader = _Reader(Paths(profile), plan, lock)
     return [reader.cell(*cell) for cell in grid]

@@ -12,13 +12,15 @@ import numpy as np
 import pandas as pd
 
 from autocontrastive_gen.experiment import stats
-from autocontrastive_gen.experiment.cells import cell_name, flatten, grid_cells
+from autocontrastive_gen.experiment.cells import cell_name, flatten
 from autocontrastive_gen.experiment.lock import Entry
 from autocontrastive_gen.experiment.provenance import seed_for
 from autocontrastive_gen.experiment.states import State
 from autocontrastive_gen.report.results import COUNTS, plain_metric
 
 DATA_STAGES = ("fetch", "prepare")
+_ROUNDING = 2e-3
+"""Reported values are rounded, diversity as in SimCTG's script."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,18 @@ class Group:
 
     values: dict[str, float] = field(default_factory=dict)
     documents: pd.DataFrame | None = None
+    """By id; perplexity in nats, which add up."""
+
+    def rows(self, metric: str, columns: list[str], statistic: stats.Statistic) -> pd.DataFrame | None:
+        """The documents' columns; None if they were not kept or do not give the reported value."""
+        value = self.values.get(metric)
+        if value is None or self.documents is None or not set(columns) <= set(self.documents.columns):
+            return None
+        rows = self.documents[columns].replace([np.inf, -np.inf], np.nan).dropna()
+        if not len(rows):
+            return None
+        again = float(statistic(rows.to_numpy(dtype=float).sum(axis=0), len(rows)))
+        return rows if np.isclose(again, value, rtol=_ROUNDING, atol=_ROUNDING) else None
 
 
 def compare(a: State, b: State) -> Difference:
@@ -96,11 +110,8 @@ def _changes(a: dict[str, str], b: dict[str, str]) -> list[Change]:
 def _params(state: State) -> dict[str, Any]:
     if state.cell is None:
         return state.params
-    stage, *names = filter(None, state.cell)
-    entry = state.plan[stage]
-    for name in names:
-        entry = entry[name]
-    return {"model": state.cell[1], "setting": state.cell[2], **entry}
+    _, model, setting = state.cell
+    return {"model": model, "setting": setting, **state.lock[cell_name(*state.cell)].values}
 
 
 def _code(state: State) -> dict[str, str]:
@@ -125,7 +136,7 @@ def _data(state: State) -> dict[str, str]:
 
 def _cells(a: State, b: State) -> dict[str, str]:
     first, second = (
-        {_cell_title(state, cell): state.lock.get(cell_name(*cell)) for cell in _grid(state)} for state in (a, b)
+        {_cell_title(state, cell): state.lock.get(cell_name(*cell)) for cell in state.grid} for state in (a, b)
     )
     reasons = {}
     for name in {**first, **second}:
@@ -137,21 +148,16 @@ def _cells(a: State, b: State) -> dict[str, str]:
     return reasons
 
 
-def _grid(state: State) -> list[tuple[str, str, str]]:
-    return [state.cell] if state.cell else list(grid_cells(state.plan))
-
-
 def _cell_title(state: State, cell: tuple[str, str, str]) -> str:
     return cell[0] if state.cell else cell_name(*cell)
 
 
 def _reason(old: Entry, new: Entry) -> str:
-    params = _changes(
-        *(flatten({k: v for file in entry.params.values() for k, v in file.items()}) for entry in (old, new))
-    )
-    names = [change.what.removeprefix(f"{new.stage}.") for change in params]
-    deps = [change.what for change in _changes(old.deps, new.deps)]
-    parts = {"parameters": names, "inputs": deps, "command": [new.cmd] if old.cmd != new.cmd else []}
+    parts = {
+        "parameters": [change.what for change in _changes(flatten(old.values), flatten(new.values))],
+        "inputs": [change.what for change in _changes(old.deps, new.deps)],
+        "command": [new.cmd] if old.cmd != new.cmd else [],
+    }
     return "; ".join(f"{kind}: {', '.join(found)}" for kind, found in parts.items() if found)
 
 
@@ -167,55 +173,60 @@ def _diff_stat(a: State, b: State, files: list[str]) -> str:
 
 def _rows(a: State, b: State) -> Iterator[Row]:
     groups = _groups(a), _groups(b)
-    options = _bootstrap(b)
+    options = b.params["score"]["bootstrap"]  # samples and level
     for key in {**groups[0], **groups[1]}:
         first, second = (side.get(key, Group()) for side in groups)
         for metric in {**first.values, **second.values}:
-            paired = _paired(first.documents, second.documents, metric, seed=seed_for(*key, metric), **options)
+            paired = _paired(first, second, metric, seed=seed_for(*key, metric), **options)
             yield Row(*key, metric, first.values.get(metric), second.values.get(metric), paired)
 
 
-def _bootstrap(state: State) -> dict[str, Any]:
-    model = next(iter(state.plan["score"]))
-    return {key: state.plan["score"][model]["bootstrap"][key] for key in ("samples", "level")}
-
-
-def _paired(
-    a: pd.DataFrame | None, b: pd.DataFrame | None, metric: str, seed: int, **options: Any
-) -> stats.Comparison | None:
-    """Difference B - A over the documents of both; None where documents were not kept or the metric has no rows."""
-    columns = COUNTS if metric == "diversity" else [metric]
-    if a is None or b is None or not set(columns) <= set(a.columns) & set(b.columns):
+def _paired(a: Group, b: Group, metric: str, **options: Any) -> stats.Comparison | None:
+    """Difference B - A over the documents of both; None where the documents do not add up to the metric."""
+    columns, statistic = _rule(metric)
+    first, second = (side.rows(metric, columns, statistic) for side in (a, b))
+    if first is None or second is None:
         return None
-    first, second = (side[columns].replace([np.inf, -np.inf], np.nan).dropna() for side in (a, b))
     both = first.index.intersection(second.index, sort=False)
     if not len(both):
         return None
-    first, second = (side.loc[both].to_numpy(dtype=float) for side in (first, second))
-    if np.array_equal(first, second):
+    old, new = (side.loc[both].to_numpy(dtype=float) for side in (first, second))
+    if np.array_equal(old, new):
         return stats.Comparison(stats.Interval(0.0, 0.0, 0.0, len(both)), 1.0, None)
-    statistic = stats.pooled_product if metric == "diversity" else stats.mean
-    return stats.paired_difference(second, first, statistic, seed=seed, **options)
+    return stats.paired_difference(new, old, statistic, **options)
+
+
+def _rule(metric: str) -> tuple[list[str], stats.Statistic]:
+    """Columns behind a metric, and how a corpus has its value from their totals over documents."""
+    if metric == "diversity":
+        return COUNTS, stats.pooled_product
+    if metric.startswith("rep_"):
+        order = metric.removeprefix("rep_")
+        return [f"unique_{order}", f"total_{order}"], lambda totals, n: 100 * (1 - stats.pooled_product(totals, n))
+    if metric == "perplexity":
+        return [metric], lambda totals, n: np.exp(stats.mean(totals, n))
+    return [metric], stats.mean
 
 
 def _groups(state: State) -> dict[tuple[str, str, str], Group]:
     """Metrics by (model, setting, part). A single cell's model and setting are left empty: they need not agree."""
-    groups: dict[tuple[str, str, str], Group] = {}
-    for stage, model, setting in grid_cells(state.plan):
-        groups |= _READERS[stage](state, model, setting)
     if state.cell is None:
-        return groups
+        return {
+            key: group
+            for stage, model, setting in state.grid
+            for key, group in _READERS[stage](state, model, setting).items()
+        }
     stage, model, setting = state.cell
-    own = _READERS["score" if stage == "generate" else stage](state, model, setting)
-    return {
-        (*(("", "") if setting else ("", key[1])), key[2]): group
-        for key, group in own.items()
-        if not setting or key[1] == setting
-    }
+    found = _READERS["score" if stage == "generate" else stage](state, model, setting)
+    if setting:
+        return {("", "", part): group for (_, name, part), group in found.items() if name == setting}
+    return {("", name, part): group for (_, name, part), group in found.items()}
 
 
 def _scored(state: State, model: str, _: str) -> dict[tuple[str, str, str], Group]:
     table = _csv(state.read(state.paths.per_prompt(model)))
+    if table is not None and "perplexity" in table:
+        table["perplexity"] = np.log(table["perplexity"])
     found = {}
     for setting, domains in (state.read_json(state.paths.metrics(model)) or {}).items():
         for domain, metrics in domains.items():
@@ -236,6 +247,8 @@ def _benchmarked(state: State, model: str, setting: str) -> dict[tuple[str, str,
         if table is not None:
             rows = table[table["task"] == task].assign(metric=lambda rows: rows["metric"].map(plain_metric))
             rows = rows.pivot_table(index="id", columns="metric", values="value", sort=False)
+            if "perplexity" in rows:
+                rows["perplexity"] *= -1  # log-likelihoods
         found[model, setting, task] = Group(values, rows)
     return found
 

@@ -33,6 +33,12 @@ class Entry:
         return fingerprint({"cmd": self.cmd, "deps": self.deps, "params": self.params})
 
     @property
+    def values(self) -> dict[str, Any]:
+        """Parameters of a cell: its entry of the plan."""
+        entries = (entry for file in self.params.values() for entry in file.values())
+        return {name: value for entry in entries for name, value in entry.items()}
+
+    @property
     def stage(self) -> str:
         return self.name.partition("@")[0]
 

@@ -39,7 +39,7 @@ class State:
     def need(self, path: Path) -> str:
         text = self.read(path)
         if text is None:
-            raise FileNotFoundError(f"{self.label}: has no {path}; compare states in which `dvc repro` has finished")
+            raise FileNotFoundError(f"{self.label}: has no {path}; only finished runs can be compared")
         return text
 
     @cached_property
@@ -51,8 +51,9 @@ class State:
         return Paths(self.params["profile"])
 
     @cached_property
-    def plan(self) -> dict[str, Any]:
-        return yaml.load(self.need(self.paths.plan), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    def grid(self) -> list[tuple[str, str, str]]:
+        """(stage, model, setting) of the cells that this state is made of."""
+        return [self.cell] if self.cell else list(grid_cells(self.params["run"]))
 
     @cached_property
     def lock(self) -> dict[str, Entry]:
@@ -105,7 +106,7 @@ class TrackedRun(State):
 
     def read(self, path: Path) -> str | None:
         if path.parts[0] == "runs":
-            for cell in grid_cells(self.plan):
+            for cell in grid_cells(self.params["run"]):
                 folder = cell_folder(self.paths, *cell)
                 if path.is_relative_to(folder):
                     return self._artifact(self._cell_run(cell_name(*cell)), path.relative_to(folder).as_posix())

@@ -2,7 +2,7 @@
 
 Stages write files and never speak to a server, because DVC restores a stage's outputs without running it. ``track``
 then brings the store into the state of the files. A run of MLflow is found by the tag ``cell.key``; the tag
-``published`` is written last, so a run without it was interrupted and is completed in place.
+``published`` is written last, so a run without it was interrupted and is filled in place.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def publishing_lock() -> Iterator[None]:
 
 
 def publish(profile: str, plan: dict[str, Any], lock: dict[str, Entry], cells: list[Cell]) -> dict[str, int]:
-    """Bring the store into the state of the cells; how many runs were "created", "completed" and "unchanged".
+    """Bring the store into the state of the cells; how many runs were "created", "updated" and "unchanged".
 
     Raises TrackingError if the store cannot be reached or refuses.
     """
@@ -153,7 +153,7 @@ class _Store:
         from mlflow.exceptions import MlflowException
 
         self.client = MlflowClient(uri)
-        self.count = {"created": 0, "completed": 0, "unchanged": 0}
+        self.count = {"created": 0, "updated": 0, "unchanged": 0}
         self._new: set[str] = set()
         found = self.client.get_experiment_by_name(experiment)
         if found is None:
@@ -203,7 +203,7 @@ class _Store:
         if run.info.status != "FINISHED":
             self.client.set_terminated(run_id)
         self.client.set_tag(run_id, _PUBLISHED, document.version)
-        self.count["created" if run_id in self._new else "completed"] += 1
+        self.count["created" if run_id in self._new else "updated"] += 1
 
     def _log_values(self, run, document: Document) -> None:
         from mlflow.entities import Metric, Param

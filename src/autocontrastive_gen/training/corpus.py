@@ -71,8 +71,13 @@ class TokenBlocks:
                 f"{batch_size}; raise prepare.training.tokens, or lower train.block_size or train.batch_size"
             )
         largest = max(int(self._tokens[start : start + 4096].max()) for start in range(0, len(self), 4096))
-        if largest >= vocabulary:
-            raise ValueError(
-                f"tokenizer: it made token {largest}, but the model's vocabulary ends at {vocabulary - 1}; "
-                "take the tokenizer that belongs to the model"
-            )
+        check_tokens(largest, vocabulary)
+
+
+def check_tokens(largest: int, vocabulary: int) -> None:
+    """ValueError if ``largest``, a token that the tokenizer made, is none of the model's."""
+    if largest >= vocabulary:
+        raise ValueError(
+            f"tokenizer: it made token {largest}, but the model's vocabulary ends at {vocabulary - 1}; "
+            "take the tokenizer that belongs to the model"
+        )

@@ -59,6 +59,7 @@ def fit_exits(
         if settings.method != "none" and exits.weights:
             blocks = _blocks(folder, texts, tokenizer, settings, tokens, exits.vocabulary, processes)
             curve = _train(exits, trunk, blocks, held_out, settings, seed, folder, processes)
+            model.eval()  # dropout of the trunk may have been on
             exits.write()
             exits.read()  # quality is that of the weights that are saved, in the model's dtype
         return Fitted(held_out.measure(exits, settings.bf16), exits.digests(), curve)

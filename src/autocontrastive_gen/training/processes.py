@@ -21,7 +21,7 @@ class Processes:
         """Join the process group that the environment describes; one process if it describes none."""
         from accelerate import PartialState
 
-        state = PartialState()
+        state = PartialState(cpu=not torch.accelerator.is_available())
         return cls(state.process_index, state.num_processes, state.device)
 
     @property

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from autocontrastive_gen.data.blocks import pack
+from autocontrastive_gen.training.corpus import check_tokens
 from autocontrastive_gen.training.exits import Exits
 from autocontrastive_gen.training.objective import Projection, chunk_rows
 from autocontrastive_gen.training.processes import Processes
@@ -41,6 +42,7 @@ class Validation:
                     f"validation text of {domain}: less than one block of {block_size} tokens; raise "
                     "prepare.validation_documents or lower train.block_size"
                 )
+            check_tokens(max(int(block.max()) for block in blocks), trunk.vocabulary)
             own = torch.from_numpy(np.stack(blocks))[processes.rank :: processes.world]
             self.parts[domain] = _states(trunk, own)
 

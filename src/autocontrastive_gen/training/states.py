@@ -18,7 +18,7 @@ from autocontrastive_gen.training.processes import Processes
 
 TOKENS_AT_ONCE = 2048
 """Tokens of one pass of the trunk outside of gradient steps."""
-CHECKPOINT_EVERY = 16
+CHECKPOINT_EVERY = 8
 """Passes between records of the position reached."""
 
 States = dict[int, Tensor]
@@ -29,6 +29,11 @@ class Trunk:
 
     def __init__(self, model, layers: tuple[int, ...], dropout: bool = False) -> None:
         self.model, self.layers, self.dropout = model, layers, dropout
+
+    @property
+    def vocabulary(self) -> int:
+        """Tokens that the model can read."""
+        return self.model.get_input_embeddings().num_embeddings
 
     @torch.no_grad()
     def __call__(self, tokens: Tensor) -> States:

@@ -1,0 +1,7 @@
+import pytest
+from tiny import WordTokenizer
+
+
+@pytest.fixture
+def tokenizer():
+    return WordTokenizer()

@@ -1,0 +1,209 @@
+"""Training start to end on a tiny model: what it learns, that a kill changes nothing, how it fails."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import build_model, settings, texts
+
+from autocontrastive_gen.training.exits import Exits
+from autocontrastive_gen.training.fit import fit_exits
+from autocontrastive_gen.training.loop import Loop
+from autocontrastive_gen.training.quality import pooled_perplexity
+
+VALIDATION = {"one": texts(8, seed=1), "two": texts(8, seed=2)}
+
+
+def fit(folder, tokenizer, mode="SHARED_PROJECTION_CAST_OUTPUTS", model=None, **changes):
+    folder.mkdir(exist_ok=True)
+    model = model or build_model(mode)
+    options = {"tokens": 2400, "seed": 7, "folder": folder}
+    return model, fit_exits(model, tokenizer, texts, VALIDATION, settings(**changes), **options)
+
+
+def perplexity(fitted, layer="2"):
+    return fitted.quality["one"][layer]["perplexity"]
+
+
+def test_each_method_improves_on_the_one_before(tmp_path, tokenizer):
+    untrained = fit(tmp_path / "0", tokenizer, method="none")[1]
+    squares = fit(tmp_path / "1", tokenizer, method="least-squares")[1]
+    learned = fit(tmp_path / "2", tokenizer, method="cross-entropy", epochs=3)[1]
+    assert perplexity(learned) < perplexity(squares) < perplexity(untrained)
+    assert untrained.curve == [] and squares.curve == []
+    assert squares.quality["one"]["original"] == untrained.quality["one"]["original"]
+    assert squares.quality["one"]["original"]["agreement"] == 1.0
+
+
+def test_distillation_lowers_its_loss_for_every_exit_and_leaves_the_trunk_alone(tmp_path, tokenizer):
+    before = {name: x.clone() for name, x in build_model().named_parameters() if "conv_matrix" not in name}
+    model, fitted = fit(tmp_path / "a", tokenizer, epochs=4, sampled_softmax=None)
+    for layer in (1, 2, 3):
+        losses = [row["loss"] for row in fitted.curve if row["layer"] == layer]
+        assert losses[-1] < losses[0]
+    for name, value in before.items():
+        assert torch.equal(model.get_parameter(name), value), name
+
+
+@pytest.mark.parametrize("start", ["cast", "copy", "random"])
+def test_layer_specific_heads_start_as_asked(tmp_path, tokenizer, start):
+    changes = {"start": start, "method": "cross-entropy", "learning_rate": 1e-9, "sampled_softmax": None}
+    model, fitted = fit(tmp_path / "a", tokenizer, "LAYER_SPECIFIC_PROJECTION", **changes)
+    head, weight = model.exit_head("original").weight, model.exit_head(2).weight
+    if start == "copy":
+        torch.testing.assert_close(weight, head, atol=1e-5, rtol=0)
+    elif start == "cast":
+        cast_model, cast = fit(tmp_path / "b", tokenizer, method="least-squares")
+        torch.testing.assert_close(weight, head @ cast_model.exit_head(2).cast.weight, atol=1e-4, rtol=0)
+        assert perplexity(fitted) == pytest.approx(perplexity(cast), rel=1e-3)
+    else:
+        assert weight.std().item() == pytest.approx(model.config.initializer_range, rel=0.1)
+
+
+def test_direct_exits_are_measured_and_have_nothing_to_train(tmp_path, tokenizer):
+    _, fitted = fit(tmp_path / "a", tokenizer, "SHARED_PROJECTION_DIRECT")
+    assert fitted.curve == [] and set(fitted.quality["two"]) == {"original", "1", "2", "3"}
+    assert len(set(fitted.digests.values())) == 1
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_an_interrupted_run_ends_in_the_same_bits(tmp_path, tokenizer, cached, monkeypatch):
+    changes = {"epochs": 2, "cache_states": cached, "microbatch_size": 2, "patience": 50}
+    whole, fitted = fit(tmp_path / "whole", tokenizer, **changes)
+    step = Loop._step
+
+    def interrupted(self):
+        if self.step == 13:
+            raise KeyboardInterrupt
+        return step(self)
+
+    monkeypatch.setattr(Loop, "_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "cut", tokenizer, **changes)
+    monkeypatch.setattr(Loop, "_step", step)
+    resumed, again = fit(tmp_path / "cut", tokenizer, **changes)
+    assert again == fitted
+    for layer in (1, 2, 3):
+        assert torch.equal(whole.exit_head(layer).cast.weight, resumed.exit_head(layer).cast.weight)
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+import torch
+torch.set_num_threads(1)
+from pathlib import Path
+import test_fit, tiny
+from autocontrastive_gen.training import loop, states
+{fault}
+model, fitted = test_fit.fit(Path(sys.argv[1]), tiny.WordTokenizer(), epochs=2)
+print(sorted(fitted.digests.items()), [row["loss"] for row in fitted.curve])
+"""
+FAULTS = {
+    "step": """
+states.TOKENS_AT_ONCE, states.CHECKPOINT_EVERY = 64, 3
+step = loop.Loop._step
+def killed(self):
+    if self.step == 17: os.kill(os.getpid(), signal.SIGKILL)
+    return step(self)
+loop.Loop._step = killed
+""",
+    "trunk": """
+states.TOKENS_AT_ONCE, states.CHECKPOINT_EVERY = 64, 3
+record = states._record
+def killed(path, done, equations):
+    record(path, done, equations)
+    if done == 9: os.kill(os.getpid(), signal.SIGKILL)
+states._record = killed
+""",
+    "": "states.TOKENS_AT_ONCE, states.CHECKPOINT_EVERY = 64, 3",
+}
+
+
+def run(folder: Path, fault: str) -> subprocess.CompletedProcess:
+    code = KILLED.format(tests=str(Path(__file__).parent), fault=FAULTS[fault])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, env=environment)
+
+
+@pytest.mark.slow
+def test_sigkill_changes_no_bit(tmp_path):
+    whole = run(tmp_path / "whole", "")
+    assert whole.returncode == 0, whole.stderr
+    for fault in ("trunk", "step"):
+        assert run(tmp_path / "cut", fault).returncode == -signal.SIGKILL
+    assert run(tmp_path / "cut", "").stdout == whole.stdout
+
+
+def test_loss_that_is_not_finite_names_exit_and_step_and_keeps_the_state(tmp_path, tokenizer, monkeypatch):
+    losses = Loop._losses
+
+    def broken(self, *args):
+        for layer, loss in zip(self.exits.weights, losses(self, *args), strict=True):
+            yield loss * float("nan") if layer == 2 and self.step == 8 else loss
+
+    monkeypatch.setattr(Loop, "_losses", broken)
+    message = r"exit 2, step 8: the loss is nan.* the state after step 5 is kept in .*checkpoint.safetensors"
+    with pytest.raises(ValueError, match=message):
+        fit(tmp_path / "a", tokenizer)
+    assert (tmp_path / "a" / "checkpoint.safetensors").exists()
+
+
+def test_too_little_text_and_a_foreign_tokenizer_are_refused(tmp_path, tokenizer):
+    options = {"tokens": 40, "seed": 7}
+    with pytest.raises(ValueError, match=r"2 blocks of 16 tokens are fewer than train.batch_size = 4"):
+        (tmp_path / "a").mkdir()
+        fit_exits(build_model(), tokenizer, texts, VALIDATION, settings(), **options, folder=tmp_path / "a")
+    with pytest.raises(ValueError, match="vocabulary ends at 11; take the tokenizer that belongs"):
+        fit(tmp_path / "b", tokenizer, model=build_model(vocab_size=12))
+    with pytest.raises(ValueError, match="validation text of one: less than one block"):
+        fit_exits(build_model(), tokenizer, texts, {"one": ["cat"]}, settings(), **options, folder=tmp_path / "a")
+
+
+def test_memory_that_ends_says_what_to_lower(tmp_path, tokenizer, monkeypatch):
+    def hungry(*_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 10 bytes")
+
+    monkeypatch.setattr(Loop, "_step", hungry)
+    with pytest.raises(ValueError, match="out of memory .* lower train.microbatch_size = 2"):
+        fit(tmp_path / "a", tokenizer, microbatch_size=2)
+
+
+def test_early_stop_returns_the_best_weights(tmp_path, tokenizer):
+    changes = {"learning_rate": 9.0, "warmup_steps": 1000, "epochs": 8, "evaluate_every": 1, "patience": 2}
+    _, fitted = fit(tmp_path / "a", tokenizer, **changes)
+    measured: dict[int, float] = {}
+    for row in fitted.curve:
+        measured[row["step"]] = measured.get(row["step"], 0.0) + math.log(row["validation_perplexity"])
+    best = min(measured, key=measured.get)
+    assert 1 < best == max(measured) - 2
+    kept = sum(math.log(pooled_perplexity(fitted.quality, layer)) for layer in (1, 2, 3))
+    assert kept == pytest.approx(measured[best], rel=1e-6)
+
+
+def test_trunk_dropout_needs_a_trunk_that_runs_each_time(tmp_path, tokenizer):
+    with pytest.raises(ValueError, match="train.cache_states"):
+        fit(tmp_path / "a", tokenizer, trunk_dropout=True)
+
+
+def test_trunk_dropout_changes_states_in_training_only(tmp_path, tokenizer):
+    model = build_model(attention_dropout=0.5)
+    _, fitted = fit(tmp_path / "a", tokenizer, model=model, trunk_dropout=True, cache_states=False)
+    _, plain = fit(tmp_path / "b", tokenizer, model=build_model(attention_dropout=0.5), cache_states=False)
+    assert fitted.curve != plain.curve
+    assert fitted.quality["one"]["original"] == plain.quality["one"]["original"]
+    assert not model.training
+
+
+def test_reading_and_writing_weights_round_trips():
+    model = build_model()
+    exits = Exits(model)
+    exits.start({layer: torch.full((16, 16), float(layer)) for layer in exits.layers}, "cast", torch.Generator())
+    exits.write()
+    assert torch.equal(Exits(model).weights[3], torch.full((16, 16), 3.0))
+    assert exits.digests() == Exits(model).digests() and len(set(exits.digests().values())) == 3

@@ -158,10 +158,12 @@ def _benchmarks(paths: Paths, model: str, plan: dict, rng: np.random.Generator) 
     for name, ability in zip(BENCHMARKS, (0.4, 0.2, 0.55), strict=True):
         right = (difficulty < ability).astype(int)
         results = {"acc": {"value": right.mean(), "stderr": 0.07, "n": 40}}
-        results["perplexity"] = {"value": 35.0, "stderr": 4.0, "n": 40}
+        likelihood = np.log(0.5) * (2 + difficulty - ability)
+        results["perplexity"] = {"value": np.exp(-likelihood.mean()), "stderr": 4.0, "n": 40}
         write_json(paths.results(model, name), {"last-word": results})
         items = [{"task": "last-word", "id": str(i), "metric": "acc", "value": int(v)} for i, v in enumerate(right)]
-        write_csv(paths.items(model, name), ["task", "id", "metric", "value"], items)
+        rows = [{**item, "metric": "perplexity", "value": likelihood[i]} for i, item in enumerate(items)]
+        write_csv(paths.items(model, name), ["task", "id", "metric", "value"], items + rows)
 
 
 @pytest.fixture

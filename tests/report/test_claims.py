@@ -118,3 +118,11 @@ def test_item_intervals(results):
     found = item_interval(results, "made", "acd", "last-word", "acc")
     assert found.low < found.value == pytest.approx(results.benchmarks["made"]["acd"]["last-word"]["acc"]["value"])
     assert item_interval(results, "made", "acd", "last-word", "f1") is None
+
+
+def test_perplexities_are_made_of_log_likelihoods(results):
+    scores = {name: tasks["last-word"]["perplexity"]["value"] for name, tasks in results.benchmarks["made"].items()}
+    found = item_interval(results, "made", "acd", "last-word", "perplexity")
+    assert found.value == pytest.approx(scores["acd"], rel=1e-4) and found.low < found.value < found.high
+    gain = compare_items(results, "made", "acd", "perplexity")
+    assert gain.difference.value == pytest.approx(scores["acd"] - scores["original"], abs=1e-4)

@@ -66,24 +66,34 @@ def compare_items(
     tables = results.items.get(model, {})
     if setting not in tables or "original" not in tables:
         return None
-    values = {name: _items(tables[name], metric, tasks) for name in (setting, "original")}
-    both = _aligned({name: table.to_frame() for name, table in values.items()})
+    values = {name: _items(tables[name], metric, tasks).to_frame() for name in (setting, "original")}
     index = values[setting].index.intersection(values["original"].index, sort=False)
     if not len(index):
         return None
-    sizes = index.to_frame()["task"].map(index.to_frame()["task"].value_counts()).to_numpy()
-    weights = len(index) / (sizes * len(set(index.get_level_values("task"))))  # (items,), mean 1
+    task = index.get_level_values("task")
+    weights = len(index) / (task.map(task.value_counts()) * task.nunique()).to_numpy()  # (items,), mean 1
+    a, b = (table.loc[index, "value"].to_numpy() * weights for table in values.values())
     options = _options(results, "items", model, setting, metric, tasks) | options
-    return stats.paired_difference(both[setting][:, 0] * weights, both["original"][:, 0] * weights, **options)
+    return stats.paired_difference(a, b, _of_items(metric), **options)
 
 
 def item_interval(results: Results, model: str, setting: str, task: str, metric: str) -> stats.Interval | None:
-    """Bootstrap interval of a metric that is a mean over items; None if the items were not kept."""
+    """Bootstrap interval of a benchmark's metric over its items; None if the items were not kept."""
     table = results.items.get(model, {}).get(setting)
     values = _items(table, metric, [task]) if table is not None else []
     if not len(values):
         return None
-    return stats.interval(values.to_numpy(), **_options(results, "item", model, setting, task, metric))
+    options = _options(results, "item", model, setting, task, metric)
+    return stats.interval(values.to_numpy(), _of_items(metric), **options)
+
+
+def _of_items(metric: str) -> stats.Statistic:
+    """How lm-eval makes a metric of its items: of log-likelihoods the exponential of the mean, else their mean."""
+    return _perplexity if metric == "perplexity" else stats.mean
+
+
+def _perplexity(totals: np.ndarray, n: int) -> np.ndarray:
+    return np.exp(-totals[..., 0] / n)
 
 
 def _items(table: pd.DataFrame, metric: str, tasks: list[str] | None) -> pd.Series:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
@@ -17,7 +18,7 @@ from autocontrastive_gen.report.claims import CONTRADICTED, NO_VERDICT, NOT_SHOW
 from autocontrastive_gen.report.cost import duration, size
 from autocontrastive_gen.report.figures import FAINT, INK, Figure
 from autocontrastive_gen.report.origin import Origins, last_commit
-from autocontrastive_gen.report.paper import Deviation, Paper
+from autocontrastive_gen.report.paper import NOT_RUN, Deviation, Paper
 from autocontrastive_gen.report.results import HUMAN, Results
 from autocontrastive_gen.report.samples import collect, showable
 from autocontrastive_gen.report.table import Number, Table, display
@@ -116,12 +117,15 @@ def _inline(figure: Figure) -> Markup:
     svg = svg.replace(INK, "var(--ink)").replace(FAINT, "var(--grid)")
     for link in ('id="', 'href="#', "url(#"):
         svg = svg.replace(link, f"{link}{figure.name}-")
-    return Markup(svg.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1))
+    points = float(re.search(r'width="([\d.]+)pt"', svg).group(1))
+    style = f'<svg aria-hidden="true" focusable="false" style="width: {points / 10:.1f}rem" '
+    return Markup(svg.replace("<svg ", style, 1))
 
 
 def _summary(results: Results, tables: dict[str, Table], checks: list[Check]) -> dict[str, Any]:
     """What a busy reader takes away: a sentence a model, a sentence on the claims, and the claims as cards."""
-    counts = {v: sum(c.verdict == v for c in checks) for v in (SUPPORTED, NOT_SHOWN, CONTRADICTED, NO_VERDICT)}
+    verdicts = (SUPPORTED, NOT_SHOWN, CONTRADICTED, NO_VERDICT, NOT_RUN)
+    counts = {verdict: sum(check.verdict == verdict for check in checks) for verdict in verdicts}
     counted = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
     lines = [line for model in results.models if (line := _sentence(results, model))]
     lines.append(

@@ -12,6 +12,9 @@ from autocontrastive_gen.report.table import Column, Number, Table
 
 _MODEL, _DOMAIN = Column("model", "Model"), Column("domain", "Domain")
 _N = Column("n", "n", numeric=True)
+_CELL = Column("cell", "Cell", shown=False)
+_DEPTH = Column("depth", "Depth", shown=False)
+"""For ``dvc plots``: one name a row, and the exit as a number."""
 _LOWER_IS_BETTER = ("perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte")
 
 
@@ -33,14 +36,15 @@ def quality_table(results: Results) -> Table:
     rows = []
     for model, domain, setting in _cells(results):
         numbers = _quality(results, model, setting, domain)
-        row = {"model": model, "domain": results.domains[domain]["title"], "setting": setting}
+        row = {"cell": f"{model} {domain} {setting}", "model": model, "setting": setting}
+        row["domain"] = results.domains[domain]["title"]
         if not numbers:
             rows.append(row | {"status": NOT_RUN})
             continue
         row["lower"] = results.resolved(model, setting).get("lower")
         row["n"] = max(number.n for number in numbers.values())
         rows.append(row | numbers)
-    columns = [_MODEL, _DOMAIN, Column("setting", "Setting"), Column("lower", "Lower layer", numeric=True), _N]
+    columns = [_CELL, _MODEL, _DOMAIN, Column("setting", "Setting"), Column("lower", "Lower layer", numeric=True), _N]
     columns += [Column(m.key, m.title, numeric=True, interval=True, shown=m.main) for m in QUALITY]
     columns += [Column("status", "Status")]
     used = [metric for metric in QUALITY if metric.main and any(metric.key in row for row in rows)]
@@ -92,13 +96,13 @@ def benchmark_table(results: Results) -> Table:
         scores = results.benchmarks.get(model, {})
         for task in results.plan["tasks"]:
             for setting in results.plan["benchmark_settings"]:
-                row = {"model": model, "task": task, "setting": setting}
+                row = {"cell": f"{model} {task} {setting}", "model": model, "task": task, "setting": setting}
                 found = scores.get(setting, {}).get(task, {})
                 if not found:
                     rows.append(row | {"status": NOT_RUN})
                 for metric, entry in found.items():
                     rows.append(row | _benchmark_row(results, model, setting, task, metric, entry))
-    columns = [_MODEL, Column("task", "Task"), Column("metric", "Metric"), Column("setting", "Setting")]
+    columns = [_CELL, _MODEL, Column("task", "Task"), Column("metric", "Metric"), Column("setting", "Setting")]
     columns += [_N, Column("score", "Score", numeric=True, interval=True)]
     columns += [Column("gain", "Less original", numeric=True, interval=True), Column("p", "p", numeric=True)]
     columns += [Column("status", "Status")]
@@ -145,6 +149,7 @@ def exits_table(results: Results) -> Table:
             for layer in sorted(layers, key=lambda name: (name == "original", int(name) if name.isdigit() else 0)):
                 entry = layers[layer]
                 row = {"model": model, "domain": results.domains[domain]["title"], "layer": layer}
+                row["depth"] = results.layers(model) if layer == "original" else int(layer)
                 row["tokens"] = entry.get("tokens")
                 for metric, digits in (("perplexity", 1), ("agreement", 3), ("entropy", 2)):
                     if entry.get(metric) is not None:
@@ -154,7 +159,7 @@ def exits_table(results: Results) -> Table:
                     file = results.paths.selection(model).as_posix()
                     row["contrast_diversity"] = Number(score["diversity"], file=file, cell=f"train@{model}")
                 rows.append(row)
-    columns = [_MODEL, _DOMAIN, Column("layer", "Exit", numeric=True), Column("tokens", "Tokens", numeric=True)]
+    columns = [_MODEL, _DOMAIN, Column("layer", "Exit", numeric=True), _DEPTH, Column("tokens", "Tokens", numeric=True)]
     columns += [Column("perplexity", "Perplexity", numeric=True), Column("agreement", "Agreement", numeric=True)]
     columns += [Column("entropy", "Entropy (nats)", numeric=True)]
     columns += [Column("contrast_diversity", "Diversity with it as lower layer", numeric=True)]

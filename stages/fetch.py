@@ -1,17 +1,20 @@
-"""Stage ``fetch``: check the parameters, write the plan, and bring in every asset that the run uses.
+"""Stage ``fetch``: check the parameters, write the plan, and bring in every asset and task that the run uses.
 
     python -m stages.fetch
+    python -m stages.fetch --tasks lambada_openai hellaswag --to bundle
 
-The only stage that downloads (and ``prepare``, for corpora that are streamed): on a cluster whose nodes are offline,
-run it once where the network is.
+The only stage that downloads, apart from ``prepare`` where a corpus is streamed: on a cluster whose nodes are offline,
+run it once where the network is. The second form makes a folder of benchmark data that runs anywhere without the hub.
 """
 
 from __future__ import annotations
 
+import argparse
 import logging
 import shutil
+from pathlib import Path
 
-from autocontrastive_gen.data.assets import provide
+from autocontrastive_gen.data.assets import provide, provide_tasks
 from autocontrastive_gen.experiment import cli
 from autocontrastive_gen.experiment.grid import Paths
 from autocontrastive_gen.experiment.params import Params, load_params
@@ -21,14 +24,20 @@ from autocontrastive_gen.experiment.provenance import cost_meter, write_json
 log = logging.getLogger(__name__)
 
 
-def used_assets(params: Params) -> dict[str, bool]:
-    """Names of the assets that the run uses; True for those that are models."""
-    domains = [*params.run.domains, *params.prepare.training.sources]
-    names = dict.fromkeys([params.domains[name].asset for name in domains] + [params.score.coherence_asset], False)
-    return names | {params.models[name].asset: True for name in params.run.models}
-
-
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", metavar="TASK", help="only make a bundle of these lm-eval tasks")
+    parser.add_argument("--to", type=Path, default=Path("bundle"), help="folder of the bundle (%(default)s)")
+    parser.add_argument(
+        "--given", type=Path, help="folder with publishers' files, <task>/<file>, to take data from first"
+    )
+    arguments = parser.parse_args()
+    if arguments.tasks:
+        from autocontrastive_gen.data.bundles import collect, install
+
+        collect(arguments.tasks, arguments.to, arguments.given)
+        log.info("%d tasks in %s", len(install(arguments.to, arguments.to)), arguments.to)
+        return
     params = load_params()
     write_plan(params)
     paths = Paths(params.profile)
@@ -38,21 +47,34 @@ def main() -> None:
     log.info("%d assets in %s", len(records), paths.assets.parent)
 
 
+def used_assets(params: Params) -> dict[str, bool]:
+    """Names of the assets that the run uses; True for those that are models."""
+    domains = [*params.run.domains, *params.prepare.training.sources]
+    others = [params.score.coherence_asset, *filter(None, [params.prepare.bundle])]
+    names = dict.fromkeys([params.domains[name].asset for name in domains] + others, False)
+    return names | {params.models[name].asset: True for name in params.run.models}
+
+
 def fetch(params: Params, paths: Paths) -> dict[str, dict]:
     """Every used asset in its folder and no other there; all assets that can't be had are named together."""
     used = used_assets(params)
     folder = paths.assets.parent
-    if folder.is_dir():
-        for stranger in folder.iterdir():
-            if stranger.name not in used:
-                shutil.rmtree(stranger) if stranger.is_dir() else stranger.unlink()
+    for stranger in folder.iterdir() if folder.is_dir() else ():
+        if stranger.name not in used:
+            shutil.rmtree(stranger) if stranger.is_dir() else stranger.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
     records, faults = {}, []
     for name, is_model in sorted(used.items()):
         try:
-            paths.asset(name).parent.mkdir(parents=True, exist_ok=True)
             records[name] = provide(name, params.assets[name], paths.asset(name), is_model)
         except OSError as error:
             faults.append(str(error))
+    try:
+        bundle = params.prepare.bundle
+        given = (paths.asset(bundle), records[bundle]["sha256"]) if bundle in records else None
+        provide_tasks(params.run.tasks, paths.task_data, given)
+    except OSError as error:
+        faults.append(str(error))
     if faults:
         raise OSError("\n".join(faults))
     return records

@@ -7,6 +7,7 @@ the parameters only copies files. Every file is hashed when it arrives and again
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import logging
 import os
 import shutil
@@ -24,6 +25,8 @@ from autocontrastive_gen.experiment.provenance import file_sha256, fingerprint, 
 log = logging.getLogger(__name__)
 
 STORE = SCRATCH / "assets"
+LOCAL_TASKS = ("last-word", "continuation")
+"""Tasks that ``prepare`` makes from text."""
 
 
 class Mismatch(OSError):
@@ -47,6 +50,25 @@ def provide(name: str, asset: Asset, folder: Path, model: bool = False) -> dict:
     record["files"] = _copy(name, asset, content, record, folder)
     record.setdefault("sha256", folder_sha256(record["files"]))
     return record | {"licence": asset.licence, "note": asset.note}
+
+
+def provide_tasks(tasks: list[str], folder: Path, given: tuple[Path, str] | None = None) -> None:
+    """Bring the data of those ``tasks`` that are lm-eval's own into ``folder``, as a bundle.
+
+    ``given``: a folder to take them from before the hub is asked, and its digest. OSError as ``provide``.
+    """
+    if not (tasks := [task for task in tasks if task not in LOCAL_TASKS]):
+        return
+    lm_eval = importlib.metadata.version("lm_eval")
+    entry = STORE / fingerprint(["tasks", sorted(tasks), lm_eval, given and given[1]])
+    if not (entry / "record.json").exists():
+        from autocontrastive_gen.data.bundles import collect
+
+        log.info("tasks: fetching the data of %s", ", ".join(tasks))
+        with _building(entry) as content:
+            collect(tasks, content, given and given[0])
+            write_json(entry / "building" / "record.json", {"files": _digests(content), "kind": "tasks"})
+    _copy("tasks", None, entry / "content", read_json(entry / "record.json") | {"sha256": ""}, folder)
 
 
 def folder_sha256(files: dict[str, str]) -> str:
@@ -242,7 +264,7 @@ def _url(name: str, asset: UrlAsset, content: Path) -> str:
     try:
         identity = download([asset.url, *asset.mirrors], target)
     except OSError as error:
-        raise _missing(name, asset, error, f"or name another server in assets.{name}.mirrors") from None
+        raise _missing(name, asset, error, f"name another server in assets.{name}.mirrors") from None
     if asset.sha256 and (found := file_sha256(target)) != asset.sha256:
         target.unlink()
         _verify(name, asset, {target.name: found})
@@ -262,7 +284,7 @@ def _stream(name: str, asset: UrlAsset, folder: Path) -> dict:
         with HttpStream([asset.url, *asset.mirrors]) as stream:
             start, identity, size = stream.read(6), stream.identity, stream.size
     except OSError as error:
-        raise _missing(name, asset, error, f"or name another server in assets.{name}.mirrors") from None
+        raise _missing(name, asset, error, f"name another server in assets.{name}.mirrors") from None
     if asset.url.endswith(".xz") and start != b"\xfd7zXZ\x00":
         raise _missing(name, asset, f"does not begin like an xz file: {start!r}", "check the address")
     folder.mkdir(parents=True, exist_ok=True)
@@ -274,7 +296,7 @@ _FETCH: dict[type, Callable[..., str]] = {HubAsset: _hub, PypiAsset: _pypi, UrlA
 
 
 def _missing(name: str, asset: Asset, cause: object, remedy: str) -> OSError:
-    reason = " ".join(str(cause).split())
+    reason = " ".join(str(cause).split())[:200]
     return OSError(
         f"asset {name}: {describe(asset)} could not be fetched ({reason}). To provide it: {remedy}; or put its "
         f"files on this disk and set assets.{name} to {{kind: path, path: <file or folder>, licence: {asset.licence}}}"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from autocontrastive_gen.data import corpora, local_tasks, rules
+from autocontrastive_gen.data import bundles, corpora, local_tasks, rules
 from autocontrastive_gen.data.prompts import identity, prompt_row, validation_row
 from autocontrastive_gen.data.selection import Document, Seen, hold_out, interleaved, shuffled
 from autocontrastive_gen.experiment.grid import SCRATCH, Paths
@@ -52,8 +52,13 @@ class Preparation:
         for task in self.tasks:
             rows = local_tasks.take(items[task], self.plan["benchmark_items"][task], task)
             local_tasks.write_task(self.paths.tasks, task, rows)
+        bundled = bundles.install(self.paths.task_data, self.paths.tasks) if self.paths.task_data.exists() else {}
         self._write_training()
-        card = {"sources": {name: self._card(name) for name in sorted(self.plan["sources"])}, "seed": self.plan["seed"]}
+        card = {
+            "tasks": bundled,
+            "sources": {name: self._card(name) for name in sorted(self.plan["sources"])},
+            "seed": self.plan["seed"],
+        }
         write_json(self.paths.data_card, card)
         return card
 

@@ -113,6 +113,11 @@ class Paths:
         """assets.json: name -> {kind, source, revision, sha256, licence, note, files}."""
         return self.runs / "fetch" / "assets.json"
 
+    @property
+    def task_data(self) -> Path:
+        """Bundle with the data of those of run.tasks that are lm-eval's own."""
+        return self.runs / "fetch" / "lm-eval-tasks"
+
     # prepare ----------------------------------------------------------------------------------------------------
     @property
     def prepare(self) -> Path:

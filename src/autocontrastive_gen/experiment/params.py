@@ -152,6 +152,8 @@ class Prepare(Section):
     """Shorter texts are left out."""
     benchmark_items: dict[Name, Count] = {}
     """Items of each local task."""
+    bundle: Name | None = None
+    """Asset with the data of lm-eval's tasks: what ``fetch --tasks`` made, or publishers' files; else from the hub."""
     training: Training
 
 

@@ -1,0 +1,275 @@
+"""Benchmark bundles: lm-eval's own tasks with their data in a folder, so that they run anywhere without the hub.
+
+    <folder>/bundle.json               what is here: source, revision, licence, digests
+    <folder>/<task>.<split>.parquet    rows in the form of the hub's data set
+    <folder>/<task>.yaml               lm-eval's own task, whole, reading these files
+
+Any run of lm-eval from the project's root can use it with ``--include_path <folder>``.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import importlib.util
+import logging
+import shutil
+from pathlib import Path
+
+import yaml
+
+from autocontrastive_gen.data.original_formats import rows_of
+from autocontrastive_gen.experiment.provenance import atomic_path, file_sha256, read_json, write_json, write_text
+
+log = logging.getLogger(__name__)
+
+SPLITS = ("training_split", "validation_split", "test_split")
+DATA_SUFFIXES = (".jsonl", ".json", ".txt", ".csv")
+
+
+class _Function(str):
+    """A dotted name that YAML tags with !function."""
+
+
+class _Dumper(yaml.SafeDumper):
+    pass
+
+
+_Dumper.add_representer(_Function, lambda dumper, name: dumper.represent_scalar("!function", str(name)))
+
+
+def collect(names: list[str], folder: Path, given: Path | None = None) -> dict:
+    """Bring the tasks ``names`` (groups and tags too) into ``folder`` and return the content of its bundle.json.
+
+    ``given`` is a folder to take data from first: a bundle, or one with a folder for each task that holds files in
+    their original formats. All other data come from the hub. ValueError for unknown tasks and unfit files, OSError for
+    data that can't be had, all of them named together.
+    """
+    leaves, groups = _expand(names)
+    known = read_json(given / "bundle.json")["tasks"] if given and (given / "bundle.json").exists() else {}
+    tasks: dict[str, dict] = {}
+    faults: dict[str, list[str]] = {}
+    for name, config in leaves.items():
+        try:
+            if name in known:
+                tasks[name] = _from_bundle(name, known[name], given, folder)
+            elif given and (files := _original_files(name, config, given)):
+                tasks[name] = _from_originals(name, config, files, folder)
+            else:
+                tasks[name] = _from_hub(name, config, folder)
+        except OSError as error:
+            faults.setdefault(str(error), []).append(name)
+    if faults:
+        raise OSError(_missing(faults))
+    bundle = {"lm_eval": importlib.metadata.version("lm_eval"), "tasks": tasks, "groups": groups}
+    write_json(folder / "bundle.json", bundle)
+    return bundle
+
+
+def install(bundle: Path, folder: Path) -> dict:
+    """Put the data of a bundle into ``folder`` with the ``<task>.yaml`` that read them there.
+
+    ``folder`` is relative to the project's root and may be the bundle itself. Returns its tasks.
+    """
+    content = read_json(bundle / "bundle.json")
+    leaves, _ = _expand([*content["tasks"], *content["groups"]])
+    for name, task in content["tasks"].items():
+        _from_bundle(name, task, bundle, folder)
+    _write_configs(folder, leaves, content)
+    return content["tasks"]
+
+
+# lm-eval's definitions -----------------------------------------------------------------------------------------------
+
+
+def _expand(names: list[str]) -> tuple[dict[str, dict], dict[str, dict]]:
+    """({task: its whole configuration}, {group: its configuration}) for names of tasks, groups and tags."""
+    from lm_eval.tasks._index import Kind
+
+    leaves, groups, queue = {}, {}, list(names)
+    while queue:
+        name = queue.pop(0)
+        index = _index(name)
+        kind = index[name].kind
+        if kind == Kind.TAG:
+            queue += sorted(index[name].tags)
+        elif kind == Kind.GROUP:
+            groups[name] = index[name].cfg
+            members = [member if isinstance(member, str) else member.get("task") for member in index[name].cfg["task"]]
+            if None in members:
+                raise ValueError(f"task {name}: a group that defines tasks of its own can't be bundled; name its tasks")
+            queue += members
+        elif kind == Kind.TASK and "custom_dataset" not in index[name].cfg:
+            leaves[name] = _portable(index[name].cfg)
+        else:
+            raise ValueError(f"task {name}: makes its data by code of its own, so it can't be bundled")
+    return leaves, groups
+
+
+_INDICES: dict[Path, dict] = {}
+
+
+def _index(name: str) -> dict:
+    """lm-eval's index of a folder that defines the task: the one called like the task's beginning, else all (20 s)."""
+    from lm_eval.tasks._index import TaskIndex
+
+    root = _tasks_folder()
+    parts = name.split("_")
+    likely = [root / "_".join(parts[:count]) for count in range(len(parts), 0, -1)]
+    likely += [folder for folder in _INDICES if name in _INDICES[folder]]
+    for folder in [folder for folder in likely if folder.is_dir()] + [root]:
+        if folder not in _INDICES:
+            _INDICES[folder] = TaskIndex.build([folder])
+        if name in _INDICES[folder]:
+            return _INDICES[folder]
+    raise ValueError(f"task {name!r}: is none of lm-eval's {importlib.metadata.version('lm_eval')}")
+
+
+def _tasks_folder() -> Path:
+    return Path(importlib.util.find_spec("lm_eval").origin).parent / "tasks"
+
+
+def _portable(config: dict) -> dict:
+    """The configuration with its functions named by module instead of by a path on this machine."""
+    root = f"{_tasks_folder()}/"
+
+    def convert(value):
+        if isinstance(value, dict):
+            return {key: convert(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [convert(item) for item in value]
+        if isinstance(value, str) and value.startswith(root):
+            return _Function("lm_eval.tasks." + value.removeprefix(root).replace("/", "."))
+        return value
+
+    return convert({key: value for key, value in config.items() if key != "tag"})
+
+
+def _write_configs(folder: Path, leaves: dict[str, dict], bundle: dict) -> None:
+    for name, config in leaves.items():
+        files = {split: (folder / file["file"]).as_posix() for split, file in bundle["tasks"][name]["splits"].items()}
+        local = {"dataset_path": "parquet", "dataset_name": None, "dataset_kwargs": {"data_files": files}}
+        missing = {key: None for key in SPLITS if config.get(key) not in files}
+        _write_yaml(folder / f"{name}.yaml", config | local | missing)
+    for name, config in bundle["groups"].items():
+        _write_yaml(folder / f"{name}.yaml", config)
+
+
+def _write_yaml(path: Path, config: dict) -> None:
+    write_text(path, yaml.dump(config, Dumper=_Dumper, sort_keys=True, width=120, allow_unicode=True))
+
+
+# Data ----------------------------------------------------------------------------------------------------------------
+
+
+def _from_bundle(name: str, task: dict, bundle: Path, folder: Path) -> dict:
+    for file in task["splits"].values():
+        source, target = bundle / file["file"], folder / file["file"]
+        if not source.exists() or (found := file_sha256(source)) != file["sha256"]:
+            state = f"has sha256 {found} and not {file['sha256']}" if source.exists() else "is missing"
+            raise OSError(f"{source} {state}")
+        if source != target:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+    return task
+
+
+def _original_files(name: str, config: dict, given: Path) -> list[Path]:
+    """Files for a task: all of ``<task>/``, or for BLiMP ``blimp/<paradigm>.jsonl``."""
+    paradigm = given / "blimp" / f"{config.get('dataset_name')}.jsonl"
+    if name.startswith("blimp_") and paradigm.exists():
+        return [paradigm]
+    folder = given / name
+    return sorted(path for path in folder.glob("*") if path.suffix in DATA_SUFFIXES) if folder.is_dir() else []
+
+
+def _from_originals(name: str, config: dict, files: list[Path], folder: Path) -> dict:
+    splits: dict[str, list[dict]] = {}
+    for path in files:
+        rows = rows_of(path, config["dataset_path"], config.get("dataset_name"))
+        splits.setdefault(_split_of(path, config), []).extend(rows)
+    scored = config.get("test_split") or config.get("validation_split")
+    if scored not in splits:
+        names = ", ".join(path.name for path in files)
+        raise ValueError(f"task {name}: scores its {scored} split, but the files are of others ({names})")
+    from datasets import Dataset
+
+    data = {split: Dataset.from_list(rows) for split, rows in splits.items()}
+    about = {"source": "files in their original format", "revision": "", "licence": "not stated"}
+    return about | {"dataset": config["dataset_path"], "splits": _write_splits(name, data, folder)}
+
+
+def _split_of(path: Path, config: dict) -> str:
+    """Which split a file's name speaks of; the one that the task scores if it speaks of none."""
+    words = path.stem.lower().replace("-", "_").split("_")
+    for key, signs in zip(
+        SPLITS, (("train",), ("dev", "development", "val", "valid", "validation"), ("test", "tests")), strict=True
+    ):
+        if config.get(key) and any(sign in words for sign in signs):
+            return config[key]
+    return config.get("test_split") or config["validation_split"]
+
+
+def _from_hub(name: str, config: dict, folder: Path) -> dict:
+    """The splits that a task uses, at the commit that the data set is at now; offline, what the local cache has."""
+    dataset, configuration = config["dataset_path"], config.get("dataset_name")
+    from datasets import load_dataset
+
+    revision, licence = _on_hub(dataset)
+    wanted = {config[key] for key in SPLITS if config.get(key)}
+    try:
+        kwargs = {
+            key: value for key, value in (config.get("dataset_kwargs") or {}).items() if key != "trust_remote_code"
+        }
+        whole = load_dataset(dataset, configuration, revision=revision or None, **kwargs)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise OSError(f"the hub data set {dataset} could not be fetched ({' '.join(str(error).split())})") from None
+    data = {split: rows for split, rows in whole.items() if split in wanted}
+    about = {"source": "hub", "revision": revision, "licence": licence}
+    return about | {"dataset": dataset, "splits": _write_splits(name, data, folder)}
+
+
+@functools.cache
+def _on_hub(dataset: str) -> tuple[str, str]:
+    """(commit, licence) of a data set; ("", "not stated") where the hub can't be asked.
+
+    Where it can't be reached at all, the rest of this process works offline instead of trying again and again.
+    """
+    import datasets
+    import huggingface_hub
+
+    try:
+        info = huggingface_hub.HfApi().dataset_info(dataset)
+    except huggingface_hub.errors.HfHubHTTPError:
+        return "", "not stated"
+    except Exception as error:  # of the network or of the hub's HTTP library, whichever it is
+        if not datasets.config.HF_HUB_OFFLINE:
+            log.warning("the hub can't be reached (%s); looking into the local cache", error)
+        datasets.config.HF_HUB_OFFLINE = huggingface_hub.constants.HF_HUB_OFFLINE = True
+        return "", "not stated"
+    licence = (info.card_data or {}).get("license") or "not stated"
+    return info.sha, licence if isinstance(licence, str) else ", ".join(licence)
+
+
+def _missing(faults: dict[str, list[str]]) -> str:
+    """What is missing, a line for each cause, and how to provide it."""
+    lines = []
+    for cause, names in faults.items():
+        shown = names if len(names) <= 3 else [*names[:2], f"and {len(names) - 2} more"]
+        lines.append(f"tasks {', '.join(shown)}: {cause}")
+    remedy = (
+        "To provide tasks: on a connected machine run `python -m stages.fetch --tasks TASK ... --to bundle`, or put "
+        "the publishers' files into bundle/TASK/; then make the folder `bundle` an asset of kind path and name it in "
+        "prepare.bundle"
+    )
+    return "\n".join([*lines, remedy])
+
+
+def _write_splits(name: str, data: dict, folder: Path) -> dict[str, dict]:
+    splits = {}
+    for split, rows in data.items():
+        path = folder / f"{name}.{split}.parquet"
+        with atomic_path(path) as temporary:
+            rows.to_parquet(str(temporary))
+        splits[split] = {"file": path.name, "sha256": file_sha256(path), "rows": len(rows)}
+    return splits

@@ -1,0 +1,130 @@
+"""Benchmark data as its authors publish it, turned into the rows that the hub's data sets have.
+
+Each reader takes one file and yields rows; rows that have the hub's form already pass as they are.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+
+def _json_rows(path: Path) -> Iterator[dict]:
+    """Rows of a .jsonl file, or of one .json list."""
+    text = path.read_text(encoding="utf-8")
+    try:
+        rows = json.loads(text) if path.suffix == ".json" else [json.loads(row) for row in text.splitlines() if row]
+    except json.JSONDecodeError as error:
+        raise OSError(f"{path}: is not JSON ({error})") from None
+    yield from rows
+
+
+def lambada(path: Path) -> Iterator[dict]:
+    """lambada_test.jsonl (OpenAI's) or lambada_test_plain_text.txt (a passage a line)."""
+    if path.suffix == ".txt":
+        yield from ({"text": line} for line in path.read_text(encoding="utf-8").split("\n") if line)
+    else:
+        yield from ({"text": row["text"]} for row in _json_rows(path))
+
+
+def hellaswag(path: Path) -> Iterator[dict]:
+    for row in _json_rows(path):
+        fields = {key: row[key] for key in ("ind", "activity_label", "ctx_a", "ctx_b", "ctx", "endings")}
+        yield fields | {"label": str(row.get("label", ""))}
+
+
+def piqa(path: Path) -> Iterator[dict]:
+    """valid.jsonl with its valid-labels.lst."""
+    rows = list(_json_rows(path))
+    labels = [row["label"] for row in rows if "label" in row]
+    beside = path.with_name(f"{path.stem}-labels.lst")
+    if not labels and beside.exists():
+        labels = beside.read_text(encoding="utf-8").split()
+    if len(labels) != len(rows):
+        raise ValueError(f"{path}: {len(rows)} questions, but {len(labels)} labels in {beside.name}")
+    for row, label in zip(rows, labels, strict=True):
+        yield {key: row[key] for key in ("goal", "sol1", "sol2")} | {"label": int(label)}
+
+
+def winogrande(path: Path) -> Iterator[dict]:
+    for row in _json_rows(path):
+        yield {key: row[key] for key in ("sentence", "option1", "option2")} | {"answer": str(row.get("answer", ""))}
+
+
+def arc(path: Path) -> Iterator[dict]:
+    for row in _json_rows(path):
+        question, choices = row["question"], row.get("choices")
+        if isinstance(question, dict):
+            listed = question["choices"]
+            choices = {key: [choice[key] for choice in listed] for key in ("text", "label")}
+            question = question["stem"]
+        yield {"id": row["id"], "question": question, "choices": choices, "answerKey": row["answerKey"]}
+
+
+def truthfulqa_choices(path: Path) -> Iterator[dict]:
+    """mc_task.json: {answer: 1 or 0} becomes lists of choices and labels, in order."""
+    for row in _json_rows(path):
+        targets = {key: row[key] for key in ("mc1_targets", "mc2_targets")}
+        for key, value in targets.items():
+            if "choices" not in value:
+                targets[key] = {"choices": list(value), "labels": list(value.values())}
+        yield {"question": row["question"], **targets}
+
+
+def truthfulqa_answers(path: Path) -> Iterator[dict]:
+    """TruthfulQA.csv: answers of a cell are apart by semicolons."""
+    if path.suffix != ".csv":
+        yield from _json_rows(path)
+        return
+    with open(path, encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            plain = {key.lower().replace(" ", "_"): value.strip() for key, value in row.items()}
+            for key in ("correct_answers", "incorrect_answers"):
+                plain[key] = [part.strip() for part in plain[key].split(";") if part.strip()]
+            yield plain
+
+
+def blimp(path: Path) -> Iterator[dict]:
+    yield from ({key: row[key] for key in ("sentence_good", "sentence_bad")} for row in _json_rows(path))
+
+
+READERS: dict[tuple[str, str | None], Callable[[Path], Iterator[dict]]] = {
+    ("EleutherAI/lambada_openai", None): lambada,
+    ("cimec/lambada", None): lambada,
+    ("Rowan/hellaswag", None): hellaswag,
+    ("baber/piqa", None): piqa,
+    ("allenai/winogrande", None): winogrande,
+    ("allenai/ai2_arc", None): arc,
+    ("truthfulqa/truthful_qa", "multiple_choice"): truthfulqa_choices,
+    ("truthfulqa/truthful_qa", "generation"): truthfulqa_answers,
+    ("nyu-mll/blimp", None): blimp,
+}
+"""By the data set's name on the hub, and its configuration where they differ."""
+
+
+def rows_of(path: Path, dataset: str, configuration: str | None) -> list[dict]:
+    """Rows of one file for a data set of the hub.
+
+    ValueError for a data set without a reader, a missing field, or one LAMBADA in place of the other: the standard one
+    is lower-case throughout, OpenAI's is not.
+    """
+    reader = READERS.get((dataset, configuration)) or READERS.get((dataset, None))
+    if reader is None:
+        known = ", ".join(sorted({name for name, _ in READERS}))
+        raise ValueError(f"{path}: files for {dataset} can't be read; there are readers for {known}")
+    try:
+        rows = list(reader(path))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path}: is not in the original format of {dataset}: no {error}") from None
+    if not rows:
+        raise ValueError(f"{path}: holds no item")
+    if reader is lambada:
+        lower = all(row["text"] == row["text"].lower() for row in rows)
+        if lower != (dataset == "cimec/lambada"):
+            raise ValueError(
+                f"{path}: its text is {'lower-case' if lower else 'cased'}, so it belongs to "
+                f"{'lambada_standard' if lower else 'lambada_openai'} and not to this task: their scores differ"
+            )
+    return rows

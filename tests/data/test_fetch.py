@@ -1,0 +1,106 @@
+"""Stage fetch: parameters first, then exactly the assets that the run uses."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from autocontrastive_gen.experiment.grid import Paths
+from autocontrastive_gen.experiment.provenance import read_json
+
+ROOT = Path(__file__).parents[2]
+PATHS = Paths("smoke")
+
+
+@pytest.fixture
+def params(project):
+    """The smoke profile in an empty project; call it with a function that edits its content."""
+    (project / "tests").symlink_to(ROOT / "tests")
+    (project / "stages").symlink_to(ROOT / "stages")
+
+    def write(edit=lambda content: None):
+        content = yaml.safe_load((ROOT / "conf/profiles/smoke.yaml").read_text(encoding="utf-8"))
+        edit(content)
+        (project / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+
+    write()
+    return write
+
+
+def fetch(*arguments, stage="fetch"):
+    return subprocess.run([sys.executable, "-m", f"stages.{stage}", *arguments], capture_output=True, text=True)
+
+
+def files_of(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_fetch_and_prepare(params):
+    assert (done := fetch()).returncode == 0, done.stderr
+    records = read_json(PATHS.assets)
+    assert set(records) == {path.name for path in PATHS.assets.parent.iterdir()} - {"assets.json"}
+    assert all(record["licence"] and record["files"] for record in records.values())
+    first = files_of(PATHS.assets.parent)
+    (PATHS.assets.parent / "stranger").mkdir()
+    (PATHS.assets.parent / "old.txt").write_text("old")
+    params(lambda content: content.update(seed=1))
+    assert fetch().returncode == 0
+    assert files_of(PATHS.assets.parent) == first, "an edit of the parameters changed what fetch gives"
+    assert (done := fetch(stage="prepare")).returncode == 0, done.stderr
+    assert PATHS.data_card.exists() and (PATHS.tasks / "last-word.yaml").exists()
+
+
+def test_a_rerun_imports_no_model_library(params):
+    code = (
+        "import sys; from stages import fetch; fetch.main();"
+        "print([name for name in ('torch', 'transformers', 'datasets', 'lm_eval') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_faulty_parameters_stop_it_before_anything_is_written(params):
+    params(lambda content: content["run"].update(models=["tony"]))
+    done = fetch()
+    assert done.returncode == 2 and "did you mean tiny?" in done.stderr and "Traceback" not in done.stderr
+    assert not Path("runs").exists() and not Path("reports").exists()
+
+
+def test_all_missing_assets_are_named_together(params):
+    def edit(content):
+        assets = content["assets"]
+        first, second = sorted(assets)[:2]
+        assets[first] = {"kind": "path", "path": "gone-1", "licence": "MIT"}
+        assets[second] = {"kind": "path", "path": "gone-2", "licence": "MIT"}
+
+    params(edit)
+    done = fetch()
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "gone-1 does not exist" in done.stderr and "gone-2 does not exist" in done.stderr
+    assert PATHS.plan.exists() and not PATHS.assets.exists()
+
+
+def test_an_unused_asset_is_left_alone(params):
+    params(lambda content: content["assets"].update(unused={"kind": "path", "path": "gone", "licence": "MIT"}))
+    assert (done := fetch()).returncode == 0, done.stderr
+
+
+def test_publishers_files_reach_the_benchmark(params):
+    """run.tasks names a task of lm-eval's; its data lie in a folder of the user's."""
+    Path("mine/piqa").mkdir(parents=True)
+    Path("mine/piqa/valid.jsonl").write_text('{"goal": "open", "sol1": "turn", "sol2": "break"}\n')
+    Path("mine/piqa/valid-labels.lst").write_text("0\n")
+
+    def edit(content):
+        content["assets"]["mine"] = {"kind": "path", "path": "mine", "licence": "MIT"}
+        content["prepare"]["bundle"] = "mine"
+        content["run"]["tasks"] = ["last-word", "piqa"]
+
+    params(edit)
+    assert (done := fetch()).returncode == 0, done.stderr
+    assert (done := fetch(stage="prepare")).returncode == 0, done.stderr
+    config = (PATHS.tasks / "piqa.yaml").read_text()
+    assert "runs/smoke/prepare/tasks/piqa.validation.parquet" in config and str(Path.cwd()) not in config
+    assert read_json(PATHS.data_card)["tasks"]["piqa"]["splits"]["validation"]["rows"] == 1

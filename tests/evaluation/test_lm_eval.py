@@ -1,0 +1,197 @@
+"""The adapter's log-likelihoods and texts against plain transformers and a contrast worked out by hand."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+from lm_eval import simple_evaluate
+from lm_eval.api.instance import Instance
+from lm_eval.api.registry import get_model
+from lm_eval.tasks import TaskManager
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from autocontrastive_gen.evaluation.benchmarks import evaluate, items, results
+from autocontrastive_gen.evaluation.lm_eval_harness.adapter import MultiExitLM
+
+DIRECT = {"vocab_projection_mode": "SHARED_PROJECTION_DIRECT"}
+SETTINGS = {
+    "original": {},
+    "exit": {"use_original_head": "False", "output_layer_index": 4},
+    "contrast": {"use_original_head": False, "contrast_layer_indices": "'original;2'"},
+    "contrast of exits": {"use_original_head": False, "contrast_layer_indices": "4;2", "contrast_alpha": 0.3},
+}
+PAIRS = [
+    ("The road from Holkeswick follows", " the Torhol to the clock"),
+    ("Since then", " the lantern"),
+    ("In winter the people of Holkeswick sell", " wool"),
+    ("In winter the people of Holkeswick sell", " wool near the lantern, and then nobody walks"),
+    ("", "Dimitri wrote that no market is golden"),
+    ("wool", " wool wool wool"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(request):
+    return str(request.config.rootpath / "tests/fixtures/smoke/model")
+
+
+def load(folder, setting, batch_size):
+    return MultiExitLM(pretrained=folder, device="cpu", batch_size=batch_size, **DIRECT, **SETTINGS[setting])
+
+
+def by_hand(folder, setting, context, continuation):
+    """Sum of log-probabilities of the continuation, one text at a time, in float64, by the paper's formula."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    whole = tokenizer(context + continuation)["input_ids"]
+    start = len(tokenizer(context)["input_ids"])
+    if not context:  # lm-eval scores a text without context after the end-of-text token
+        whole, start = [tokenizer.eos_token_id, *whole], 1
+    with torch.no_grad():
+        output = model(torch.tensor([whole]), output_hidden_states=True)
+        states = [*output.hidden_states[:-1]]
+        exits = {layer: model.lm_head(model.transformer.ln_f(states[layer])) for layer in (2, 4)}
+    logits = {"original": output.logits, **exits}
+    logits = {key: value[0, start - 1 : -1].double().log_softmax(-1) for key, value in logits.items()}
+    upper = logits["original" if setting in ("original", "contrast") else 4]
+    if "contrast" in setting:
+        alpha = 0.3 if setting == "contrast of exits" else 0.1
+        plausible = upper.exp() >= alpha * upper.exp().amax(-1, keepdim=True)
+        score = (upper - logits[2]).masked_fill(~plausible, -torch.inf).softmax(-1)
+        mass = (upper.exp() * plausible).sum(-1, keepdim=True)
+        upper = torch.where(plausible, score * mass, upper.exp()).log()
+    tokens = torch.tensor(whole[start:])
+    return float(upper.gather(-1, tokens[:, None]).sum()), bool((upper.argmax(-1) == tokens).all())
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_loglikelihoods_of_several_tokens(folder, setting):
+    requests = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(PAIRS)]
+    expected = [by_hand(folder, setting, *pair) for pair in PAIRS]
+    for batch_size in (1, 4, 6):
+        found = load(folder, setting, batch_size).loglikelihood(requests, disable_tqdm=True)
+        for (value, greedy), (exact, exact_greedy) in zip(found, expected, strict=True):
+            assert value == pytest.approx(exact, abs=2e-4) and greedy == exact_greedy
+
+
+@pytest.mark.parametrize("setting", ["original", "contrast"])
+def test_generated_texts_do_not_hang_on_the_batch(folder, setting):
+    options = {"until": ["."], "max_gen_toks": 8, "do_sample": False}
+    requests = [
+        Instance("generate_until", {}, (context, options), i) for i, (context, _) in enumerate(PAIRS) if context
+    ]
+    one, four = (load(folder, setting, size).generate_until(requests, disable_tqdm=True) for size in (1, 4))
+    assert one == four
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), load(folder, setting, 1).model
+    ids = tokenizer(PAIRS[0][0], return_tensors="pt").input_ids
+    expected = model.generate(ids, max_new_tokens=8, do_sample=False)[0, ids.shape[1] :]
+    assert one[0] == tokenizer.decode(expected, skip_special_tokens=True).split(".")[0]
+
+
+@pytest.fixture
+def tasks(tmp_path):
+    """A folder with a task of each kind."""
+    rows = [
+        {"id": f"item-{i}", "context": c, "target": t.strip(), "choices": [t.strip(), "hail", "the clock"], "label": 0}
+        for i, (c, t) in enumerate(PAIRS)
+        if c
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    common = {
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(tmp_path / "rows.jsonl")}},
+        "test_split": "test",
+        "doc_to_text": "{{context}}",
+        "target_delimiter": " ",
+    }
+    kinds = {
+        "made-word": {
+            "output_type": "loglikelihood",
+            "doc_to_target": "{{' ' + target}}",
+            "metric_list": [
+                {"metric": "perplexity", "aggregation": "perplexity", "higher_is_better": False},
+                {"metric": "acc", "aggregation": "mean", "higher_is_better": True},
+            ],
+        },
+        "made-choice": {
+            "output_type": "multiple_choice",
+            "doc_to_choice": "choices",
+            "doc_to_target": "label",
+            "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+        },
+    }
+    for task, kind in kinds.items():
+        (tmp_path / f"{task}.yaml").write_text(yaml.safe_dump({"task": task, **common, **kind}))
+    return tmp_path
+
+
+OPTIONS = {"limit": None, "num_fewshot": 0, "seed": 1}
+
+
+def test_results_and_items(folder, tasks, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    lm = load(folder, "contrast", 3)
+    output = evaluate(lm, ["made-word", "made-choice"], [tasks], OPTIONS, cache=tmp_path / "answers")
+    found, rows = results(output), list(items(output))
+    assert {task: set(metrics) for task, metrics in found.items()} == {
+        "made-word": {"acc", "perplexity"},
+        "made-choice": {"acc"},
+    }
+    assert found["made-word"]["perplexity"]["n"] == 5
+    for task, metrics in found.items():
+        values = [row["value"] for row in rows if row["task"] == task and row["metric"] == "acc"]
+        assert metrics["acc"]["value"] == pytest.approx(sum(values) / len(values))
+    likelihoods = {row["id"]: row["value"] for row in rows if row["metric"] == "perplexity"}
+    assert set(likelihoods) == {f"item-{i}" for i in range(6) if i != 4}
+    assert likelihoods["item-0"] == pytest.approx(by_hand(folder, "contrast", *PAIRS[0])[0], abs=2e-4)
+
+    def fails(*args, **kwargs):
+        raise AssertionError("answers that are kept must not be computed again")
+
+    monkeypatch.setattr(lm, "_model_call", fails)
+    again = evaluate(lm, ["made-word", "made-choice"], [tasks], OPTIONS, cache=tmp_path / "answers")
+    assert results(again) == found and list(items(again)) == rows
+
+
+def test_unknown_tasks_are_named(tasks, monkeypatch):
+    def local_only(**options):  # indexing lm-eval's own tasks takes 20 s
+        return TaskManager(**{**options, "include_defaults": False})
+
+    monkeypatch.setattr("lm_eval.tasks.TaskManager", local_only)
+    with pytest.raises(ValueError, match="no task made-wrod in .*local: .*made-word"):
+        evaluate(None, ["made-wrod"], [tasks], OPTIONS)
+
+
+def test_both_names_and_the_arguments_of_the_reference(folder, tasks):
+    """What ``--model_args`` becomes, through lm-eval's own parser."""
+    arguments = f"pretrained={folder},use_original_head=False,contrast_layer_indices='original;2',"
+    arguments += "vocab_projection_mode=SHARED_PROJECTION_DIRECT,contrast_alpha=0.2,contrast_minimum_candidates=3"
+    for name in ("multi_exit_gpt", "multi_exit_hf"):
+        lm = get_model(name).create_from_arg_string(arguments, {"batch_size": 2, "device": "cpu"})
+        config = lm.model.multi_exit_config
+        assert config.contrast_layer_indices == ("original", 2)
+        assert (config.contrast_function.alpha, config.contrast_function.minimum_candidates) == (0.2, 3)
+    arguments += ",contrast_function=dola"
+    with pytest.raises(ValueError, match="dola has no parameter 'minimum_candidates'"):
+        get_model(name).create_from_arg_string(arguments, {"device": "cpu"})
+
+
+@pytest.mark.slow
+def test_the_command_line(folder, tasks, tmp_path):
+    command = [sys.executable, "-m", "autocontrastive_gen.evaluation.lm_eval_harness.run_lm_eval"]
+    command += ["--tasks", "made-word", "--include_path", str(tasks), "--model", "multi_exit_gpt"]
+    setting = "use_original_head=False,contrast_layer_indices='original;2'"
+    mode = "vocab_projection_mode=SHARED_PROJECTION_DIRECT"
+    command += ["--model_args", f"pretrained={folder},{mode},{setting}"]
+    command += ["--output_path", str(tmp_path / "out"), "--device", "cpu", "--batch_size", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    (written,) = (tmp_path / "out").rglob("results_*.json")
+    found = json.loads(written.read_text())["results"]["made-word"]["perplexity,none"]
+    lm = load(folder, "contrast", 1)
+    manager = TaskManager(include_path=str(tasks), include_defaults=False)
+    expected = simple_evaluate(model=lm, tasks=["made-word"], task_manager=manager, bootstrap_iters=0)
+    assert found == pytest.approx(expected["results"]["made-word"]["perplexity,none"], rel=1e-5)

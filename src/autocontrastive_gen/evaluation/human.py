@@ -1,0 +1,181 @@
+"""Human evaluation: blinded side-by-side pairs as an offline form, and what the raters said.
+
+A pair shows a prompt with two continuations, of a contrast setting and of its plain one (or of any two settings, or the
+human text). Which of them stands left is drawn from the seed; the key file alone tells, and the raters don't get it.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import json
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from autocontrastive_gen.experiment import stats
+from autocontrastive_gen.experiment.provenance import seed_for, write_csv, write_json, write_text
+
+VOTES = ("left", "right", "tie")
+COLUMNS = ["pair", "rater", "vote"]
+DEFAULT_QUESTION = (
+    "Which text is the better continuation: fluent, coherent with the beginning, and interesting to read?"
+)
+
+Row = Mapping[str, str]
+
+
+def make_pairs(texts: Mapping[str, Sequence[Row]], first: str, second: str, count: int, seed: int) -> list[dict]:
+    """Shuffled, blinded pairs of two settings.
+
+    Args:
+        texts: {setting: rows with "id", "prompt" and "continuation"}; prompts that both settings have are paired.
+        count: pairs to draw.
+
+    Returns:
+        Rows ``{"pair", "prompt", "left", "right", "prompt_id", "left_setting", "right_setting"}``.
+
+    Raises:
+        ValueError: fewer common prompts than ``count``.
+    """
+    rows = {setting: {row["id"]: row for row in texts[setting]} for setting in (first, second)}
+    common = [name for name in rows[first] if name in rows[second]]
+    if count > len(common):
+        raise ValueError(f"pairs: {count} were asked for, but {first} and {second} share {len(common)} prompts")
+    generator = random.Random(seed_for(seed, "human", first, second))
+    pairs = []
+    for number, name in enumerate(generator.sample(common, count), 1):
+        sides = [first, second] if generator.random() < 0.5 else [second, first]
+        pairs.append(
+            {
+                "pair": f"{number:03d}",
+                "prompt": rows[first][name]["prompt"],
+                **{side: rows[s][name]["continuation"] for side, s in zip(("left", "right"), sides, strict=True)},
+                "prompt_id": name,
+                **{f"{side}_setting": s for side, s in zip(("left", "right"), sides, strict=True)},
+            }
+        )
+    return pairs
+
+
+def export(pairs: Sequence[dict], folder: Path, question: str = DEFAULT_QUESTION) -> None:
+    """Write ``form.html`` and ``pairs.csv`` for the raters, and ``key.json``, which stays with the experimenter."""
+    shown = ["pair", "prompt", "left", "right"]
+    write_csv(folder / "pairs.csv", [*shown, "vote"], [{key: pair[key] for key in shown} for pair in pairs])
+    write_text(folder / "form.html", _form(pairs, question))
+    hidden = ("prompt_id", "left_setting", "right_setting")
+    write_json(folder / "key.json", {pair["pair"]: {key: pair[key] for key in hidden} for pair in pairs})
+
+
+def read_votes(files: Iterable[Path], key: Mapping[str, Mapping]) -> list[dict]:
+    """Votes ``{"pair", "rater", "vote"}`` of csv files that the form or the filled-in ``pairs.csv`` made.
+
+    A file without a rater column is one rater's, called by the file's name. Empty votes are left out.
+
+    Raises:
+        ValueError: an unknown pair or vote, or two votes of one rater on one pair; with file and line.
+    """
+    votes, seen = [], {}
+    for path in files:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            for line, row in enumerate(csv.DictReader(file), 2):
+                where = f"{path}:{line}"
+                if not {"pair", "vote"} <= set(row):
+                    raise ValueError(f"{where}: needs the columns pair and vote, has {', '.join(map(str, row))}")
+                vote = {"pair": row["pair"], "rater": row.get("rater") or Path(path).stem, "vote": row["vote"].strip()}
+                if not vote["vote"]:
+                    continue
+                if vote["pair"] not in key:
+                    raise ValueError(f"{where}: pair {vote['pair']!r} is not in the key; is it of another export?")
+                if vote["vote"] not in VOTES:
+                    raise ValueError(f"{where}: vote {vote['vote']!r} is not one of {', '.join(VOTES)}")
+                if (cell := (vote["pair"], vote["rater"])) in seen:
+                    raise ValueError(
+                        f"{where}: rater {vote['rater']} voted on pair {vote['pair']} in {seen[cell]}, too"
+                    )
+                seen[cell] = where
+                votes.append(vote)
+    if not votes:
+        raise ValueError("no votes in the files given")
+    return votes
+
+
+def summarise(
+    votes: Sequence[Mapping], key: Mapping[str, Mapping], samples: int = 2000, level: float = 0.95, seed: int = 0
+) -> dict:
+    """Win rates with intervals and the raters' agreement.
+
+    Returns:
+        {"settings": {setting: {"win_rate": share of votes with ties as half, its interval, n pairs}}, "ties": share,
+        "votes", "pairs", "raters", "agreement": {"percent", "alpha"}}. A pair's rate is the mean over its raters and
+        pairs are resampled. "alpha" is Krippendorff's, nominal, over which setting won; None where nobody shares a
+        pair or all votes are alike.
+    """
+    winners = [{**vote, "winner": _winner(vote["vote"], key[vote["pair"]])} for vote in votes]
+    by_pair: dict[str, list[str]] = {}
+    for vote in winners:
+        by_pair.setdefault(vote["pair"], []).append(vote["winner"])
+    settings = sorted({key[pair][f"{side}_setting"] for pair in by_pair for side in ("left", "right")})
+    rates = {}
+    for setting in settings:
+        shares = [np.mean([_share(w, setting) for w in found]) for pair, found in sorted(by_pair.items())]
+        seed_ = seed_for(seed, "human votes", *settings)
+        rates[setting] = {"win_rate": stats.interval(shares, samples=samples, level=level, seed=seed_).as_dict()}
+    return {
+        "settings": rates,
+        "ties": sum(vote["vote"] == "tie" for vote in votes) / len(votes),
+        "votes": len(votes),
+        "pairs": len(by_pair),
+        "raters": len({vote["rater"] for vote in votes}),
+        "agreement": agreement(list(by_pair.values())),
+    }
+
+
+def agreement(by_pair: Sequence[Sequence[str]]) -> dict[str, float | None]:
+    """Share of agreeing pairs of raters, and Krippendorff's alpha for nominal data (Krippendorff 2011)."""
+    shared = [found for found in by_pair if len(found) > 1]
+    twos = [a == b for found in shared for a, b in combinations(found, 2)]
+    if not twos:
+        return {"percent": None, "alpha": None}
+    total = Counter(label for found in shared for label in found)
+    n = sum(total.values())
+    observed = sum(
+        sum(a != b for a in found for b in found) / (len(found) - 1) for found in shared
+    )  # ordered pairs of differing labels
+    expected = (n * n - sum(count * count for count in total.values())) / (n - 1)
+    return {"percent": 100 * sum(twos) / len(twos), "alpha": 1 - observed / expected if expected else None}
+
+
+def _winner(vote: str, sides: Mapping[str, str]) -> str:
+    return "tie" if vote == "tie" else sides[f"{vote}_setting"]
+
+
+def _share(winner: str, setting: str) -> float:
+    return 0.5 if winner == "tie" else float(winner == setting)
+
+
+def _form(pairs: Sequence[dict], question: str) -> str:
+    template = Path(__file__).with_name("human_form.html").read_text(encoding="utf-8")
+    blocks = "\n".join(_block(pair) for pair in pairs)
+    # votes are kept in the browser under the digest of this very form
+    identity = f"{seed_for(json.dumps([dict(pair) for pair in pairs], sort_keys=True)):x}"
+    for name, value in (("question", html.escape(question)), ("identity", identity), ("pairs", blocks)):
+        template = template.replace("{{" + name + "}}", value)
+    return template
+
+
+def _block(pair: Mapping[str, str]) -> str:
+    number, prompt, left, right = (html.escape(pair[key]) for key in ("pair", "prompt", "left", "right"))
+    choices = "".join(
+        f'<label><input type="radio" name="{number}" value="{vote}"> {label}</label>'
+        for vote, label in zip(VOTES, ("Left is better", "Right is better", "About the same"), strict=True)
+    )
+    return (
+        f'<fieldset><legend>Pair {number}</legend><p class="prompt">{prompt} …</p><div class="sides">'
+        f"<section><h2>Left</h2><p>{left}</p></section><section><h2>Right</h2><p>{right}</p></section></div>"
+        f'<div class="votes">{choices}</div></fieldset>'
+    )

@@ -1,0 +1,67 @@
+"""Human evaluation: export blinded pairs of texts, and import what the raters said. A command, no stage.
+
+``export`` writes a form that works offline (form.html), the same pairs as csv, and the key, which raters must not see;
+``import`` reads the csv files that raters saved and prints win rates with intervals and the raters' agreement.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from autocontrastive_gen.evaluation import human
+from autocontrastive_gen.experiment import cli
+from autocontrastive_gen.experiment.grid import Paths
+from autocontrastive_gen.experiment.plan import read_plan
+from autocontrastive_gen.experiment.provenance import read_json, read_jsonl, write_json
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    export = commands.add_parser("export", help="write a form with blinded pairs")
+    export.add_argument("--model", required=True, help="a model of run.models")
+    export.add_argument("--settings", nargs=2, required=True, metavar="SETTING", help='two settings, or "human"')
+    export.add_argument("--pairs", type=int, default=20, help="pairs a domain (default 20)")
+    export.add_argument("--question", default=human.DEFAULT_QUESTION)
+    export.add_argument("folder", type=Path, help="folder to write")
+    read = commands.add_parser("import", help="read the raters' files and summarise them")
+    read.add_argument("folder", type=Path, help="folder that export wrote")
+    read.add_argument("ratings", nargs="+", type=Path, help="csv files saved by the form, or filled-in pairs.csv")
+    arguments = parser.parse_args()
+    _export(arguments) if arguments.command == "export" else _import(arguments)
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    profile = cli.current_profile()
+    plan, paths = read_plan(profile, "score", arguments.model), Paths(profile)
+    pairs: list[dict] = []
+    first, second = arguments.settings
+    for domain in plan["domains"]:
+        texts = {name: _rows(paths, arguments.model, name, domain) for name in (first, second)}
+        made = human.make_pairs(texts, first, second, arguments.pairs, plan["seed"])
+        pairs += [{**pair, "pair": f"{domain}-{pair['pair']}"} for pair in made]
+    human.export(pairs, arguments.folder, arguments.question)
+    print(f"{len(pairs)} pairs in {arguments.folder}; send form.html or pairs.csv to the raters, keep key.json")
+
+
+def _rows(paths: Paths, model: str, setting: str, domain: str) -> list[dict]:
+    if setting != "human":
+        return read_jsonl(paths.texts(model, setting, domain))
+    return [{**row, "continuation": row["human"]} for row in read_jsonl(paths.prompts(domain))]
+
+
+def _import(arguments: argparse.Namespace) -> None:
+    key = read_json(arguments.folder / "key.json")
+    summary = human.summarise(human.read_votes(arguments.ratings, key), key)
+    write_json(arguments.folder / "summary.json", summary)
+    print(f"{summary['votes']} votes of {summary['raters']} raters on {summary['pairs']} pairs")
+    for setting, entry in summary["settings"].items():
+        rate = entry["win_rate"]
+        print(f"{setting:24} wins {rate['value']:.1%} (95 % interval {rate['low']:.1%} to {rate['high']:.1%})")
+    agreed, alpha = summary["agreement"]["percent"], summary["agreement"]["alpha"]
+    print("agreement: " + ("no pair has two raters" if agreed is None else f"{agreed:.0f} %, alpha {alpha}"))
+
+
+if __name__ == "__main__":
+    cli.run(main, "human")

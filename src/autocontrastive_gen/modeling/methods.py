@@ -188,8 +188,19 @@ class Uncontrasted(Method):
         return upper_logits.float().log_softmax(-1)
 
 
-def _as_layers(layers: object) -> tuple[int | str, ...]:
-    return (layers,) if isinstance(layers, int | str) else tuple(layers or ())
+def _entries(value: object, number: Callable[[str], float]) -> tuple:
+    """One entry, several, or their string form (``"2;4"``) as a tuple; what is no number stays as it is."""
+    if isinstance(value, str):
+        parts = [part.strip() for part in value.split(";") if part.strip()]
+        return tuple(_number(part, number) for part in parts)
+    return tuple(value or ()) if isinstance(value, list | tuple | None) else (value,)
+
+
+def _number(text: str, number: Callable[[str], float]) -> float | str:
+    try:
+        return number(text)
+    except ValueError:
+        return text
 
 
 class _OverLayers(Method):
@@ -203,8 +214,8 @@ class _OverLayers(Method):
         return self.combine(upper_logits, {"lower": lower_logits})
 
     def _check_layers(self) -> None:
-        object.__setattr__(self, "layers", _as_layers(self.layers))
-        ok = all(isinstance(layer, int) or layer == "original" for layer in self.layers)
+        object.__setattr__(self, "layers", _entries(self.layers, int))
+        ok = all(type(layer) is int or layer == "original" for layer in self.layers)
         self._require(
             "layers", ok and len(set(self.layers)) == len(self.layers), "distinct layers (whole numbers, or 'original')"
         )
@@ -271,8 +282,7 @@ class Ensemble(_OverLayers):
 
     def __post_init__(self) -> None:
         self._check_layers()
-        weights = self.weights if self.weights is not None else ()
-        weights = (weights,) if isinstance(weights, int | float) else tuple(weights)
+        weights = _entries(self.weights, float)
         object.__setattr__(self, "weights", weights)
         ok = all(_is_number(w, 0, 1) for w in weights) and sum(weights) <= 1 + 1e-6
         self._require("weights", ok, "numbers from 0 to 1 with a sum of at most 1 (the upper exit has the rest)")

@@ -113,26 +113,34 @@ def test_changed_tokens_tell_what_each_exit_wanted(report):
     assert {mark[:2] for mark in marks} == {(" the", " of")}
 
 
-def test_numbers_tell_file_stage_digest_and_commit(made_run, monkeypatch):
-    (cell,) = ["score@made"]
+def test_numbers_tell_file_stage_digest_and_commit(made_run):
+    cell = "score@made"
     outs = [{"path": "runs/golden/score/made", "md5": "feed.dir"}]
     lock = {"stages": {cell: {"cmd": "c", "deps": [{"path": "src/x.py", "md5": "1"}], "outs": outs}}}
     Path("dvc.lock").write_text(yaml.safe_dump(lock))
-    commands = ["git init -q", "git add -f conf", "git -c user.name=a -c user.email=a@b commit -qm Frame"]
-    for command in commands:
-        subprocess.run(command.split(), check=True)
     Path("src").mkdir()
     Path("src/x.py").write_text("x = 1\n")
-    subprocess.run("git add src".split(), check=True)
-    subprocess.run([*"git -c user.name=a -c user.email=a@b commit -qm".split(), "Scores"], check=True)
+    commit = "git -c user.name=a -c user.email=a@b commit -qm"
+    for command in ("git init -q", "git add src", f"{commit} Scores", "git add conf", f"{commit} Later"):
+        subprocess.run(command.split(), check=True)
     origin.last_commit.cache_clear()
-    write_report(made_run, PLAN)
+    origins = origin.Origins()
+    for _ in range(2):
+        assert origins.index("runs/golden/score/made/metrics.json", cell) == 0
+    assert origins.index("runs/golden/benchmark/made-acd/items.csv", "benchmark@made-acd") == 1
+    found, absent = origins.all
+    assert found.md5 == "feed.dir" and found.cell == cell and found.commit.endswith(" Scores")
+    assert absent.md5 == absent.commit == "", "a cell that dvc.lock does not know"
     origin.last_commit.cache_clear()
-    page = (made_run.reports / "index.html").read_text()
+
+
+def test_every_number_of_the_page_has_an_origin(report):
+    page = (report / "index.html").read_text()
     origins = json.loads(re.search(r'id="origins">(.*?)</script>', page, re.S).group(1))
-    found = next(entry for entry in origins if entry["file"] == "runs/golden/score/made/metrics.json")
-    assert found["md5"] == "feed.dir" and found["cell"] == cell and found["commit"].endswith(" Scores")
-    assert next(entry for entry in origins if entry["cell"].startswith("benchmark"))["md5"] == ""
+    numbers = re.findall(r'<button type="button" class="num" data-o="(\d*)"', page)
+    assert len(numbers) > 200 and all(numbers), "each number names its file and stage"
+    assert {int(number) for number in numbers} == set(range(len(origins)))
+    assert {entry["cell"] for entry in origins} >= {"score@made", "train@made", "benchmark@made-acd"}
 
 
 def test_cells_that_did_not_run_are_named(made_run, results):
@@ -189,6 +197,12 @@ def test_two_models_are_kept_apart(made_run):
     results = Results(write_run("both", plan), plan)
     assert {row["model"] for row in written_tables(results)["quality"]} == {"made", "other"}
     assert results.selection.keys() == {"made"}, "the other model's layer was not chosen"
+
+
+def test_training_curves_are_there_for_plots(report):
+    rows = list(csv.DictReader(open(report / "tables/training.csv")))
+    assert [row["layer"] for row in rows[:2]] == ["4", "6"] and float(rows[0]["validation_perplexity"]) == 400
+    assert not (report / "tables/training.md").exists()
 
 
 def test_cost_adds_up(report):

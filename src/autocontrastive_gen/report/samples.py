@@ -72,7 +72,7 @@ def collect(results: Results) -> list[Sample]:
 
 
 class _Tokenizer:
-    """Finds the changed tokens in the text; without a tokenizer file the text is shown unmarked."""
+    """Finds the changed tokens in the text; where they can't be found for sure the text is shown unmarked."""
 
     def __init__(self, path: Path) -> None:
         self.tokenizer = None
@@ -83,7 +83,7 @@ class _Tokenizer:
 
     def pieces(self, row: dict) -> list[Piece]:
         text, tokens = row["continuation"], row["tokens"]
-        if self.tokenizer is None or not row["changed"]:
+        if self.tokenizer is None or not row["changed"] or not self.tokenizer.decode(tokens).startswith(text):
             return [Piece(text)]
         # decoding a token alone may lose its leading space, so offsets are lengths of decoded beginnings
         ends = [len(self.tokenizer.decode(tokens[:count])) for count in range(len(tokens) + 1)]

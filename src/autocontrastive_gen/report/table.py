@@ -99,6 +99,8 @@ class Table:
     note: str = ""
     groups: Sequence[str] = field(default=())
     """Keys of the leading columns: a rule is drawn where they change."""
+    csv_only: bool = False
+    """Too long to read: for ``dvc plots`` and other programs."""
 
     @property
     def shown(self) -> list[Column]:
@@ -148,8 +150,10 @@ class Table:
         return "\n".join(lines)
 
     def write(self, folder: Path) -> None:
-        for suffix, text in (("csv", self.csv()), ("md", self.markdown()), ("tex", self.latex())):
-            write_text(folder / f"{self.name}.{suffix}", text)
+        write_text(folder / f"{self.name}.csv", self.csv())
+        if not self.csv_only:
+            write_text(folder / f"{self.name}.md", self.markdown())
+            write_text(folder / f"{self.name}.tex", self.latex())
 
 
 def display(entry: Entry) -> str:

@@ -28,6 +28,7 @@ def all_tables(results: Results, paper: Paper | None, checks: list[Check]) -> li
         exits_table(results),
         selection_table(results),
         published_table(results, paper),
+        training_table(results),
     ]
 
 
@@ -107,7 +108,7 @@ def benchmark_table(results: Results) -> Table:
     columns += [Column("gain", "Less original", numeric=True, interval=True), Column("p", "p", numeric=True)]
     columns += [Column("status", "Status")]
     rows.sort(key=lambda row: (list(results.models).index(row["model"]), results.plan["tasks"].index(row["task"])))
-    note = f"{_level(results)}; differences are paired item by item, p of a permutation test."
+    note = f"{_level(results, 'items')}; differences are paired item by item, p of a permutation test."
     return Table("benchmark", "Benchmarks", columns, rows, note, groups=("model", "task", "metric"))
 
 
@@ -169,6 +170,18 @@ def exits_table(results: Results) -> Table:
         "contrast). An exit that is no language model at all can make text look diverse: read the two together."
     )
     return Table("exits", "Exits by themselves", columns, rows, note, groups=("model", "domain"))
+
+
+def training_table(results: Results) -> Table:
+    """The training curves of all models, a point a row."""
+    rows = [
+        {"model": model, **{key: None if value != value else value for key, value in point.items()}}
+        for model, curve in results.curves.items()
+        for point in curve.to_dict("records")
+    ]
+    names = ("step", "tokens", "layer", "loss", "validation_perplexity")
+    columns = [_MODEL, *(Column(name, name.replace("_", " ").capitalize(), numeric=True) for name in names)]
+    return Table("training", "Training of the exits", columns, rows, csv_only=True)
 
 
 def selection_table(results: Results) -> Table:
@@ -283,9 +296,9 @@ def _p(value: float, file: str, cell: str) -> Number:
     return Number(value, digits=4 if value < 0.1 else 2, file=file, cell=cell)
 
 
-def _level(results: Results) -> str:
+def _level(results: Results, unit: str = "documents") -> str:
     bootstrap = results.plan["bootstrap"]
-    return f"{100 * bootstrap['level']:g} % bootstrap intervals over documents ({bootstrap['samples']} resamples)"
+    return f"{100 * bootstrap['level']:g} % bootstrap intervals over {unit} ({bootstrap['samples']} resamples)"
 
 
 def _cells(results: Results):

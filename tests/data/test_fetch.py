@@ -68,6 +68,12 @@ def test_faulty_parameters_stop_it_before_anything_is_written(params):
     assert not Path("runs").exists() and not Path("reports").exists()
 
 
+def test_the_bundle_must_be_an_asset(params):
+    params(lambda content: content["prepare"].update(bundle="mine"))
+    done = fetch()
+    assert done.returncode == 2 and "prepare.bundle: 'mine' is not defined" in done.stderr
+
+
 def test_all_missing_assets_are_named_together(params):
     def edit(content):
         assets = content["assets"]

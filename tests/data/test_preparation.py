@@ -139,6 +139,11 @@ def test_training_text_excludes_held_out_documents_of_other_sources(corpora, ser
     }
 
 
+def test_an_asset_that_was_not_fetched_is_named(corpora):
+    with pytest.raises(ValueError, match="does not have the asset 'made-b'; run `dvc repro fetch`"):
+        Preparation(plan(), PATHS, {"made-a": RECORD})
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -81,7 +81,10 @@ class Preparation:
     # Reading --------------------------------------------------------------------------------------------------------
 
     def _record(self, source: str) -> dict:
-        return self.records[self.plan["sources"][source]["asset"]]
+        asset = self.plan["sources"][source]["asset"]
+        if asset not in self.records:
+            raise ValueError(f"{self.paths.assets}: does not have the asset {asset!r}; run `dvc repro fetch` first")
+        return self.records[asset]
 
     def _documents(self, source: str) -> Iterator[Document]:
         """Cleaned documents of a source, each content once; ``Document.words`` counts as the source's rules say."""

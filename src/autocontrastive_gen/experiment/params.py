@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
+from pydantic_core import PydanticCustomError
 
 from autocontrastive_gen.experiment.grid import Setting, parse_benchmark_setting, parse_setting
 
@@ -229,6 +238,16 @@ class Generate(Section):
     top_p: Fraction
 
 
+METHODS = {
+    "acd": ("alpha", "minimum_candidates", "temperature"),
+    "cd": ("alpha", "minimum_candidates", "temperature"),
+    "dola": ("layers", "alpha"),
+    "ensemble": ("layers", "weights"),
+    "none": (),
+}
+"""Registered contrast methods and their parameters; a copy, for reading parameters must not wait for torch."""
+
+
 class Contrast(Section):
     """The contrast function (Gera et al. 2023, section 2.2)."""
 
@@ -240,6 +259,30 @@ class Contrast(Section):
     """At least so many tokens are plausible."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
     """Divides the lower exit's logits; 1 in the paper."""
+    layers: list[Count | Literal["original"]] = []
+    """Lower layers of ``dola`` and ``ensemble``; empty: the setting's lower layer."""
+    weights: list[Annotated[float, Field(ge=0, le=1)]] = []
+    """Weights of ``ensemble``'s layers; the upper exit has the rest. Empty: all alike."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in METHODS and ":" not in name:
+            near = difflib.get_close_matches(name, METHODS, 1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise PydanticCustomError("method", f"one of {', '.join(METHODS)}, or module:function{hint}")
+        return name
+
+    @model_serializer(mode="wrap")
+    def _parameters(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The method's own parameters alone; a user's function gets those that differ from the defaults."""
+        mine = METHODS.get(self.name)
+        default = {key: field.default for key, field in Contrast.model_fields.items()}
+        return {
+            key: value
+            for key, value in serialise(self).items()
+            if key == "name" or (key in mine if mine is not None else value != default[key])
+        }
 
 
 class Bootstrap(Section):
@@ -347,6 +390,7 @@ class _Names:
             ("run.domains", self.get("run.domains", list), self.domains),
             ("prepare.training.sources", self.get("prepare.training.sources", list), self.domains),
             ("score.coherence_asset", [self.get("score.coherence_asset", str)], self.assets),
+            ("prepare.bundle", [self.get("prepare.bundle", str)], self.assets),
         ]
         for section, entries in (("models", self.models), ("domains", self.domains)):
             for name, entry in entries.items():

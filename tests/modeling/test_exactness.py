@@ -4,11 +4,11 @@ import copy
 
 import pytest
 import torch
-from tests.modeling.conftest import MODES, tiny_ids, tiny_model, tiny_plain
 
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 from autocontrastive_gen.modeling.contrast import Acd
+from tests.modeling.conftest import MODES, tiny_ids, tiny_model, tiny_plain
 
 SETTINGS = [
     {},

@@ -1,5 +1,6 @@
 """What a user asks of a multi-exit model: its exits, and which of them speaks."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -89,13 +90,17 @@ class MultiExitConfiguration:
         ways = ("output_layer_index", "contrast_layer_indices", "early_exit")
         given = [name for name in ways if getattr(self, name) is not None]
         if self.use_original_head:
-            # An output_layer_index is ignored, as the reference does.
             for name in given:
                 if name != "output_layer_index":
                     raise ValueError(
                         f"{name}={getattr(self, name)} contradicts use_original_head=True (the default); "
                         "set use_original_head=False to use it"
                     )
+            if given:
+                warnings.warn(
+                    f"output_layer_index={self.output_layer_index} is ignored: use_original_head is True (the default)",
+                    stacklevel=4,
+                )
         elif len(given) > 1:
             values = " and ".join(f"{name}={getattr(self, name)}" for name in given)
             raise ValueError(f"{values} are both given; choose one of them")

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_utils import slice_logits_to_keep
 
 from autocontrastive_gen.modeling import checkpoint, heads
-from autocontrastive_gen.modeling.anatomy import Anatomy, find_anatomy, tap_head, trunk_run
+from autocontrastive_gen.modeling.anatomy import Anatomy, find_anatomy, tap_head, trunk_run, whole_trunk
 from autocontrastive_gen.modeling.configuration import ORIGINAL, MultiExitConfiguration, VocabularyProjectionMode
 from autocontrastive_gen.modeling.early_exit import EarlyExit, EarlyExitPass
 from autocontrastive_gen.modeling.heads import ExitHead
@@ -225,7 +225,8 @@ class MultiExitMixin:
         plan = self._plan
         trains = self.training and bool(self._config_layers())
         if plan is PLAIN and not (trains and self._labels(args, kwargs) is not None):
-            return self.plain_class.forward(self, *args, **kwargs)
+            with whole_trunk():
+                return self.plain_class.forward(self, *args, **kwargs)
         kwargs.update(zip(self._argument_names, args, strict=False))
         labels = kwargs.pop("labels", None)
         return_dict = kwargs.pop("return_dict", None)

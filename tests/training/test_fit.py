@@ -65,6 +65,16 @@ def test_layer_specific_heads_start_as_asked(tmp_path, tokenizer, start):
         assert weight.std().item() == pytest.approx(model.config.initializer_range, rel=0.1)
 
 
+def test_casts_from_text_that_the_model_writes(tmp_path, tokenizer):
+    cast = {"damping": 0.001, "tokens": 1, "text": "generated", "texts": 100, "vectors_per_text": 4}
+    untrained = fit(tmp_path / "0", tokenizer, method="none")[1]
+    fitted = fit(tmp_path / "1", tokenizer, method="least-squares", cast=cast)[1]
+    assert perplexity(fitted) < perplexity(untrained)
+    assert fit(tmp_path / "2", tokenizer, method="least-squares", cast=cast)[1] == fitted
+    longer = fit(tmp_path / "3", tokenizer, cast=cast)[1]
+    assert longer.curve and longer.digests != fitted.digests
+
+
 def test_direct_exits_are_measured_and_have_nothing_to_train(tmp_path, tokenizer):
     _, fitted = fit(tmp_path / "a", tokenizer, "SHARED_PROJECTION_DIRECT")
     assert fitted.curve == [] and set(fitted.quality["two"]) == {"original", "1", "2", "3"}
@@ -115,11 +125,11 @@ loop.Loop._step = killed
 """,
     "trunk": """
 states.TOKENS_AT_ONCE, states.CHECKPOINT_EVERY = 64, 3
-record = states._record
+record = states.record
 def killed(path, done, equations):
     record(path, done, equations)
     if done == 9: os.kill(os.getpid(), signal.SIGKILL)
-states._record = killed
+states.record = killed
 """,
     "": "states.TOKENS_AT_ONCE, states.CHECKPOINT_EVERY = 64, 3",
 }

@@ -41,6 +41,10 @@ def train(folder: Path, *launcher: str):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def numbers(row: dict) -> list[float]:
+    return [value or 0.0 for value in row.values()]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this torch has no gloo")
 def test_two_processes_give_the_curve_of_one(tmp_path):
@@ -49,6 +53,6 @@ def test_two_processes_give_the_curve_of_one(tmp_path):
     assert (one[0], two[0]) == (1, 2)
     assert len(one[1]) == len(two[1]) > 100
     for ours, theirs in zip(two[1], one[1], strict=True):
-        assert ours == pytest.approx(theirs, rel=1e-5)
+        assert numbers(ours) == pytest.approx(numbers(theirs), rel=1e-5)
     for layer, row in one[2]["one"].items():
         assert two[2]["one"][layer] == pytest.approx(row, rel=1e-5)

@@ -14,6 +14,7 @@ from autocontrastive_gen.experiment.provenance import seed_for
 from autocontrastive_gen.training.cast import NormalEquations
 from autocontrastive_gen.training.corpus import TokenBlocks, write_blocks
 from autocontrastive_gen.training.exits import Exits
+from autocontrastive_gen.training.generated import collect_generated
 from autocontrastive_gen.training.loop import Loop
 from autocontrastive_gen.training.processes import Processes
 from autocontrastive_gen.training.quality import Quality, Validation, pooled_perplexity
@@ -96,9 +97,13 @@ def _train(exits, trunk, blocks, held_out, settings: Train, seed, folder, proces
     cache = None
     if gradient and settings.cache_states:
         cache = StateCache(folder, trunk.layers, len(blocks), blocks.block_size, exits.width)
-    fit_blocks = max(1, settings.cast.tokens // blocks.block_size)
-    if cast or cache:
-        collect(trunk, blocks, processes, folder, equations=equations, fit_blocks=fit_blocks, cache=cache)
+    generates = cast and settings.cast.text == "generated"
+    given = None if generates else equations
+    if cache or given:
+        fit_blocks = max(1, settings.cast.tokens // blocks.block_size)
+        collect(trunk, blocks, processes, folder, equations=given, fit_blocks=fit_blocks, cache=cache)
+    if generates:
+        collect_generated(trunk, blocks, processes, folder, equations=equations, settings=settings.cast, seed=seed)
     generator = torch.Generator().manual_seed(seed_for(seed, "start"))
     exits.start(equations.solve(settings.cast.damping) if cast else {}, "cast" if cast else settings.start, generator)
     if not gradient:

@@ -87,8 +87,8 @@ def collect(
     size = max(1, TOKENS_AT_ONCE // blocks.block_size)
     last = len(blocks) if cache is not None else min(fit_blocks, len(blocks))
     starts = range(0, last, size)[processes.rank :: processes.world]
-    record = folder / f"collected-{processes.rank}.safetensors"
-    done = _resume(record, equations)
+    reached = folder / f"collected-{processes.rank}.safetensors"
+    done = resume(reached, equations)
     progress = tqdm(starts, "trunk", initial=done, total=len(starts), unit=" passes", disable=None)
     for number in range(done, len(starts)):
         part = slice(starts[number], min(starts[number] + size, last))
@@ -101,19 +101,21 @@ def collect(
             equations.add(rows, rows[final])
         progress.update()
         if (number + 1) % CHECKPOINT_EVERY == 0 or number + 1 == len(starts):
-            _record(record, number + 1, equations)
+            record(reached, number + 1, equations)
     progress.close()
     if equations is not None:
         processes.sum(equations.state_dict().values())
     processes.wait()
 
 
-def _record(path: Path, done: int, equations: NormalEquations | None) -> None:
+def record(path: Path, done: int, equations: NormalEquations | None) -> None:
+    """Keep how many passes are done, and their sums."""
     with atomic_path(path) as temporary:
         save_file({"done": torch.tensor(done), **(equations.state_dict() if equations else {})}, temporary)
 
 
-def _resume(path: Path, equations: NormalEquations | None) -> int:
+def resume(path: Path, equations: NormalEquations | None) -> int:
+    """Passes done by a run that was stopped; its sums are put into ``equations``."""
     if not path.exists():
         return 0
     state = load_file(path)

@@ -1,0 +1,79 @@
+"""Casts fitted on text that the model writes itself, the way of the reference and of Din et al. (2023)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from autocontrastive_gen.experiment.params import CastFit
+from autocontrastive_gen.experiment.provenance import seed_for
+from autocontrastive_gen.training.cast import NormalEquations
+from autocontrastive_gen.training.corpus import TokenBlocks
+from autocontrastive_gen.training.processes import Processes
+from autocontrastive_gen.training.states import CHECKPOINT_EVERY, TOKENS_AT_ONCE, Trunk, record, resume
+
+
+def collect_generated(
+    trunk: Trunk,
+    blocks: TokenBlocks,
+    processes: Processes,
+    folder: Path,
+    *,
+    equations: NormalEquations,
+    settings: CastFit,
+    seed: int,
+) -> None:
+    """Normal equations over ``settings.vectors_per_text`` random positions of each of ``settings.texts`` texts.
+
+    A text is the first half of a block of training text, continued by sampling from the model to the block's length;
+    positions are drawn from the continuation. Resumed as ``states.collect`` is.
+    """
+    texts = min(settings.texts, len(blocks))
+    size = max(1, TOKENS_AT_ONCE // blocks.block_size)
+    starts = range(0, texts, size)[processes.rank :: processes.world]
+    path = folder / f"generated-{processes.rank}.safetensors"
+    done = resume(path, equations)
+    for number in tqdm(range(done, len(starts)), "generated", unit=" batches", disable=None):
+        start = starts[number]
+        half = blocks[start : min(start + size, texts)][:, : blocks.block_size // 2]
+        tokens = _continued(trunk.model, half, blocks.block_size, seed_for(seed, "generated", start))
+        at = _positions(tokens, half.shape[1], settings.vectors_per_text, seed_for(seed, "positions", start))
+        rows = {
+            layer: x.take_along_dim(at.to(x.device)[..., None], 1).flatten(0, 1) for layer, x in trunk(tokens).items()
+        }
+        equations.add(rows, rows[trunk.layers[-1]])
+        if (number + 1) % CHECKPOINT_EVERY == 0 or number + 1 == len(starts):
+            record(path, number + 1, equations)
+    processes.sum(equations.state_dict().values())
+    processes.wait()
+
+
+@torch.no_grad()
+def _continued(model, prompts: Tensor, length: int, seed: int) -> Tensor:
+    """Prompts (n, m) continued to (n, length) by plain sampling; no text ends early."""
+    model.eval()
+    torch.manual_seed(seed)
+    prompts = prompts.to(model.device)
+    return model.generate(
+        input_ids=prompts,
+        attention_mask=torch.ones_like(prompts),
+        min_new_tokens=length - prompts.shape[1],
+        max_new_tokens=length - prompts.shape[1],
+        do_sample=True,
+        temperature=1.0,
+        top_k=0,
+        top_p=1.0,
+        repetition_penalty=1.0,
+        pad_token_id=0,
+        return_dict_in_generate=False,
+    )
+
+
+def _positions(tokens: Tensor, first: int, count: int, seed: int) -> Tensor:
+    """``count`` distinct positions of each row from ``first`` on, (n, count)."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.rand(len(tokens), tokens.shape[1] - first, generator=generator).argsort(1)
+    return first + order[:, :count]

@@ -77,6 +77,18 @@ def test_loglikelihoods_of_several_tokens(folder, setting):
             assert value == pytest.approx(exact, abs=2e-4) and greedy == exact_greedy
 
 
+def test_only_positions_of_continuations_are_projected(folder, monkeypatch):
+    lm, kept = load(folder, "contrast", 3), []
+    forward = lm.model.forward
+    monkeypatch.setattr(lm.model, "forward", lambda ids, **options: kept.append(forward(ids, **options)) or kept[-1])
+    requests = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(PAIRS[:3])]
+    lm.loglikelihood(requests, disable_tqdm=True)
+    encoded = [[len(lm.tok_encode(text)) for text in (context, context + rest)] for context, rest in PAIRS[:3]]
+    longest = max(whole for _, whole in encoded) - 1
+    (output,) = kept
+    assert output.logits.shape[:2] == (3, longest - min(context for context, _ in encoded) + 1)
+
+
 @pytest.mark.parametrize("setting", ["original", "contrast"])
 def test_generated_texts_do_not_hang_on_the_batch(folder, setting):
     options = {"until": ["."], "max_gen_toks": 8, "do_sample": False}

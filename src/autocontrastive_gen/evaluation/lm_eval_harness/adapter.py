@@ -83,7 +83,7 @@ class MultiExitLM(HFLM):
         return [found[i] for i in range(len(requests))]
 
     def _model_call(self, inps: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if not self._keep or args or kwargs:
+        if not self._keep or args or kwargs or self.mixed_precision_dtype is not None:
             return super()._model_call(inps, *args, **kwargs)
         with torch.inference_mode():
             return self.model(inps, logits_to_keep=self._keep).logits

@@ -49,15 +49,16 @@ class AutoMultiExitModel:
         if config is None:
             options = {key: kwargs[key] for key in HUB_OPTIONS if key in kwargs}
             config = AutoConfig.from_pretrained(pretrained_model_name_or_path, **options)
-            if hasattr(config, "lm_head_layer_indices"):
-                # The reference stores it in its checkpoints, where it turns what generate returns into an object.
-                config.output_hidden_states = kwargs.get("output_hidden_states", False)
         settle_exits(config, setting, exits is not None)
         model_class = multi_exit_class(plain_class(config))
         kwargs.pop("output_loading_info", None)
         model, info = model_class.from_pretrained(
             pretrained_model_name_or_path, config=config, output_loading_info=True, **kwargs
         )
+        if model.config.output_hidden_states and "output_hidden_states" not in kwargs:
+            # The reference stores it in its checkpoints, where it turns what generate returns into an object.
+            model.config.output_hidden_states = False
+            model.generation_config.update(output_hidden_states=False, return_dict_in_generate=False)
         return _with_exits(model, setting, exits, set(info["missing_keys"]))
 
     @classmethod
@@ -77,6 +78,7 @@ class AutoMultiExitModel:
         settle_exits(model.config, setting, exits is not None)
         model.__class__ = multi_exit_class(plain)
         try:
+            _reach_forward(model)
             if model._config_layers() and not heads.exit_modules(model):
                 model._add_exits()
                 return _with_exits(model, setting, exits, set(heads.exit_state(model)))
@@ -84,6 +86,16 @@ class AutoMultiExitModel:
         except ValueError:
             model.__class__ = plain
             raise
+
+
+def _reach_forward(model: PreTrainedModel) -> None:
+    """Where a forward was put on the instance itself, as accelerate's dispatch does, have it call the class's."""
+    if "_old_forward" in model.__dict__:
+        model._old_forward = type(model).forward.__get__(model)
+    elif "forward" in model.__dict__:
+        raise ValueError(
+            f"{type(model).__name__}: its forward was replaced on this instance; give it exits before that"
+        )
 
 
 def plain_class(config: PreTrainedConfig) -> type[PreTrainedModel]:

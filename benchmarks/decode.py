@@ -59,27 +59,32 @@ def smollm2(folder: Path, batch: int, dtype: torch.dtype, device: str) -> Subjec
     return Subject(folder.name, model, ids.unfold(0, PROMPT, step)[:batch].to(device))
 
 
-def gpt2_medium(batch: int, dtype: torch.dtype, device: str) -> Subject:
+def gpt2_medium(batch: int, tokens: int, dtype: torch.dtype, device: str) -> Subject:
     """GPT2-medium's shape with random weights."""
     torch.manual_seed(0)
     model = GPT2LMHeadModel(GPT2Config(n_embd=1024, n_layer=24, n_head=16)).to(device, dtype).eval()
     prompts = torch.randint(0, 50_000, (batch, PROMPT), generator=torch.Generator().manual_seed(1)).to(device)
-    _sharpen(model, model.transformer.ln_f.weight, prompts)
+    _sharpen(model, model.transformer.ln_f.weight, prompts, tokens)
     return Subject("GPT2-medium's shape", model, prompts)
 
 
 @torch.no_grad()
-def _sharpen(model: PreTrainedModel, gain: torch.Tensor, prompts: torch.Tensor) -> None:
-    """Scale the final norm's gain until 5 to 20 tokens are plausible on average."""
+def _sharpen(model: PreTrainedModel, gain: torch.Tensor, prompts: torch.Tensor, tokens: int) -> None:
+    """Scale the final norm's gain until 5 to 20 tokens are plausible on average in the text that the model writes.
+
+    The norm has no bias, so logits scale with its gain and the greedy text stays the same.
+    """
+    text = model.generate(prompts, max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False, pad_token_id=0)
+    logits = model(text).logits[:, PROMPT - 1 : -1].float()
     low, high = 0.0, 64.0
-    for _ in range(24):
+    for _ in range(32):
         middle = (low + high) / 2
-        gain.fill_(middle)
-        size = mean_plausible(model(prompts).logits)
+        size = mean_plausible(middle * logits)
         if 5 <= size <= 20:
+            gain.mul_(middle)
             return
         low, high = (middle, high) if size > 20 else (low, middle)
-    raise ValueError("no gain of the final norm makes 5 to 20 tokens plausible; try another seed")
+    raise ValueError("no gain of the final norm makes 5 to 20 tokens plausible; try another number of --tokens")
 
 
 def mean_plausible(logits: torch.Tensor) -> float:
@@ -249,9 +254,10 @@ def main() -> None:
     print(f"| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}", flush=True)
     for name in options.subjects:
         for batch in options.batch:
-            made = smollm2(options.model, batch, dtype, options.device) if name == "model" else gpt2_medium(
-                batch, dtype, options.device
-            )  # fmt: skip
+            if name == "model":
+                made = smollm2(options.model, batch, dtype, options.device)
+            else:
+                made = gpt2_medium(batch, options.tokens, dtype, options.device)
             for exits in options.exits:
                 for row in rows(made, exits, options.tokens, options.pairs, meter):
                     print(f"| {' | '.join(row)} |", flush=True)

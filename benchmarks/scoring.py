@@ -41,12 +41,12 @@ def arguments() -> argparse.Namespace:
 
 
 def requests(count: int) -> list:
-    """Contexts of unlike length, each with a continuation of several tokens."""
+    """Contexts of 56 to 63 words, as unlike as neighbours in a task sorted by length, each with 6 words to score."""
     from lm_eval.api.instance import Instance
 
     words = TEXT.split()
-    cuts = [30 + (len(words) - 36) * i // max(1, count - 1) for i in range(count)]
-    pairs = [(" ".join(words[:cut]), " " + " ".join(words[cut : cut + 6])) for cut in cuts]
+    cuts = [56 + i % 8 for i in range(count)]
+    pairs = [(" ".join(words[:cut]), f" {' '.join(words[cut : cut + 6])} {i}") for i, cut in enumerate(cuts)]
     return [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(pairs)]
 
 

@@ -17,10 +17,10 @@ SETTINGS = [
     {"contrast_layer_indices": (3, 1)},
     {"contrast_layer_indices": ("original", 1), "contrast_function": {"name": "dola", "layers": [1, 3]}},
 ]
-FAMILIES = ("gpt2", "llama")
+MODELS = [*(("gpt2", mode) for mode in MODES), ("llama", MODES[1])]
 
 
-@pytest.fixture(scope="module", params=[(family, mode) for family in FAMILIES for mode in MODES], ids="-".join)
+@pytest.fixture(scope="module", params=MODELS, ids="-".join)
 def model(request):
     return tiny_model(request.param[1], request.param[0])
 
@@ -73,10 +73,10 @@ def test_logits_are_those_of_the_book(model, fields):
         torch.testing.assert_close(model(ids).logits, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_contrast_is_a_distribution(chosen):
-    if chosen.multi_exit_config.contrast_layer_indices is None:
-        pytest.skip("logits are unnormalised")
-    logits = chosen(tiny_ids()).logits
+@pytest.mark.parametrize("fields", SETTINGS[2:], ids=str)
+def test_contrast_is_a_distribution(model, fields):
+    with model.set_exits(**fields), torch.no_grad():
+        logits = model(tiny_ids()).logits
     assert logits.dtype == torch.float32
     torch.testing.assert_close(logits.exp().sum(-1), torch.ones(3, 7), atol=1e-5, rtol=0)
 

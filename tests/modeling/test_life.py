@@ -192,6 +192,7 @@ def test_gradients_reach_every_exit_and_a_free_trunk():
     assert model.transformer.h[0].mlp.c_fc.weight.grad.abs().sum() > 0
 
 
+@pytest.mark.slow
 def test_importing_the_library_imports_no_pipeline():
     code = (
         "import sys, autocontrastive_gen.modeling.auto_model; "

@@ -39,9 +39,7 @@ def test_outputs_of_the_reference(fixture, reference_folder):
         with torch.no_grad():
             logits = model(**inputs).logits
         torch.testing.assert_close(logits, expected[f"{name}.logits"], atol=1e-4, rtol=0, msg=f"logits of {name}")
-        for prompt, greedy in zip(expected["input_ids"], expected[f"{name}.greedy"], strict=True):
-            mask = torch.ones(1, len(prompt), dtype=torch.long)
-            ids = model.generate(
-                prompt[None], attention_mask=mask, max_new_tokens=10, do_sample=False, eos_token_id=None, pad_token_id=0
-            )
-            assert torch.equal(ids[0], greedy), name
+        prompts = expected["input_ids"]
+        options = {"max_new_tokens": 10, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+        ids = model.generate(prompts, attention_mask=torch.ones_like(prompts), **options)
+        assert torch.equal(ids, expected[f"{name}.greedy"]), name

@@ -85,6 +85,8 @@ class AutoMultiExitModel:
             return _with_exits(model, setting, exits, set())
         except ValueError:
             model.__class__ = plain
+            if "_old_forward" in model.__dict__:
+                _reach_forward(model)
             raise
 
 

@@ -38,20 +38,6 @@ def test_finished_batches_are_kept_and_gone_on_with(tmp_path):
     assert rows == double(items)
 
 
-def test_processes_share_whole_batches(tmp_path):
-    """Two processes, one after the other, with the batches of both gathered through the folder."""
-    items, parts = [5, 1, 4, 2, 3], []
-    for rank in range(2):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("accelerate.utils.gather_object", lambda done: parts.extend(done) or list(parts))
-            try:
-                rows = run(double, items, share=(rank, 2))
-            except KeyError:
-                assert rank == 0  # the other process has not run yet
-    assert rows == double(items)
-    assert len(parts) == len(items)
-
-
 def test_padding_on_either_side():
     import torch
 

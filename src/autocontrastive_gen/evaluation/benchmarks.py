@@ -52,9 +52,10 @@ def benchmark_cell(name: str, setting: str, plan: Mapping[str, Any], paths: Path
 
 def _load(name: str, resolved: Mapping[str, Any], plan: Mapping[str, Any], paths: Paths):
     from autocontrastive_gen.evaluation.lm_eval_harness.adapter import MultiExitLM
-    from autocontrastive_gen.generation.cell import exit_fields, start_device
+    from autocontrastive_gen.generation.cell import exit_fields, process_share, start_device
 
     fields = exit_fields(resolved, plan["contrast"])
+    process_share()  # joins the process group that lm-eval's Accelerator finds, on machines without a GPU as well
     return MultiExitLM(
         pretrained=str(paths.asset(plan["model"]["asset"])),
         exits=None if fields["use_original_head"] else str(paths.exits(name)),

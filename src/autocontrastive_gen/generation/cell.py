@@ -89,9 +89,11 @@ def process_share() -> Share:
     """This process among those that a launcher started, by accelerate; (0, 1) without one."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return 0, 1
+    import torch
     from accelerate import PartialState
 
-    state = PartialState()
+    # told of no accelerator, it takes the process group of the CPU (gloo); else it sees one process
+    state = PartialState(cpu=not torch.accelerator.is_available())
     return state.process_index, state.num_processes
 
 

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from autocontrastive_gen.modeling import heads
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 from autocontrastive_gen.modeling.contrast import Acd
@@ -211,3 +212,13 @@ def test_the_plain_model_is_untouched():
         assert torch.equal(model(ids).logits, expected)
         assert torch.equal(_generate(model, ids), _generate(plain, ids))
     assert set(model.state_dict()) == set(plain.state_dict())
+
+
+def test_candidates_are_gathered_in_pieces(monkeypatch):
+    head = heads.ExitHead(torch.nn.Linear(8, 8, bias=False), torch.nn.Linear(8, 32))
+    states, token_ids = torch.randn(7, 8), torch.randint(32, (7, 5))
+    with torch.no_grad():
+        whole = head.product_at(states, token_ids)
+        monkeypatch.setattr(heads, "GATHERED", 50)
+        torch.testing.assert_close(head.product_at(states, token_ids), whole)
+        torch.testing.assert_close(whole, head.product(states).gather(1, token_ids))

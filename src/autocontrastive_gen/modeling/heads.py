@@ -10,6 +10,8 @@ from autocontrastive_gen.modeling.configuration import ORIGINAL, VocabularyProje
 
 HEADS = "name_to_lm_exit_head"
 CASTS = "name_to_conv_matrix"
+GATHERED = 2**24
+"""Entries of an output matrix that are gathered at once: 64 MiB in float32, whatever the batch."""
 Mode = VocabularyProjectionMode
 
 
@@ -44,9 +46,18 @@ class ExitHead:
         """Entries of the product at ``token_ids`` (rows, K) alone, for states (rows, d)."""
         if self.cast is not None:
             states = self.cast(states)
-        rows = nn.functional.embedding(token_ids, self.weight)  # (rows, K, d)
-        product = torch.bmm(rows, states.to(rows.device).unsqueeze(-1)).squeeze(-1)
+        states = states.to(self.weight.device)
+        pieces = token_ids.numel() * self.weight.shape[-1] // GATHERED + 1
+        if pieces == 1:
+            product = self._gathered_product(states, token_ids)
+        else:
+            parts = zip(states.chunk(pieces), token_ids.chunk(pieces), strict=True)
+            product = torch.cat([self._gathered_product(*part) for part in parts])
         return product if self.bias is None else product + self.bias[token_ids]
+
+    def _gathered_product(self, states: Tensor, token_ids: Tensor) -> Tensor:
+        rows = nn.functional.embedding(token_ids, self.weight)  # (rows, K, d)
+        return torch.bmm(rows, states.unsqueeze(-1)).squeeze(-1)
 
 
 def add_exits(model: PreTrainedModel, mode: Mode, layers: tuple[int, ...], num_layers: int) -> None:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 # Decoding in bfloat16 may break ties otherwise on another processor, after which a text differs from there on. Scores
-# over 32 texts a domain then move by a fraction of their interval's width; more than that is another result.
+# over 24 texts a domain then move by a fraction of their interval's width; more than that is another result.
 ABSOLUTE = 0.12
 RELATIVE = 0.15
 

@@ -41,12 +41,13 @@ def benchmark_cell(name: str, setting: str, plan: Mapping[str, Any], paths: Path
     os.environ.setdefault("HF_DATASETS_CACHE", str(SCRATCH / "datasets"))
     lm = _load(name, resolved, plan, paths)
     output = evaluate(lm, plan["tasks"], [paths.tasks], plan, cache=scratch / "answers")
-    if output is not None:  # only the main process has the results
-        shutil.rmtree(paths.benchmark(name, setting), ignore_errors=True)
-        write_json(paths.results(name, setting), results(output))
-        write_csv(paths.items(name, setting), ["task", "id", "metric", "value"], items(output))
-        shutil.rmtree(scratch, ignore_errors=True)
-    cost["items"] = sum(1 for _ in items(output)) if output else 0
+    if output is None:  # only the main process has the results
+        return
+    shutil.rmtree(paths.benchmark(name, setting), ignore_errors=True)
+    write_json(paths.results(name, setting), results(output))
+    write_csv(paths.items(name, setting), ["task", "id", "metric", "value"], items(output))
+    shutil.rmtree(scratch, ignore_errors=True)
+    cost["items"] = sum(1 for _ in items(output))
     log.info("%s done; written to %s", ", ".join(plan["tasks"]), paths.benchmark(name, setting))
 
 
@@ -55,7 +56,8 @@ def _load(name: str, resolved: Mapping[str, Any], plan: Mapping[str, Any], paths
     from autocontrastive_gen.generation.cell import exit_fields, process_share, start_device
 
     fields = exit_fields(resolved, plan["contrast"])
-    process_share()  # joins the process group that lm-eval's Accelerator finds, on machines without a GPU as well
+    if process_share()[1] > 1 and start_device().type == "cpu":
+        os.environ["ACCELERATE_USE_CPU"] = "true"  # or lm-eval's Accelerator sees one process on machines without a GPU
     return MultiExitLM(
         pretrained=str(paths.asset(plan["model"]["asset"])),
         exits=None if fields["use_original_head"] else str(paths.exits(name)),

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from autocontrastive_gen.data.assets import provide, provide_tasks
 from autocontrastive_gen.experiment import cli
-from autocontrastive_gen.experiment.grid import Paths
+from autocontrastive_gen.experiment.grid import SCRATCH, Paths
 from autocontrastive_gen.experiment.params import Params, load_params
 from autocontrastive_gen.experiment.plan import write_plan
-from autocontrastive_gen.experiment.provenance import cost_meter, write_json
+from autocontrastive_gen.experiment.provenance import cost_meter, fingerprint, read_json, write_json
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +41,21 @@ def main() -> None:
     params = load_params()
     write_plan(params)
     paths = Paths(params.profile)
-    with cost_meter(paths.cost("fetch")):
+    latest = SCRATCH / "fetch-cost.json"
+    with cost_meter(latest) as cost:
         records = fetch(params, paths)
         write_json(paths.assets, records)
+        cost["assets"] = fingerprint(records)
+    keep_first_cost(latest, paths.cost("fetch"))
     log.info("%d assets in %s", len(records), paths.assets.parent)
+
+
+def keep_first_cost(latest: Path, kept: Path) -> None:
+    """The cost of bringing these assets for the first time: every edit of params.yaml runs this stage again, and the
+    report, which depends on the costs, must not follow."""
+    if not kept.exists() or read_json(kept).get("assets") != read_json(latest)["assets"]:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(latest, kept)
 
 
 def used_assets(params: Params) -> dict[str, bool]:

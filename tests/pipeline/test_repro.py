@@ -99,3 +99,8 @@ def test_metrics_and_plots_are_declared(finished):
     shown = json.loads(clone.run("dvc", "metrics", "show", "--json"))
     assert shown[""]["data"]["reports/smoke/metrics.json"]["data"]
     assert "generate@tiny-greedy-acd" in clone.run("dvc", "dag", "--dot")
+
+
+def test_an_edit_that_changes_no_result_runs_fetch_alone(clone):
+    clone.edit('launcher: ""', 'launcher: "env"')
+    assert clone.repro() == ["fetch"]

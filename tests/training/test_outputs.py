@@ -3,8 +3,9 @@
 import pytest
 
 from autocontrastive_gen.experiment.grid import all_settings
+from autocontrastive_gen.generation.cell import exit_fields
 from autocontrastive_gen.training.outputs import lower_layer, model_card, resolved_settings
-from autocontrastive_gen.training.selection import choose, exit_fields, score_candidates
+from autocontrastive_gen.training.selection import choose, score_candidates
 
 SCORES = {
     "plain": {"diversity": 0.2, "coherence": 0.50},
@@ -63,7 +64,9 @@ def test_fields_of_a_plain_exit_and_of_a_contrast():
 
     contrast = {"name": "acd", "alpha": 0.2, "minimum_candidates": 2}
     names = [
-        MultiExitConfiguration(**exit_fields(*pair, contrast)).get_description()
+        MultiExitConfiguration(
+            **exit_fields(dict(zip(("upper", "lower"), pair, strict=True)), contrast)
+        ).get_description()
         for pair in (("original", None), (25, None), ("original", 15), (25, 15))
     ]
     assert names == ["original_head", "layer_25", "original_vs_15", "25_vs_15"]

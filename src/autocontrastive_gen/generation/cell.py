@@ -19,16 +19,6 @@ log = logging.getLogger(__name__)
 _SOURCES = ("generation", "modeling")
 
 
-def contrast_function(contrast: Mapping[str, Any]) -> dict[str, Any]:
-    """The ``contrast`` section of params as a method's mapping: its name and those parameters that the method has."""
-    from autocontrastive_gen.modeling.contrast import REGISTRY
-    from autocontrastive_gen.modeling.methods import method_fields
-
-    name = contrast["name"]
-    known = method_fields(REGISTRY[name]) if name in REGISTRY else ()
-    return {"name": name, **{key: contrast[key] for key in known if key in contrast}}
-
-
 def exit_fields(resolved: Mapping[str, Any], contrast: Mapping[str, Any] | None) -> dict[str, Any]:
     """Fields of ``MultiExitConfiguration`` for a resolved setting (``Paths.resolved``)."""
     upper, lower = resolved["upper"], resolved["lower"]
@@ -36,7 +26,7 @@ def exit_fields(resolved: Mapping[str, Any], contrast: Mapping[str, Any] | None)
         return {
             "use_original_head": False,
             "contrast_layer_indices": (upper, lower),
-            "contrast_function": contrast_function(contrast),
+            "contrast_function": dict(contrast),
         }
     return (
         {"use_original_head": True}

@@ -38,28 +38,19 @@ def score_candidates(
     seed: int,
 ) -> Scores:
     """Scores of the plain upper exit and of each candidate, all domains' prompts continued in one greedy batch."""
+    from autocontrastive_gen.generation.cell import exit_fields
     from autocontrastive_gen.generation.decode import generate_texts
 
     everything = [row for rows in prompts.values() for row in rows]
     spec = {"decode": "greedy", "new_tokens": new_tokens}
     scores: Scores = {}
     for lower in (None, *candidates):
-        with model.set_exits(**exit_fields(upper, lower, contrast)):
+        with model.set_exits(**exit_fields({"upper": upper, "lower": lower}, contrast)):
             rows = generate_texts(model, tokenizer, everything, spec, seed, len(everything))
         name = "plain" if lower is None else str(lower)
         scores[name] = _scores(encoder, prompts, [row["continuation"] for row in rows])
         log.info("lower layer %s: diversity %.3f, coherence %.3f", name, *scores[name].values())
     return scores
-
-
-def exit_fields(upper: int | str, lower: int | None, contrast: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of ``MultiExitConfiguration`` for a plain exit or for a contrast."""
-    if lower is not None:
-        pair = (upper, lower)
-        return {"use_original_head": False, "contrast_layer_indices": pair, "contrast_function": dict(contrast)}
-    if upper == "original":
-        return {"use_original_head": True, "output_layer_index": None, "contrast_layer_indices": None}
-    return {"use_original_head": False, "output_layer_index": upper, "contrast_layer_indices": None}
 
 
 def _scores(encoder, prompts: Mapping[str, Sequence[dict]], continuations: list[str]) -> dict[str, float]:

@@ -1,5 +1,7 @@
 """Compare the report that was just made with the committed one: same tables, numbers within stated tolerances."""
 
+import csv
+import io
 import json
 import subprocess
 import sys
@@ -23,6 +25,15 @@ def flat(value, prefix=""):
         yield prefix.rstrip("/"), value
 
 
+def close(before, after) -> bool:
+    """Equal, or numbers within the tolerances."""
+    try:
+        before, after = float(before), float(after)
+    except (TypeError, ValueError):
+        return before == after
+    return abs(after - before) <= max(ABSOLUTE, RELATIVE * abs(before))
+
+
 def main() -> None:
     folder = "reports/laptop"
     path = f"{folder}/metrics.json"
@@ -31,11 +42,14 @@ def main() -> None:
         f"{key}: only in the {'committed' if key in old else 'new'} metrics" for key in sorted(old.keys() ^ new.keys())
     ]
     for key in sorted(old.keys() & new.keys()):
-        before, after = old[key], new[key]
-        if isinstance(before, int | float) and not abs(after - before) <= max(ABSOLUTE, RELATIVE * abs(before)):
-            faults.append(f"{key}: {before} committed, {after} now")
+        if not key.startswith("lower/") and not close(old[key], new[key]):
+            faults.append(f"{key}: {old[key]} committed, {new[key]} now")
     names = committed_files(f"{folder}/tables")
     faults += [f"{name}: not made again" for name in names if not Path(name).exists()]
+    for name in (name for name in names if name.endswith(".csv") and Path(name).exists()):
+        before, after = (list(csv.reader(io.StringIO(text))) for text in (committed(name), Path(name).read_text()))
+        if [len(row) for row in before] != [len(row) for row in after] or before[:1] != after[:1]:
+            faults.append(f"{name}: other rows or columns")
     same = sum(committed(name) == Path(name).read_text() for name in names if Path(name).exists())
     print(f"{len(new)} numbers compared, {same} of {len(names)} tables are the same byte for byte")
     if faults:

@@ -14,7 +14,14 @@ RECORD = {"kind": "path", "source": "s", "revision": "", "sha256": None, "licenc
 
 
 def domain(asset, **more):
-    defaults = {"format": "txt", "files": "*", "text_field": "text", "rules": "none", "title": asset}
+    defaults = {
+        "format": "txt",
+        "files": "*",
+        "text_field": "text",
+        "rules": "none",
+        "prompt_at": "document",
+        "title": asset,
+    }
     return defaults | {"asset": asset} | more
 
 

@@ -1,4 +1,5 @@
 import re
+import subprocess
 
 import pytest
 import yaml
@@ -27,7 +28,11 @@ def test_every_profile_is_valid_and_names_itself(root):
 
 
 def test_committed_params_are_the_laptop_profile(root):
-    assert (root / "params.yaml").read_text() == (root / LAPTOP).read_text()
+    command = ["git", "show", "HEAD:params.yaml"]
+    shown = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    if shown.returncode:
+        pytest.skip("not in a git repository: there is no committed params.yaml")
+    assert shown.stdout == (root / LAPTOP).read_text()
 
 
 def test_misspelt_key_is_one_fault_with_its_remedy(content):

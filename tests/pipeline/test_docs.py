@@ -10,6 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from autocontrastive_gen.experiment.params import check
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -50,8 +53,12 @@ def test_links_lead_somewhere(document):
 
 def run_document(document: Path, clone) -> None:
     # as `make` would have set it up: the environment that runs this test
-    (clone.folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
-    (clone.folder / ".venv/.ready").touch()
+    venv = clone.folder / ".venv"
+    venv.mkdir()
+    for part in Path(sys.prefix).iterdir():
+        if part.name != ".ready":
+            (venv / part.name).symlink_to(part)
+    (venv / ".ready").touch()
     python = []
     for block in blocks(document):
         if block["reason"]:
@@ -73,3 +80,17 @@ def test_quick_start(clone):
 @pytest.mark.parametrize("document", DOCUMENTS[1:], ids=lambda path: path.name)
 def test_document(document, clone):
     run_document(document, clone)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_parameters_shown_are_valid(document):
+    """Each yaml block, merged into the laptop profile, is a parameter file without fault."""
+    for block in re.findall(r"```yaml\n(.*?)```", document.read_text(), re.DOTALL):
+        content = yaml.safe_load((ROOT / "conf/profiles/laptop.yaml").read_text())
+        check(merged(content, yaml.safe_load(block)), document.name)
+
+
+def merged(content: dict, shown: dict) -> dict:
+    for key, value in shown.items():
+        content[key] = merged(content.get(key, {}), value) if isinstance(value, dict) else value
+    return content

@@ -164,6 +164,8 @@ def _write_yaml(path: Path, config: dict) -> None:
 
 def _from_bundle(name: str, task: dict, bundle: Path, folder: Path) -> dict:
     for file in task["splits"].values():
+        if Path(file["file"]).name != file["file"]:
+            raise OSError(f"{bundle / 'bundle.json'}: refused: {file['file']!r} is no plain file name")
         source, target = bundle / file["file"], folder / file["file"]
         if not source.exists() or (found := file_sha256(source)) != file["sha256"]:
             state = f"has sha256 {found} and not {file['sha256']}" if source.exists() else "is missing"

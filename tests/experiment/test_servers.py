@@ -144,10 +144,8 @@ def test_a_server_on_postgresql_is_filled_and_caught_up_with(small_run, mlflow_s
     small_run.learning_rate = 0.5
     small_run.write()
     monkeypatch.setenv("DVC_EXP_NAME", "second")
-    begun = time.monotonic()
     with pytest.raises(TrackingError, match="make track"):
         publish_all(small_run)
-    assert time.monotonic() - begun < 30
 
     with start():
         assert publish_all(small_run) == {"created": 2, "updated": 0, "unchanged": RUNS - 2}

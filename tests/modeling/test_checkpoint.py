@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
@@ -171,3 +171,21 @@ def test_quick_start_of_the_reference(smoke_model_folder, tmp_path):
     prompt = tokenizer("humpty dumpty sat on", return_tensors="pt")
     generated_ids = model.generate(**prompt, max_new_tokens=15)
     assert tokenizer.batch_decode(generated_ids)[0]
+
+
+def test_refused_exits_leave_those_that_the_model_has(tmp_path):
+    model = tiny_model("SHARED_PROJECTION_CAST_OUTPUTS", "gpt2")
+    model.set_exits(output_layer_index=2)
+    before = model(tiny_ids()).logits
+    model.save_exits(tmp_path)
+    state = load_file(tmp_path / "exits.safetensors")
+    save_file({name: torch.full_like(x, float("nan")) for name, x in state.items()}, tmp_path / "exits.safetensors")
+    with pytest.raises(OSError, match="no numbers"):
+        model.load_exits(tmp_path)
+    torch.testing.assert_close(model(tiny_ids()).logits, before)
+
+
+def test_layers_other_than_the_models_are_refused():
+    model = tiny_model("SHARED_PROJECTION_CAST_OUTPUTS", "gpt2")
+    with pytest.raises(ValueError, match="load the model anew"):
+        model.set_exits(lm_head_layer_indices=(1, 9))

@@ -51,7 +51,7 @@ def test_dvc_stops_at_the_fault_and_goes_on_once_it_is_mended(clone):
 def test_an_asset_that_is_another_than_pinned(clone):
     clone.edit(
         "path: tests/fixtures/smoke/text/made-a.txt",
-        f"path: tests/fixtures/smoke/text/made-a.txt\n    sha256: {'0' * 64}",
+        f"path: tests/fixtures/smoke/text/made-a.txt\n    sha256: '{'0' * 64}'",
     )
     output = refused(clone, "stages.fetch")
     assert "made-a" in output and "0" * 64 in output

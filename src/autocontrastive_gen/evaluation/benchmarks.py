@@ -94,7 +94,7 @@ def evaluate(
         model=lm,
         tasks=list(tasks),
         task_manager=manager,
-        num_fewshot=options["num_fewshot"] or None,
+        num_fewshot=options["num_fewshot"],
         limit=options["limit"],
         bootstrap_iters=BOOTSTRAPS,
         use_cache=str(cache) if cache else None,

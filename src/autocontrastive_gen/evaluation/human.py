@@ -86,7 +86,11 @@ def read_votes(files: Iterable[Path], key: Mapping[str, Mapping]) -> list[dict]:
                 where = f"{path}:{line}"
                 if not {"pair", "vote"} <= set(row):
                     raise ValueError(f"{where}: needs the columns pair and vote, has {', '.join(map(str, row))}")
-                vote = {"pair": row["pair"], "rater": row.get("rater") or Path(path).stem, "vote": row["vote"].strip()}
+                vote = {
+                    "pair": (row["pair"] or "").zfill(3),
+                    "rater": row.get("rater") or Path(path).stem,
+                    "vote": (row["vote"] or "").strip(),
+                }
                 if not vote["vote"]:
                     continue
                 if vote["pair"] not in key:

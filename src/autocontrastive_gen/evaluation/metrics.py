@@ -107,9 +107,10 @@ def last_states(model, tokenizer, texts: Sequence[str], batch_size: int = 16) ->
     with torch.inference_mode():
         for start in range(0, len(texts), batch_size):
             encoded = [tokenizer(text)["input_ids"] for text in texts[start : start + batch_size]]
-            ids, mask = pad(encoded, pad_token(tokenizer), "left", model.device)
+            ids, mask = pad(encoded, pad_token(tokenizer), "right", model.device)
             output = model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
-            parts.append(output.hidden_states[-1][:, -1].float().cpu().numpy())
+            rows = torch.arange(len(ids), device=ids.device)
+            parts.append(output.hidden_states[-1][rows, mask.sum(1) - 1].float().cpu().numpy())
     return np.concatenate(parts)
 
 

@@ -96,6 +96,8 @@ def cost_meter(path: Path) -> Iterator[dict]:
     start, cpu = time.perf_counter(), _cpu_seconds()
     extra: dict[str, Any] = {}
     yield extra
+    if int(os.environ.get("RANK", "0")):  # of several processes the first one tells
+        return
     write_json(path, {"wall_s": time.perf_counter() - start, "cpu_s": _cpu_seconds() - cpu, **_machine(), **extra})
 
 

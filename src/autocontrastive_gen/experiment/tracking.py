@@ -226,8 +226,14 @@ class _Store:
 
     def _log_input(self, run_id: str, card: dict[str, str]) -> None:
         from mlflow.entities import Dataset, DatasetInput
+        from mlflow.exceptions import MlflowException
 
-        self.client.log_inputs(run_id, datasets=[DatasetInput(Dataset(**card))])
+        try:
+            self.client.log_inputs(run_id, datasets=[DatasetInput(Dataset(**card))])
+        except MlflowException:  # another publisher of the same run may have come first
+            inputs = self.client.get_run(run_id).inputs.dataset_inputs
+            if all(item.dataset.digest != card["digest"] for item in inputs):
+                raise
 
 
 def _batches(items: list, size: int) -> Iterator[list]:

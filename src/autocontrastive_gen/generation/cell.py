@@ -23,7 +23,7 @@ from autocontrastive_gen.generation.batches import Share
 
 log = logging.getLogger(__name__)
 
-_SOURCES = ("generation", "modeling")
+_SOURCES = ("generation", "modeling", "evaluation/lm_eval_harness")
 
 
 def exit_fields(resolved: Mapping[str, Any], contrast: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class AutoMultiExitModel:
         config = kwargs.pop("config", None)
         if config is None:
             options = {key: kwargs[key] for key in HUB_OPTIONS if key in kwargs}
-            config = AutoConfig.from_pretrained(pretrained_model_name_or_path, **options)
+            config = AutoConfig.from_pretrained(pretrained_model_name_or_path, trust_remote_code=False, **options)
         settle_exits(config, setting, exits is not None)
         model_class = multi_exit_class(plain_class(config))
         kwargs.pop("output_loading_info", None)
@@ -75,15 +75,16 @@ class AutoMultiExitModel:
         """
         setting = multi_exit_config or MultiExitConfiguration()
         plain = type(model)
+        before = _exits_of(model.config)
         settle_exits(model.config, setting, exits is not None)
         model.__class__ = multi_exit_class(plain)
         try:
             _reach_forward(model)
-            if model._config_layers() and not heads.exit_modules(model):
+            if model._config_layers() and (_exits_of(model.config) != before or not heads.exit_modules(model)):
                 model._add_exits()
                 return _with_exits(model, setting, exits, set(heads.exit_state(model)))
             return _with_exits(model, setting, exits, set())
-        except ValueError:
+        except (ValueError, OSError):
             model.__class__ = plain
             if "_old_forward" in model.__dict__:
                 _reach_forward(model)
@@ -98,6 +99,10 @@ def _reach_forward(model: PreTrainedModel) -> None:
         raise ValueError(
             f"{type(model).__name__}: its forward was replaced on this instance; give it exits before that"
         )
+
+
+def _exits_of(config: PreTrainedConfig) -> tuple:
+    return tuple(getattr(config, key, None) for key in ("vocab_projection_mode", "lm_head_layer_indices"))
 
 
 def plain_class(config: PreTrainedConfig) -> type[PreTrainedModel]:

@@ -182,15 +182,29 @@ def install_exits(model: PreTrainedModel, exits: StoredExits, source: str) -> No
         OSError: parameters are missing, of another shape, or not finite.
     """
     check_base(model, exits.base, source)
-    model.config.vocab_projection_mode = exits.mode.name
-    model.config.lm_head_layer_indices = sorted(exits.layers)
-    model._add_exits()
-    wanted = heads.exit_state(model)
-    for name, parameter in wanted.items():
-        found = exits.state.get(name)
-        if found is None or found.shape != parameter.shape:
-            got = "nothing" if found is None else tuple(found.shape)
-            raise OSError(f"{source}: {name} must have shape {tuple(parameter.shape)}, got {got}; was it cut short?")
-        if not found.isfinite().all():
-            raise OSError(f"{source}: {name} holds values that are no numbers; train these exits again")
-        parameter.data.copy_(found)
+    config = model.config
+    before = {key: getattr(config, key, None) for key in ("vocab_projection_mode", "lm_head_layer_indices")}
+    modules = {name: getattr(model, name) for name in (heads.HEADS, heads.CASTS) if hasattr(model, name)}
+    try:
+        config.vocab_projection_mode, config.lm_head_layer_indices = exits.mode.name, sorted(exits.layers)
+        model._add_exits()
+        for name, parameter in heads.exit_state(model).items():
+            parameter.data.copy_(_checked(exits.state.get(name), name, parameter, source))
+    except (OSError, ValueError):  # the exits that the model had stay in force
+        for key, value in before.items():
+            setattr(config, key, value)
+        for name in (heads.HEADS, heads.CASTS):
+            if hasattr(model, name):
+                delattr(model, name)
+        for name, module in modules.items():
+            setattr(model, name, module)
+        raise
+
+
+def _checked(found: Tensor | None, name: str, parameter: Tensor, source: str) -> Tensor:
+    if found is None or found.shape != parameter.shape:
+        got = "nothing" if found is None else tuple(found.shape)
+        raise OSError(f"{source}: {name} must have shape {tuple(parameter.shape)}, got {got}; was it cut short?")
+    if not found.isfinite().all():
+        raise OSError(f"{source}: {name} holds values that are no numbers; train these exits again")
+    return found

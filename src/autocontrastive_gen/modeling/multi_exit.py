@@ -139,6 +139,12 @@ class MultiExitMixin:
         return previous
 
     def _apply_setting(self, config: MultiExitConfiguration) -> None:
+        asked = tuple(sorted(layer for layer in config.lm_head_layer_indices or () if layer != ORIGINAL))
+        if asked and asked != self._config_layers():
+            raise ValueError(
+                f"lm_head_layer_indices={asked}: the model's exits are at {self._config_layers() or 'no layer'}; leave "
+                "the layers out, or load the model anew to create others"
+            )
         if config.mode_is_given and config.vocab_projection_mode is not self.projection_mode:
             raise ValueError(
                 f"vocab_projection_mode={config.vocab_projection_mode.name}: the exits of this model are "
@@ -167,7 +173,7 @@ class MultiExitMixin:
         needs = getattr(method, "needs", "lower")
         lowers = (getattr(method, "layers", ()) if needs == "layers" else ()) or ((lower,) if lower is not None else ())
         self._require_exit("contrast_layer_indices", upper)
-        for exit_ in lowers:
+        for exit_ in dict.fromkeys((*lowers, *((lower,) if lower is not None else ()))):
             self._require_exit("contrast_layer_indices" if exit_ == lower else "contrast_function: layers", exit_)
             self._require_below(exit_, upper)
         return _Plan(upper, () if needs == "upper" else tuple(lowers), method)
@@ -224,7 +230,7 @@ class MultiExitMixin:
     def _exit_forward(self, args: tuple, kwargs: dict) -> Any:
         plan = self._plan
         trains = self.training and bool(self._config_layers())
-        if plan is PLAIN and not (trains and self._labels(args, kwargs) is not None):
+        if plan == PLAIN and not (trains and self._labels(args, kwargs) is not None):
             with whole_trunk():
                 return self.plain_class.forward(self, *args, **kwargs)
         kwargs.update(zip(self._argument_names, args, strict=False))
@@ -360,6 +366,8 @@ def _changed(config: MultiExitConfiguration, fields: dict[str, Any], given: bool
     if not given and (not fields or any(fields.get(name) is not None for name in SELECTING)):
         named = any(fields.get(name) is not None for name in SELECTING[1:])
         fields = {**dict(zip(SELECTING, (not named, None, None, None), strict=True)), **fields}
+    if fields and not config.mode_is_given:
+        fields = {"vocab_projection_mode": None, **fields}
     return replace(config, **fields) if fields else config
 
 

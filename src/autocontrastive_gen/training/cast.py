@@ -29,7 +29,7 @@ class NormalEquations:
         """Take in rows: ``states[layer]`` and ``final`` are (n, d).
 
         Products of bfloat16 states are formed in float32, which holds each exactly, and of wider states in float64;
-        the sums are float64 either way.
+        a chunk's rows are summed in the same type, the chunks in float64.
         """
         dtype = torch.float32 if final.dtype in (torch.bfloat16, torch.float16) else torch.float64
         target = final.to(dtype)

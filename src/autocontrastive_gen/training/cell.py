@@ -38,7 +38,7 @@ def train_cell(name: str, plan: dict[str, Any], paths: Paths, cost: dict[str, An
     torch.set_num_threads(_threads(processes.world))
     asset = paths.asset(plan["model"]["asset"])
     model, tokenizer = _load(asset, plan["model"], processes.device)
-    folder = SCRATCH / "train" / _fingerprint(plan, paths, asset)
+    folder = SCRATCH / "train" / f"{_fingerprint(plan, paths, asset)}-{processes.world}"
     folder.mkdir(parents=True, exist_ok=True)
     validation = _validation(paths, plan["domains"])
     fitted = fit_exits(
@@ -87,7 +87,8 @@ def _fingerprint(plan: dict[str, Any], paths: Paths, asset: Path) -> str:
     """Of all that training depends on: parameters, text, base model and this code."""
     files = [*sorted(paths.training_text.glob("*.jsonl")), paths.validation_text]
     files += sorted(path for path in asset.iterdir() if path.is_file())
-    files += sorted(Path(__file__).parent.glob("*.py"))
+    package = Path(__file__).parent.parent
+    files += sorted(file for room in ("training", "modeling", "data") for file in (package / room).glob("*.py"))
     return fingerprint([plan, [(path.name, file_sha256(path)) for path in files]])[:16]
 
 

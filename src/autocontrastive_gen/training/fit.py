@@ -67,10 +67,10 @@ def fit_exits(
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _out_of_memory(error):
             raise
+        lines = str(error).splitlines() or ["no details"]
         raise ValueError(
-            f"out of memory ({str(error).splitlines()[0]}); lower train.microbatch_size = {settings.microbatch_size}, "
-            f"train.block_size = {settings.block_size}, train fewer exits at once ({list(exits.layers)}), or use "
-            "train.sampled_softmax"
+            f"out of memory ({lines[0]}); lower train.microbatch_size = {settings.microbatch_size}, train.block_size = "
+            f"{settings.block_size}, train fewer exits at once ({list(exits.layers)}), or use train.sampled_softmax"
         ) from error
 
 

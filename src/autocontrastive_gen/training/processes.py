@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 
@@ -21,7 +22,8 @@ class Processes:
         """Join the process group that the environment describes; one process if it describes none."""
         from accelerate import PartialState
 
-        state = PartialState(cpu=not torch.accelerator.is_available())
+        # the first process works alone for long, on tokens and on the choice of the lower layer
+        state = PartialState(cpu=not torch.accelerator.is_available(), timeout=timedelta(days=1))
         return cls(state.process_index, state.num_processes, state.device)
 
     @property

@@ -33,6 +33,7 @@ TABLE = "samples.json"
 """Artifact of a generate cell that MLflow shows as a table, side by side for several runs."""
 
 _KEY, _PUBLISHED = "cell.key", "published"
+_TAKEN = "BAD_REQUEST"  # how MLflow answers when a row that it would insert is there already
 _PARAM_LIMIT = 6000  # characters that MLflow's stores accept
 _PROSE = ("title", "banner", "examples", "paper")
 _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
@@ -188,7 +189,20 @@ class _Store:
         return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
     def fill(self, run, document: Document, card: dict[str, str] | None) -> None:
-        """Write what the run lacks of the document; the tag ``published`` comes last."""
+        """Write what the run lacks of the document, once more where another publisher wrote the same row first."""
+        from mlflow.exceptions import MlflowException
+
+        for pause in (0.2, 0.5, 1, 2, None):
+            try:
+                return self._fill(run, document, card)
+            except MlflowException as error:
+                if pause is None or error.error_code != _TAKEN:
+                    raise
+                time.sleep(pause)
+                run = self.client.get_run(run.info.run_id)
+
+    def _fill(self, run, document: Document, card: dict[str, str] | None) -> None:
+        """The tag ``published`` comes last."""
         if run.data.tags.get(_PUBLISHED) == document.version:
             self.count["unchanged"] += 1
             return
@@ -226,14 +240,8 @@ class _Store:
 
     def _log_input(self, run_id: str, card: dict[str, str]) -> None:
         from mlflow.entities import Dataset, DatasetInput
-        from mlflow.exceptions import MlflowException
 
-        try:
-            self.client.log_inputs(run_id, datasets=[DatasetInput(Dataset(**card))])
-        except MlflowException:  # another publisher of the same run may have come first
-            inputs = self.client.get_run(run_id).inputs.dataset_inputs
-            if all(item.dataset.digest != card["digest"] for item in inputs):
-                raise
+        self.client.log_inputs(run_id, datasets=[DatasetInput(Dataset(**card))])
 
 
 def _batches(items: list, size: int) -> Iterator[list]:

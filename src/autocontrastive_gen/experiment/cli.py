@@ -30,6 +30,8 @@ def run(main: Callable[[], None], name: str) -> None:
     for variable in ("DVC_NO_ANALYTICS", "DO_NOT_TRACK", "HF_HUB_DISABLE_TELEMETRY", "MLFLOW_DISABLE_TELEMETRY"):
         os.environ.setdefault(variable, "1")
     signal.signal(signal.SIGTERM, _terminate)
+    # workers of a forked pool are ended by SIGTERM: one that ran our handler instead could wait for its queue for ever
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
     try:
         main()
     except KeyboardInterrupt:

@@ -9,15 +9,15 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from transformers import AutoTokenizer
+from autocontrastive_gen.experiment.processes import Processes
 from autocontrastive_gen.experiment.provenance import write_jsonl
 from autocontrastive_gen.generation.annotate import annotate
-from autocontrastive_gen.generation.cell import process_share
 from autocontrastive_gen.generation.decode import generate_texts
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 
 folder, out = sys.argv[1:]
-share = process_share()
+share = Processes.start().share
 config = MultiExitConfiguration(
     "SHARED_PROJECTION_DIRECT", use_original_head=False, contrast_layer_indices=("original", 2)
 )

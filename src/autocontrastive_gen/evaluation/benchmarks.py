@@ -53,16 +53,18 @@ def benchmark_cell(name: str, setting: str, plan: Mapping[str, Any], paths: Path
 
 def _load(name: str, resolved: Mapping[str, Any], plan: Mapping[str, Any], paths: Paths):
     from autocontrastive_gen.evaluation.lm_eval_harness.adapter import MultiExitLM
-    from autocontrastive_gen.generation.cell import exit_fields, process_share, start_device
+    from autocontrastive_gen.experiment.processes import Processes
+    from autocontrastive_gen.generation.cell import exit_fields
 
     fields = exit_fields(resolved, plan["contrast"])
-    if process_share()[1] > 1 and start_device().type == "cpu":
+    processes = Processes.start()
+    if processes.world > 1 and processes.device.type == "cpu":
         os.environ["ACCELERATE_USE_CPU"] = "true"  # or lm-eval's Accelerator sees one process on machines without a GPU
     return MultiExitLM(
         pretrained=str(paths.asset(plan["model"]["asset"])),
         exits=None if fields["use_original_head"] else str(paths.exits(name)),
         dtype=plan["model"]["dtype"],
-        device=start_device().type,
+        device=processes.device.type,
         batch_size=plan["batch_size"],
         **fields,
     )

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from autocontrastive_gen.experiment.params import load_params
 
-_SET_BY_LAUNCHERS = ("RANK", "WORLD_SIZE")
+LAUNCHED = "AUTOCONTRASTIVE_LAUNCHED"
+"""Variable that a launched process finds set: accelerate sets no rank where it starts a single one."""
+_SET_BY_LAUNCHERS = ("RANK", "WORLD_SIZE", LAUNCHED)
 
 
 def relaunched(module: str) -> bool:
@@ -31,7 +33,21 @@ def relaunched(module: str) -> bool:
         raise FileNotFoundError(
             f'launcher: {launcher!r}: there is no command {command!r}; install it, or set launcher to ""'
         )
-    code = subprocess.call([program, *options, "-m", module, *sys.argv[1:]])
+    environment = {**os.environ, LAUNCHED: launcher}
+    code = subprocess.call([program, *options, "-m", module, *sys.argv[1:]], env=environment)
     if code:
         sys.exit(code)
     return True
+
+
+def check_processes(world: int) -> None:
+    """ValueError if a launcher that was asked for several processes started one (``world``).
+
+    ``accelerate launch --cpu --num_processes 2`` does so without MPI, and the run would be no faster than before.
+    """
+    launcher = os.environ.get(LAUNCHED, "")
+    if world == 1 and "WORLD_SIZE" not in os.environ and "MASTER_PORT" in os.environ and "accelerate" in launcher:
+        raise ValueError(
+            f"launcher: {launcher!r} was asked for several processes and started one; without a GPU write "
+            "`accelerate launch --multi_gpu --num_processes <number>` (no --cpu), which takes gloo, or use torchrun"
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -12,14 +11,12 @@ from typing import Any
 
 from autocontrastive_gen.experiment.grid import SCRATCH, Paths, parse_setting
 from autocontrastive_gen.experiment.provenance import (
-    cores,
     file_sha256,
     fingerprint,
     read_json,
     read_jsonl,
     write_jsonl,
 )
-from autocontrastive_gen.generation.batches import Share
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +50,7 @@ def load_cell_model(paths: Paths, name: str, runtime: Mapping[str, Any], fields:
     from transformers import AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
+    from autocontrastive_gen.experiment.processes import Processes
     from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
     from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 
@@ -68,30 +66,7 @@ def load_cell_model(paths: Paths, name: str, runtime: Mapping[str, Any], fields:
         dtype=getattr(torch, runtime["dtype"]),
         local_files_only=True,
     )
-    return model.to(start_device()).eval(), tokenizer
-
-
-def start_device():
-    """Device of this process; sets the number of threads on purpose."""
-    import torch
-
-    given = os.environ.get("OMP_NUM_THREADS")
-    torch.set_num_threads(int(given) if given else max(1, cores() // process_share()[1]))
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-
-
-def process_share() -> Share:
-    """This process among those that a launcher started, by accelerate; (0, 1) without one."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return 0, 1
-    import torch
-    from accelerate import PartialState
-
-    # told of no accelerator, it takes the process group of the CPU (gloo); else it sees one process
-    state = PartialState(cpu=not torch.accelerator.is_available())
-    return state.process_index, state.num_processes
+    return model.to(Processes.start().device).eval(), tokenizer
 
 
 def code_digest() -> str:
@@ -103,6 +78,7 @@ def code_digest() -> str:
 
 def generate_cell(name: str, setting_name: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str, Any]) -> None:
     """Continue every domain's prompts; finished batches survive an interruption in ``.scratch``."""
+    from autocontrastive_gen.experiment.processes import Processes
     from autocontrastive_gen.generation.annotate import annotate
     from autocontrastive_gen.generation.decode import generate_texts
 
@@ -110,7 +86,7 @@ def generate_cell(name: str, setting_name: str, plan: Mapping[str, Any], paths: 
     prompts = {domain: paths.prompts(domain) for domain in plan["domains"]}
     key = [plan, resolved, {domain: file_sha256(path) for domain, path in prompts.items()}, code_digest()]
     scratch = SCRATCH / "generate" / fingerprint(key)[:16]
-    share = process_share()
+    share = Processes.start().share
     model, tokenizer = load_cell_model(paths, name, plan["model"], exit_fields(resolved, plan["contrast"]))
     decode = {**plan, "decode": parse_setting(setting_name).decode}
     batch_size, tokens = plan["batch_size"], 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ import torch
 
 from autocontrastive_gen.experiment.grid import SCRATCH, Paths
 from autocontrastive_gen.experiment.params import Train
+from autocontrastive_gen.experiment.processes import Processes
 from autocontrastive_gen.experiment.provenance import (
-    cores,
     file_sha256,
     fingerprint,
     read_jsonl,
@@ -24,7 +23,6 @@ from autocontrastive_gen.experiment.provenance import (
 from autocontrastive_gen.training.corpus import read_texts
 from autocontrastive_gen.training.fit import Fitted, fit_exits
 from autocontrastive_gen.training.outputs import model_card, resolved_settings
-from autocontrastive_gen.training.processes import Processes
 from autocontrastive_gen.training.selection import Scores, choose, score_candidates
 
 log = logging.getLogger(__name__)
@@ -35,7 +33,6 @@ CURVE_COLUMNS = ["step", "tokens", "layer", "loss", "validation_perplexity"]
 def train_cell(name: str, plan: dict[str, Any], paths: Paths, cost: dict[str, Any]) -> None:
     """Train, measure, select and write everything under ``paths.train(name)``; entries for ``cost`` are added to it."""
     processes = Processes.start()
-    torch.set_num_threads(_threads(processes.world))
     asset = paths.asset(plan["model"]["asset"])
     model, tokenizer = _load(asset, plan["model"], processes.device)
     folder = SCRATCH / "train" / f"{_fingerprint(plan, paths, asset)}-{processes.world}"
@@ -58,12 +55,6 @@ def train_cell(name: str, plan: dict[str, Any], paths: Paths, cost: dict[str, An
         cost["processes"] = processes.world
         shutil.rmtree(folder)
     processes.wait()
-
-
-def _threads(world: int) -> int:
-    """OMP_NUM_THREADS if given, else this process's share of the cores: oversubscribed threads wait for each other."""
-    given = os.environ.get("OMP_NUM_THREADS")
-    return int(given) if given else max(1, cores() // world)
 
 
 def _load(asset: Path, model: dict[str, Any], device: torch.device):

@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 
 from autocontrastive_gen.experiment.params import Train
+from autocontrastive_gen.experiment.processes import Processes
 from autocontrastive_gen.experiment.provenance import seed_for
 from autocontrastive_gen.training.cast import NormalEquations
 from autocontrastive_gen.training.corpus import TokenBlocks, write_blocks
 from autocontrastive_gen.training.exits import Exits
 from autocontrastive_gen.training.generated import collect_generated
 from autocontrastive_gen.training.loop import Loop
-from autocontrastive_gen.training.processes import Processes
 from autocontrastive_gen.training.quality import Quality, Validation, pooled_perplexity
 from autocontrastive_gen.training.states import StateCache, Trunk, collect, source_of
 

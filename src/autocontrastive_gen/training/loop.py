@@ -20,6 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from autocontrastive_gen.experiment.params import Train
+from autocontrastive_gen.experiment.processes import Processes
 from autocontrastive_gen.experiment.provenance import atomic_path, seed_for
 from autocontrastive_gen.training.corpus import TokenBlocks
 from autocontrastive_gen.training.exits import Exits
@@ -30,7 +31,6 @@ from autocontrastive_gen.training.objective import (
     sampled_cross_entropy,
     sampled_distillation,
 )
-from autocontrastive_gen.training.processes import Processes
 from autocontrastive_gen.training.states import Source, States
 
 log = logging.getLogger(__name__)

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from autocontrastive_gen.data.blocks import pack
+from autocontrastive_gen.experiment.processes import Processes
 from autocontrastive_gen.training.corpus import check_tokens
 from autocontrastive_gen.training.exits import Exits
 from autocontrastive_gen.training.objective import Projection, chunk_rows
-from autocontrastive_gen.training.processes import Processes
 from autocontrastive_gen.training.states import TOKENS_AT_ONCE, States, Trunk
 
 Quality = dict[str, dict[str, dict[str, float]]]

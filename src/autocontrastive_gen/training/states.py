@@ -11,10 +11,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from autocontrastive_gen.experiment.processes import Processes
 from autocontrastive_gen.experiment.provenance import atomic_path
 from autocontrastive_gen.training.cast import NormalEquations
 from autocontrastive_gen.training.corpus import TokenBlocks
-from autocontrastive_gen.training.processes import Processes
 
 TOKENS_AT_ONCE = 2048
 """Tokens of one pass of the trunk outside of gradient steps."""

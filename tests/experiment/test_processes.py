@@ -16,7 +16,7 @@ sys.path.insert(0, {tests!r})
 import tiny
 from autocontrastive_gen.training import states
 from autocontrastive_gen.training.fit import fit_exits
-from autocontrastive_gen.training.processes import Processes
+from autocontrastive_gen.experiment.processes import Processes
 
 states.TOKENS_AT_ONCE = 64
 processes = Processes.start()
@@ -33,7 +33,7 @@ if processes.main:
 def train(folder: Path, *launcher: str):
     folder.mkdir()
     script = folder / "script.py"
-    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
+    script.write_text(SCRIPT.format(tests=str(Path(__file__).parents[1] / "training")))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, *launcher, str(script), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)

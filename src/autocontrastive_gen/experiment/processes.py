@@ -1,0 +1,61 @@
+"""The processes of one stage: which of them this is, on which device, and what they do together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+
+from autocontrastive_gen.experiment.launch import check_processes
+from autocontrastive_gen.experiment.provenance import cores
+
+TIMEOUT = timedelta(days=1)
+"""How long a process waits for another: the first works alone for long, on tokens and on the choice of a layer."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Rank, number and device of the processes that a launcher (``accelerate launch``, ``torchrun``) started."""
+
+    rank: int = 0
+    world: int = 1
+    device: torch.device = torch.device("cpu")
+
+    @classmethod
+    def start(cls) -> Processes:
+        """Join the process group that the environment describes; one process if it describes none.
+
+        Sets the number of threads, too: OMP_NUM_THREADS if given, else this process's share of the cores, as threads
+        that outnumber the cores wait for each other. ValueError if the launcher has not started what it was told to.
+        """
+        from accelerate import PartialState
+
+        # told of no accelerator, accelerate takes the process group of the CPU (gloo); else it sees one process
+        state = PartialState(cpu=not torch.accelerator.is_available(), timeout=TIMEOUT)
+        check_processes(state.num_processes)
+        threads = os.environ.get("OMP_NUM_THREADS")
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", state.num_processes))
+        torch.set_num_threads(int(threads) if threads else max(1, cores() // local))
+        return cls(state.process_index, state.num_processes, state.device)
+
+    @property
+    def main(self) -> bool:
+        return self.rank == 0
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """Index of this process and the number of them."""
+        return self.rank, self.world
+
+    def sum(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Replace each tensor by its sum over the processes; all get the same bits."""
+        if self.world > 1:
+            for tensor in tensors:
+                torch.distributed.all_reduce(tensor)
+
+    def wait(self) -> None:
+        if self.world > 1:
+            torch.distributed.barrier()

@@ -78,15 +78,37 @@ def test_loglikelihoods_of_several_tokens(folder, setting):
 
 
 def test_only_positions_of_continuations_are_projected(folder, monkeypatch):
+    """However unlike the lengths of a batch are, each text has as many rows as the longest continuation has tokens."""
     lm, kept = load(folder, "contrast", 3), []
     forward = lm.model.forward
     monkeypatch.setattr(lm.model, "forward", lambda ids, **options: kept.append(forward(ids, **options)) or kept[-1])
-    requests = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(PAIRS[:3])]
-    lm.loglikelihood(requests, disable_tqdm=True)
-    encoded = [[len(lm.tok_encode(text)) for text in (context, context + rest)] for context, rest in PAIRS[:3]]
-    longest = max(whole for _, whole in encoded) - 1
+    pairs = [(" ".join(["wool"] * count), rest) for count, (_, rest) in zip((40, 2, 9), PAIRS[:3], strict=True)]
+    lm.loglikelihood([Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(pairs)], disable_tqdm=True)
     (output,) = kept
-    assert output.logits.shape[:2] == (3, longest - min(context for context, _ in encoded) + 1)
+    longest = max(len(lm.tok_encode(context + rest)) - len(lm.tok_encode(context)) for context, rest in pairs)
+    assert output.logits.shape[:2] == (3, longest)
+
+
+def test_choices_of_one_token_share_a_pass(folder, monkeypatch):
+    lm, rows = load(folder, "contrast", 8), []
+    forward = lm.model.forward
+    monkeypatch.setattr(lm.model, "forward", lambda ids, **options: rows.append(len(ids)) or forward(ids, **options))
+    ids = lm.tok_encode("wool hail clock boat")
+    asked = [((f"{i}", ""), [3, 1, 4], [token]) for i, token in enumerate(ids)] + [
+        (("longer", ""), [3, 1], [4, ids[0]])
+    ]
+    together = lm._loglikelihood_tokens(asked, disable_tqdm=True)
+    assert rows == [1]
+    alone = [lm._loglikelihood_tokens([request], disable_tqdm=True)[0] for request in asked]
+    assert [value for value, _ in together] == pytest.approx([value for value, _ in alone], abs=1e-5)
+
+
+def test_a_context_beyond_the_models_length_is_cut_on_the_left(folder):
+    lm = load(folder, "contrast", 2)
+    words = lm.tok_encode("wool hail clock boat " * 100)
+    (cut,) = lm._loglikelihood_tokens([(None, words, [7, 8])], disable_tqdm=True)
+    (same,) = lm._loglikelihood_tokens([(None, words[-lm.max_length + 1 :], [7, 8])], disable_tqdm=True)
+    assert cut == pytest.approx(same, abs=1e-5)
 
 
 @pytest.mark.parametrize("setting", ["original", "contrast"])
@@ -163,7 +185,7 @@ def test_results_and_items(folder, tasks, monkeypatch, tmp_path):
     def fails(*args, **kwargs):
         raise AssertionError("answers that are kept must not be computed again")
 
-    monkeypatch.setattr(lm, "_model_call", fails)
+    monkeypatch.setattr(lm.model, "forward", fails)
     again = evaluate(lm, ["made-word", "made-choice"], [tasks], OPTIONS, cache=tmp_path / "answers")
     assert results(again) == found and list(items(again)) == rows
 

@@ -11,6 +11,7 @@ from lm_eval.models.huggingface import HFLM
 from torch import Tensor
 from tqdm import tqdm
 
+from autocontrastive_gen.generation.batches import pad, pad_token
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 
@@ -56,39 +57,38 @@ class MultiExitLM(HFLM):
         if hasattr(self, "accelerator"):  # HFLM shares items among processes on GPUs of one machine only
             self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
 
-    _keep = 0
-    """Positions at the end of a batch whose logits are computed; 0 is all."""
-
     def _loglikelihood_tokens(self, requests: list, disable_tqdm: bool = False, override_bs: int | None = None) -> list:
-        """As HFLM's, but in each batch only the positions that some continuation reaches are projected."""
-        if self.batch_size == "auto":
+        """As HFLM's, but logits are computed at the positions that a continuation is read from, and at no other."""
+        if self.backend != "causal" or self.batch_size == "auto" or self.peft:  # a peft prompt moves the positions
             return super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
-        # HFLM's own order, so that choices of one token after the same context still share a pass
-        order = sorted(range(len(requests)), key=lambda i: (-_length(requests[i]), requests[i][1] + requests[i][2]))
+        alike: dict[tuple[int, ...], list[int]] = {}  # choices of one token after the same context share a pass
+        for i, (_, context, continuation) in enumerate(requests):
+            alike.setdefault((*context, *continuation[:-1]), []).append(i)
+        texts, size = sorted(alike, key=lambda text: (-len(text), text)), override_bs or self.batch_size
         found: dict[int, tuple[float, bool]] = {}
         bar = tqdm(total=len(requests), desc="loglikelihoods", disable=True if disable_tqdm or self.rank else None)
-        for start in range(0, len(order), self.batch_size):
-            chosen = order[start : start + self.batch_size]
-            batch = [requests[i] for i in chosen]
-            inputs = [min(_length(request) - 1, self.max_length) for request in batch]
-            starts = [n - len(request[2]) for n, request in zip(inputs, batch, strict=True)]
-            self._keep = max(inputs) - min(starts)
-            try:
-                answers = super()._loglikelihood_tokens(batch, True, override_bs)
-            finally:
-                self._keep = 0
-            found.update(zip(chosen, answers, strict=True))
-            bar.update(len(batch))
+        for batch in (texts[start : start + size] for start in range(0, len(texts), size)):
+            longest = max(len(requests[i][2]) for text in batch for i in alike[text])
+            for text, log_probs in zip(batch, self._last_log_probs(batch, longest), strict=True):
+                for i in alike[text]:
+                    key, _, continuation = requests[i]
+                    tokens, at = torch.tensor(continuation, device=log_probs.device), log_probs[-len(continuation) :]
+                    total = at.gather(-1, tokens[:, None]).sum()
+                    found[i] = float(total), bool((at.argmax(-1) == tokens).all())
+                    if key is not None:
+                        self.cache_hook.add_partial("loglikelihood", key, found[i])
+                    bar.update()
         bar.close()
         return [found[i] for i in range(len(requests))]
 
-    def _model_call(self, inps: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if not self._keep or args or kwargs or self.mixed_precision_dtype is not None:
-            return super()._model_call(inps, *args, **kwargs)
-        with torch.inference_mode():
-            return self.model(inps, logits_to_keep=self._keep).logits
-
-
-def _length(request: tuple) -> int:
-    """Tokens of a request's context and continuation."""
-    return len(request[1]) + len(request[2])
+    @torch.inference_mode()
+    def _last_log_probs(self, texts: list[tuple[int, ...]], count: int) -> Tensor:
+        """Log-probabilities (B, count, V) after each of the last ``count`` tokens of each text, padded on the right."""
+        kept = [list(text[-self.max_length :]) for text in texts]
+        ids, mask = pad(kept, pad_token(self.tokenizer), "right", self.device)
+        ends = mask.sum(1, keepdim=True)  # (B, 1)
+        positions = (ends - torch.arange(count, 0, -1, device=ids.device)).clamp(min=0)
+        precision = self.mixed_precision_dtype
+        with torch.autocast(self.device.type, dtype=precision, enabled=precision is not None):
+            logits = self.model(ids, logits_to_keep=positions).logits
+        return logits.log_softmax(-1, dtype=self.softmax_dtype or torch.float32)  # contrast comes in float32, too

@@ -8,20 +8,19 @@ random model is given a final norm of such a gain that |V| lies between 5 and 20
 
 import argparse
 import copy
+import functools
 import logging
 import os
-import resource
 import statistics
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 from autocontrastive_gen.experiment import cli
+from autocontrastive_gen.experiment.meter import Meter, relative, rounds
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 from autocontrastive_gen.modeling.plausible import plausible_mask
@@ -121,47 +120,6 @@ def settings(size: int) -> dict[str, dict]:
     }
 
 
-class Meter:
-    """CPU seconds of the process, or seconds on the GPU; and the memory that a run needs beyond the weights."""
-
-    def __init__(self, device: str) -> None:
-        self.cuda = device.startswith("cuda")
-
-    def seconds(self, run) -> float:
-        if not self.cuda:
-            start = time.process_time()
-            run()
-            return time.process_time() - start
-        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        first.record()
-        run()
-        last.record()
-        torch.cuda.synchronize()
-        return first.elapsed_time(last) / 1000
-
-    def peak_megabytes(self, run) -> float:
-        """Growth of the highest resident (or device) memory during a run."""
-        if self.cuda:
-            torch.cuda.reset_peak_memory_stats()
-            before = torch.cuda.memory_allocated()
-            run()
-            return (torch.cuda.max_memory_allocated() - before) / 1e6
-        before = _resident(reset=True)
-        run()
-        return max(0.0, _resident() - before)
-
-
-def _resident(reset: bool = False) -> float:
-    """Highest resident set of the process in MB, since the last reset where the system can reset it (Linux)."""
-    try:
-        if reset:
-            Path("/proc/self/clear_refs").write_text("5")
-        status = Path("/proc/self/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) / 1e3
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-
-
 def copy_bandwidth(device: str, meter: Meter) -> float:
     """GB/s of copying a large tensor, reads and writes counted."""
     source = torch.ones(1 << 28, dtype=torch.uint8, device=device)
@@ -192,19 +150,15 @@ def rows(subject: Subject, exits: int, tokens: int, pairs: int, meter: Meter) ->
         raise AssertionError("the original head of the multi-exit model does not decode like the plain model")
     with torch.no_grad():
         size = mean_plausible(subject.model(texts["acd"]).logits[:, PROMPT - 1 : -1])
-    times: dict[str, list[float]] = {name: [] for name in names}
-    label = f"{subject.name}, batch {batch}, {exits} exits"
-    for i in tqdm(range(pairs), label, disable=None, leave=False):
-        for name in names[i % len(names) :] + names[: i % len(names)]:
-            times[name].append(meter.seconds(lambda name=name: run(name)))
+    runs = {name: functools.partial(run, name) for name in names}
+    times = rounds(runs, pairs, meter, f"{subject.name}, batch {batch}, {exits} exits")
     bytes_read = sum(x.numel() * x.element_size() for x in subject.model.parameters())
     for name in names:
-        ratios = [one / other for one, other in zip(times[name], times["plain"], strict=True)]
+        cost = relative(times[name], times["plain"])
         step = statistics.median(times[name]) / tokens
-        low, _, high = statistics.quantiles(ratios, n=4) if pairs > 1 else ratios * 3
         yield [
             subject.name, str(batch), str(exits), name, f"{1000 * step:.1f}",
-            "1" if name == "plain" else f"**{statistics.median(ratios):.3f}** [{low:.3f}, {high:.3f}]",
+            "1" if name == "plain" else f"**{cost.median:.3f}** [{cost.low:.3f}, {cost.high:.3f}]",
             f"<= {TARGETS[name]}" if name in TARGETS else "",
             f"{size:.1f}" if name == "acd" else "", f"{memory[name]:.0f}",
             f"{bytes_read / step / 1e9:.1f}" if name == "plain" else "",

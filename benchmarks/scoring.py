@@ -8,16 +8,18 @@ device's on a GPU. The plausible sets hang on the upper exit alone, so untrained
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
-import time
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from autocontrastive_gen.experiment import cli
+from autocontrastive_gen.experiment.meter import Meter, relative, rounds
 
 TARGET = 1.15
+LENGTHS = ((56, 63), (8, 72))
+"""Shortest and longest context of a batch, in words: neighbours in a task sorted by length, and very unlike ones."""
 TEXT = """The museum opened its new wing on Saturday with an exhibition about the history of the river. For a thousand
 years people had fished it, dammed it, and carried grain and timber along it; in the nineteenth century they turned it
 into a canal. The curator, who grew up beside the lock, said that the oldest map in the collection was found behind a
@@ -40,28 +42,14 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def requests(count: int) -> list:
-    """Contexts of 56 to 63 words, as unlike as neighbours in a task sorted by length, each with 6 words to score."""
+def requests(count: int, shortest: int, longest: int) -> list:
+    """Contexts of ``shortest`` to ``longest`` words, each with 6 words to score."""
     from lm_eval.api.instance import Instance
 
     words = TEXT.split()
-    cuts = [56 + i % 8 for i in range(count)]
+    cuts = [round(shortest + i * (longest - shortest) / max(1, count - 1)) for i in range(count)]
     pairs = [(" ".join(words[:cut]), f" {' '.join(words[cut : cut + 6])} {i}") for i, cut in enumerate(cuts)]
     return [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(pairs)]
-
-
-def seconds(work, cuda: bool) -> float:
-    """Device time on a GPU, else CPU time."""
-    if not cuda:
-        start = time.process_time()
-        work()
-        return time.process_time() - start
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start.record()
-    work()
-    end.record()
-    torch.cuda.synchronize()
-    return start.elapsed_time(end) / 1000
 
 
 def main() -> None:
@@ -69,31 +57,31 @@ def main() -> None:
     from autocontrastive_gen.evaluation.lm_eval_harness.adapter import MultiExitLM
 
     torch.set_num_threads(options.threads)
-    cuda = torch.cuda.is_available()
     mode = "SHARED_PROJECTION_CAST_OUTPUTS"
     config = {"vocab_projection_mode": mode, "lm_head_layer_indices": str(options.lower or _half(options.model))}
-    device = "cuda" if cuda else "cpu"
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     lm = MultiExitLM(pretrained=str(options.model), device=device, dtype=options.dtype, batch_size=1, **config)
-    lower = lm.model.exit_layers[0]
-    settings = {"original": {}, "acd": {"contrast_layer_indices": ("original", lower)}}
-    asked = requests(options.requests)
-    print("| batch | setting | relative to original | interquartile range | seconds a round | target |")
-    print("|---|---|---|---|---|---|")
-    for batch in options.batch:
-        lm.batch_size_per_gpu = batch
-        times: dict[str, list[float]] = {name: [] for name in settings}
-        for number in tqdm(range(-1, options.rounds), desc=f"batch {batch}", disable=None):
-            for name in sorted(settings, reverse=bool(number % 2)):
-                with lm.model.set_exits(**settings[name]):
-                    spent = seconds(lambda: lm.loglikelihood(asked, disable_tqdm=True), cuda)
-                if number >= 0:  # the first round warms up
-                    times[name].append(spent)
-        for name, spent in times.items():
-            ratios = [a / b for a, b in zip(spent, times["original"], strict=True)]
-            low, _, high = statistics.quantiles(ratios, n=4)
-            target = "" if name == "original" else f"<= {TARGET}"
-            median, each = statistics.median(ratios), statistics.median(spent)
-            print(f"| {batch} | {name} | {median:.3f} | {low:.3f} to {high:.3f} | {each:.3f} | {target} |", flush=True)
+    settings = {"original": {}, "acd": {"contrast_layer_indices": ("original", lm.model.exit_layers[0])}}
+
+    def score(setting: str, asked: list) -> None:
+        with lm.model.set_exits(**settings[setting]):
+            lm.loglikelihood(asked, disable_tqdm=True)
+
+    print("| context words | batch | setting | relative to original | interquartile range | seconds a round | target |")
+    print("|---|---|---|---|---|---|---|")
+    for words in LENGTHS:
+        asked = requests(options.requests, *words)
+        ways = {name: functools.partial(score, name, asked) for name in settings}
+        for lm.batch_size_per_gpu in options.batch:
+            label = f"{words[0]} to {words[1]} | {lm.batch_size_per_gpu}"
+            for warm_up in ways.values():
+                warm_up()
+            times = rounds(ways, options.rounds, Meter(device), label)
+            for name, spent in times.items():
+                cost, each = relative(spent, times["original"]), statistics.median(spent)
+                target = "" if name == "original" else f"<= {TARGET}"
+                interval = f"{cost.low:.3f} to {cost.high:.3f}"
+                print(f"| {label} | {name} | {cost.median:.3f} | {interval} | {each:.3f} | {target} |", flush=True)
 
 
 def _half(folder: Path) -> int:

@@ -96,7 +96,13 @@ def test_pooled_difference_pairs_documents():
     apart = stats.interval(b, stats.pooled_product, samples=999)
     assert found.difference.low > 0 and found.p_value == pytest.approx(2 / 1000, abs=1e-9)
     assert found.difference.high - found.difference.low < (apart.high - apart.low) / 2
-    assert found.effect is None
+
+    def gain(rows):
+        return float(stats.pooled_product(a[rows].sum(0), 1) - stats.pooled_product(b[rows].sum(0), 1))
+
+    everyone = np.arange(30)
+    pseudo = [30 * gain(everyone) - 29 * gain(np.delete(everyone, i)) for i in everyone]
+    assert found.effect == pytest.approx(gain(everyone) / np.std(pseudo, ddof=1))
 
 
 def test_no_difference_has_p_value_one():

@@ -63,6 +63,23 @@ def test_holm_takes_back_what_many_claims_would_find_by_chance(results, monkeypa
     assert verdicts(results, *[claim] * 3, samples=100) == [claims.NOT_SHOWN] * 3, "p is at least 2 / 101"
 
 
+def test_a_verdict_says_what_it_hangs_on(results):
+    shift(results, "greedy-acd", 0.05)
+    raises, loses = ({**GREEDY, "kind": kind, "metric": "coherence"} for kind in ("raises", "no-loss"))
+    content = {**RULES, "samples": 100, "claims": [{"id": "a", **raises}, {"id": "b", **loses, "margin": 0.02}]}
+    found = claims.check_claims(results, Claims.model_validate(content))
+    assert [check.reason for check in found] == [
+        "the whole interval lies above 0, and the corrected test agrees",
+        "the whole interval lies above −0.02, and the corrected test agrees",
+    ]
+    content["claims"] = [{"id": str(i), **raises} for i in range(3)]
+    found = claims.check_claims(results, Claims.model_validate(content))
+    assert found[0].reason == "the interval lies above 0, but corrected for 3 tests p is 0.059"
+    shift(results, "greedy-acd", 0.0)
+    found = claims.check_claims(results, Claims.model_validate(content))
+    assert found[0].reason == "the interval holds 0: these texts allow either"
+
+
 def test_too_few_documents_give_no_verdict(results):
     assert verdicts(results, {**GREEDY, "kind": "raises", "metric": "diversity"}, minimum_n=41) == [claims.NO_VERDICT]
 

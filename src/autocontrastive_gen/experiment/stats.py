@@ -38,8 +38,8 @@ class Interval:
 class Comparison:
     """A paired difference ``a - b``: interval, two-sided p-value and standardised effect.
 
-    ``effect`` is the mean difference over its standard deviation (Cohen's d_z), None where it is not defined: for
-    pooled statistics and for differences that are all the same.
+    ``effect`` is the difference over the standard deviation of the documents' jackknife pseudo-values (Efron and
+    Stein 1981), which for a mean are the differences themselves: Cohen's d_z. None where all documents are alike.
     """
 
     difference: Interval
@@ -124,10 +124,16 @@ def paired_difference(
 
     rows = np.concatenate([a, b], axis=1)
     found = interval(rows, difference, samples=samples, level=level, seed=seed, method=method)
-    deltas = (a - b)[:, 0]
-    spread = deltas.std(ddof=1) if statistic is mean and len(deltas) > 1 else 0.0
-    effect = float(deltas.mean() / spread) if spread > 1e-12 else None
-    return Comparison(found, _swap_test(a, b, statistic, samples, seed), effect)
+    return Comparison(found, _swap_test(a, b, statistic, samples, seed), _effect(rows, difference))
+
+
+def _effect(rows: np.ndarray, statistic: Statistic) -> float | None:
+    n, totals = len(rows), rows.sum(axis=0)
+    if n < 2:
+        return None
+    value = statistic(totals, n)
+    spread = (n * value - (n - 1) * statistic(totals - rows, n - 1)).std(ddof=1)
+    return float(value / spread) if spread > 1e-9 else None
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

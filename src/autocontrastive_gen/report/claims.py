@@ -24,6 +24,8 @@ class Check:
     corrected: float | None
     """p-value after Holm's correction over all checks of the run."""
     verdict: str
+    reason: str = ""
+    """The verdict in words: which part of the evidence it hangs on."""
 
 
 def check_claims(results: Results, rules: Claims) -> list[Check]:
@@ -31,12 +33,7 @@ def check_claims(results: Results, rules: Claims) -> list[Check]:
     checks = [_test(results, rules, claim, model) for claim in rules.claims for model in results.models]
     tested = {str(i): check.found.p_value for i, check in enumerate(checks) if check.found is not None}
     corrected = holm(tested)
-    return [
-        replace(check, corrected=corrected[str(i)], verdict=_verdict(check, corrected[str(i)], rules))
-        if check.found is not None
-        else check
-        for i, check in enumerate(checks)
-    ]
+    return [_judged(check, corrected.get(str(i)), rules, len(tested)) for i, check in enumerate(checks)]
 
 
 def _test(results: Results, rules: Claims, claim: Claim, model: str) -> Check:
@@ -47,7 +44,7 @@ def _test(results: Results, rules: Claims, claim: Claim, model: str) -> Check:
         gains = _gains(results, claim, model)
         found = compare(results, model, gains, claim.metric, margin=claim.margin or 0.0, **options) if gains else None
         settings = ", ".join(f"{'less ' if g.weight < 0 else ''}{g.contrast} − {g.plain}" for g in gains)
-    return Check(claim, model, settings, found, None, NOT_RUN)
+    return Check(claim, model, settings, found, None, NOT_RUN, "not among this run's settings and tasks")
 
 
 def _gains(results: Results, claim: Claim, model: str) -> list[Gain]:
@@ -74,15 +71,25 @@ def _pair(results: Results, claim: Claim, model: str, decode: str) -> tuple[str,
     return None
 
 
-def _verdict(check: Check, corrected: float, rules: Claims) -> str:
-    interval = check.found.difference
+def _judged(check: Check, corrected: float | None, rules: Claims, tests: int) -> Check:
+    if check.found is None or corrected is None:
+        return check
+    verdict, reason = _verdict(check, corrected, rules, tests)
+    return replace(check, corrected=corrected, verdict=verdict, reason=reason)
+
+
+def _verdict(check: Check, corrected: float, rules: Claims, tests: int) -> tuple[str, str]:
+    """Verdict and its reason: interval and corrected test must both put the effect on one side of the threshold."""
+    claim, interval = check.claim, check.found.difference
     if interval.n < rules.minimum_n:
-        return NO_VERDICT
+        return NO_VERDICT, f"{interval.n} documents or items; a verdict needs {rules.minimum_n}"
+    threshold = -claim.margin if claim.margin else 0.0
+    above, below = interval.low > threshold, interval.high < threshold
+    side = "above" if above else "below"
+    at = f"{threshold:g}".replace("-", "−")
+    if not above and not below:
+        return NOT_SHOWN, f"the interval holds {at}: these texts allow either"
     if corrected > rules.alpha:
-        return NOT_SHOWN
-    if check.claim.kind == "smaller":
-        low, high = -interval.high, -interval.low
-    else:
-        low, high = interval.low, interval.high
-    threshold = -(check.claim.margin or 0.0)
-    return SUPPORTED if low > threshold else CONTRADICTED if high < threshold else NOT_SHOWN
+        return NOT_SHOWN, f"the interval lies {side} {at}, but corrected for {tests} tests p is {corrected:.2g}"
+    agrees = below if claim.kind == "smaller" else above
+    return SUPPORTED if agrees else CONTRADICTED, f"the whole interval lies {side} {at}, and the corrected test agrees"

@@ -213,6 +213,7 @@ def claims_table(results: Results, checks: list[Check]) -> Table:
     for check in checks:
         row = {"claim": check.claim.statement, "model": check.model, "compared": check.settings}
         row |= {"metric": check.claim.metric, "verdict": check.verdict, "margin": check.claim.margin}
+        row["reason"] = check.reason
         if check.found is not None:
             where = _origin(results, check)
             row["n"] = check.found.difference.n
@@ -221,15 +222,17 @@ def claims_table(results: Results, checks: list[Check]) -> Table:
             if check.found.effect is not None:
                 row["standardised"] = Number(check.found.effect, digits=2, signed=True, **where)
         rows.append(row)
-    columns = [Column("claim", "Claim of the paper"), _MODEL, Column("verdict", "Verdict"), Column("metric", "Metric")]
-    columns += [Column("compared", "Compared"), _N, Column("effect", "Effect", numeric=True, interval=True)]
-    columns += [Column("standardised", "d", numeric=True), Column("margin", "Margin", numeric=True)]
-    columns += [Column("p", "p", numeric=True), Column("corrected", "p (Holm)", numeric=True)]
+    columns = [Column("claim", "Claim of the paper"), _MODEL, Column("verdict", "Verdict"), Column("reason", "Because")]
+    columns += [Column("compared", "Compared"), Column("metric", "Metric", shown=False), _N]
+    columns += [Column("effect", "Effect", numeric=True, interval=True), Column("standardised", "d", numeric=True)]
+    columns += [Column("margin", "Margin", numeric=True, shown=False), Column("p", "p", numeric=True)]
+    columns += [Column("corrected", "p (Holm)", numeric=True)]
     note = (
-        "Effect: paired difference over the prompts (items) of all domains (tasks), with its interval; d: mean "
-        "difference over its standard deviation. p: permutation test within prompts, then Holm's correction over the "
-        "claims. Rules, margins and levels are set beforehand in conf/paper/claims.yaml. “Not shown” does not mean "
-        "wrong."
+        "Effect: paired difference over the prompts (items) of all domains (tasks), with its BCa bootstrap interval; "
+        "d: the difference over the standard deviation of the documents' jackknife pseudo-values (for means Cohen's "
+        "d_z). p: permutation test within prompts, then Holm's correction over the claims. Rules, margins and levels "
+        "are set beforehand in conf/paper/claims.yaml. “Not shown” means that this run cannot tell, not that the claim "
+        "is wrong; “contradicted” holds for this run's models and sizes."
     )
     return Table("claims", "The paper's conclusions on this run's models", columns, rows, note)
 

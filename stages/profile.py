@@ -4,10 +4,14 @@ import argparse
 import difflib
 import shutil
 import sys
+from itertools import product
+from pathlib import Path
+
+import yaml
 
 from autocontrastive_gen.experiment import cli
-from autocontrastive_gen.experiment.grid import SCRATCH
-from autocontrastive_gen.experiment.params import PARAMS, PROFILES, load_params
+from autocontrastive_gen.experiment.grid import SCRATCH, Paths
+from autocontrastive_gen.experiment.params import PARAMS, PROFILES, Params, load_params
 from autocontrastive_gen.experiment.plan import write_plan
 from autocontrastive_gen.experiment.provenance import write_text
 
@@ -55,7 +59,28 @@ def use(name: str) -> None:
     keep_edits()
     write_text(PARAMS, text)
     write_plan(params)
+    make_room(params)
     print(f"{PARAMS} now holds profile {name}; `dvc repro` runs it")
+
+
+def make_room(params: Params) -> None:
+    """Empty folders wherever a stage will look for results, so that `dvc repro --dry` lists a run not yet begun.
+
+    DVC 3.67 stops at a dependency that is not there, even if an earlier stage is to make it (its issue 9818). A profile
+    in dvc.lock is left alone: its results may be pulled, and a folder in their place would look like a changed one.
+    """
+    runs, lock = str(Paths(params.profile).runs), Path("dvc.lock")
+    if not Path("dvc.yaml").exists() or lock.exists() and f"{runs}/" in lock.read_text(encoding="utf-8"):
+        return
+    stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    for name, stage in stages.items():
+        settings = params.run.benchmark_settings if name == "benchmark" else params.run.settings
+        cells = list(product(params.run.models, settings)) if "matrix" in stage else [("", "")]
+        for dep, (model, setting) in product(stage["deps"], cells):
+            for key, value in (("profile", params.profile), ("item.model", model), ("item.setting", setting)):
+                dep = dep.replace(f"${{{key}}}", value)
+            if dep.startswith((runs, str(Paths(params.profile).reports))) and not Path(dep).exists():
+                Path(dep).mkdir(parents=True)
 
 
 def keep_edits() -> None:

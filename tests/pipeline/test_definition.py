@@ -9,8 +9,9 @@ import yaml
 from autocontrastive_gen.experiment.grid import STAGES
 
 PACKAGE = "autocontrastive_gen"
-FREE = f"src/{PACKAGE}/experiment/"
-"""Names, paths, parameters: what they do reaches a stage through its plan; stats is the exception and is listed."""
+EXPERIMENT = f"src/{PACKAGE}/experiment/"
+COUNTED = {EXPERIMENT + name for name in ("provenance.py", "stats.py")}
+"""Seeds, rounding and intervals. The rest of the folder, names, paths and parameters, reaches a stage by its plan."""
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,8 @@ def closure(root: Path, start: Path) -> set[str]:
             base = root / ("src" if name.startswith(PACKAGE) else "") / name.replace(".", "/")
             file = base.with_suffix(".py")
             relative = str(file.relative_to(root))
-            if file.exists() and relative not in found and not relative.startswith(FREE):
+            free = relative.startswith(EXPERIMENT) and relative not in COUNTED
+            if file.exists() and relative not in found and not free:
                 found.add(relative)
                 todo.append(file)
     return found

@@ -1,0 +1,25 @@
+"""Every profile is a whole run that DVC can list before anything of it exists."""
+
+import sys
+
+import pytest
+
+from autocontrastive_gen.experiment.grid import STAGES
+from autocontrastive_gen.experiment.params import load_params
+
+
+@pytest.mark.slow
+def test_a_dry_run_lists_every_cell_of_a_profile_not_yet_begun(root, fresh):
+    for name in ("smoke", "paper", "paper-released"):
+        fresh.run(sys.executable, "-m", "stages.profile", "use", name)
+        run = load_params(root / f"conf/profiles/{name}.yaml").run
+        cells = len(run.models) * (2 + len(run.settings) + len(run.benchmark_settings))
+        assert len(fresh.repro("--dry")) == cells + len(STAGES) - 4, name
+    assert not [path for path in (fresh.folder / "runs").rglob("*") if path.is_file()]
+
+
+@pytest.mark.slow
+def test_a_profile_with_committed_results_is_listed_by_force(fresh):
+    fresh.run(sys.executable, "-m", "stages.profile", "use", "laptop")
+    assert not (fresh.folder / "runs/laptop/fetch").exists(), "what can be pulled must not look changed"
+    assert "train@smollm2" in fresh.repro("--dry", "--force")

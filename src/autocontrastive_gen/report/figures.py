@@ -6,14 +6,16 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from autocontrastive_gen.experiment import stats
 from autocontrastive_gen.experiment.grid import DECODES
-from autocontrastive_gen.experiment.provenance import atomic_path
+from autocontrastive_gen.experiment.provenance import atomic_path, seed_for
 from autocontrastive_gen.report.results import HUMAN, Results
 from autocontrastive_gen.report.table import Number, Table
 
@@ -23,6 +25,7 @@ PLAIN, CONTRAST, OTHER = "#8a6d00", "#0072b2", "#cc4778"
 """Distinguishable with any kind of colour blindness, and each with a marker of its own besides."""
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9", "#5e5e5e")
 MARKERS = "osD^vPX"
+_AXES = {"diversity": "Diversity (0–1)", "coherence": "Coherence (cosine)"}
 _STYLE = {
     "svg.hashsalt": "autocontrastive",
     "svg.fonttype": "none",
@@ -77,6 +80,26 @@ def all_figures(results: Results, tables: dict[str, Table]) -> list[Figure]:
     return drawn
 
 
+def cost_figure(cost: dict[str, Any]) -> Figure | None:
+    """Time by stage, of ``cost.summarise``; None if no cost was recorded. Its bytes differ from run to run."""
+    rows = cost["stages"]
+    if not rows:
+        return None
+    with matplotlib.rc_context(_STYLE):
+        canvas, grid = _canvas(1, 1, height=1.2 + 0.34 * len(rows))
+        axes = grid[0][0]
+        for shift, key, label, colour in ((-0.19, "wall_s", "wall", CONTRAST), (0.19, "cpu_s", "CPU", PLAIN)):
+            times = [row[key] / 60 for row in rows]
+            axes.barh([y + shift for y in range(len(rows))], times, height=0.34, color=colour, label=label)
+        axes.set_yticks(range(len(rows)), [row["stage"] for row in rows])
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel("Time (minutes)")
+        _legend(canvas, axes)
+        caption = "Time by stage, sums over its cells as each last ran."
+        return _figure(canvas, "cost", caption, "Bars by stage; the numbers are in the table of costs.")
+
+
 def _quality(results: Results, tables: dict[str, Table], model: str) -> Iterator[Figure]:
     """Diversity and coherence by decoding and domain, plain beside contrast, humans as a band."""
     rows = {
@@ -104,12 +127,12 @@ def _quality(results: Results, tables: dict[str, Table], model: str) -> Iterator
             axes.set_xlim(-0.5, len(decodes) - 0.5)
             axes.grid(axis="x", visible=False)
             axes.set_title(title if i == 0 else "")
-        grid[i][0].set_ylabel(metric.capitalize() + (" (0–1)" if metric == "diversity" else " (cosine)"))
+        grid[i][0].set_ylabel(_AXES[metric])
     _legend(canvas, grid[0][0])
     yield _figure(
         canvas,
         f"quality-{model}",
-        f"{model}: diversity and coherence of text by way of decoding, plain and with contrast; bars are intervals.",
+        f"{model}: diversity and coherence of text by way of decoding, plain and with contrast. {_bars(results)}",
         "Points by way of decoding, one panel a domain; the numbers are in the table of generation quality.",
     )
 
@@ -118,7 +141,7 @@ def _lower_layer(results: Results, tables: dict[str, Table], model: str) -> Iter
     """Diversity and coherence of greedy search by lower layer, on validation and on reported prompts."""
     rows = [row for row in tables["selection"].rows if row["model"] == model]
     candidates = sorted((int(row["lower"]), row) for row in rows if row["lower"].isdigit())
-    reported = _reported_layers(results, tables, model)
+    reported = _reported_layers(results, model)
     if not candidates and len(reported) < 2:
         return
     canvas, grid = _canvas(2, 1)
@@ -132,30 +155,44 @@ def _lower_layer(results: Results, tables: dict[str, Table], model: str) -> Iter
             for layer, row in candidates:
                 if row["chosen"]:
                     axes.plot([layer], [row[metric].value], "o", ms=12, mfc="none", mec=OTHER, label="chosen")
-        for layer, number in reported.get(metric, {}).items():
-            axes.plot([layer], [number], "s", color=SERIES[2], label="contrast, reported prompts")
+        for layer, scores in reported.items():
+            _point(axes, layer, scores[metric], SERIES[2], "s", "contrast, reported prompts")
+        if without := _reported(results, model, "greedy"):
+            _band(axes, without[metric], "no contrast, reported prompts")
         axes.set_xlabel("Lower layer")
-        axes.set_xticks(sorted({layer for layer, _ in candidates} | set(reported.get(metric, {}))))
-        axes.set_ylabel(metric.capitalize())
+        axes.set_xticks(sorted({layer for layer, _ in candidates} | set(reported)))
+        axes.set_ylabel(_AXES[metric])
     _legend(canvas, grid[0][0])
     yield _figure(
         canvas,
         f"lower-layer-{model}",
-        f"{model}: what the lower layer of the contrast does to greedy search.",
+        f"{model}: what the lower layer of the contrast does to greedy search, all domains together. Of reported "
+        f"prompts: {_bars(results)}",
         "Two lines over layers; the numbers are in the table on the choice of the lower layer.",
     )
 
 
-def _reported_layers(results: Results, tables: dict[str, Table], model: str) -> dict[str, dict[int, float]]:
-    """{metric: {lower layer: mean over domains}} of the greedy contrast settings that were run."""
-    found: dict[str, dict[int, list[float]]] = {}
-    greedy = {s.name for s in results.settings if s.decode == "greedy" and s.contrast and s.exit is None}
-    for row in tables["quality"].rows:
-        if row["model"] == model and row["setting"] in greedy and row.get("lower") is not None:
-            for metric in ("diversity", "coherence"):
-                if metric in row:
-                    found.setdefault(metric, {}).setdefault(row["lower"], []).append(row[metric].value)
-    return {m: {layer: sum(v) / len(v) for layer, v in layers.items()} for m, layers in found.items()}
+def _reported_layers(results: Results, model: str) -> dict[int, dict[str, Number]]:
+    """{lower layer: scores} of the greedy contrast settings that were run."""
+    found = {}
+    for setting in results.settings:
+        if setting.decode == "greedy" and setting.contrast and setting.exit is None:
+            lower, scores = results.resolved(model, setting.name).get("lower"), _reported(results, model, setting.name)
+            if lower is not None and scores:
+                found[lower] = scores
+    return found
+
+
+def _reported(results: Results, model: str, setting: str) -> dict[str, Number]:
+    """Diversity and coherence over the documents of all domains, with intervals; empty if the setting was not run."""
+    found = {}
+    for metric, statistic in (("diversity", stats.pooled_product), ("coherence", stats.mean)):
+        values = results.values(model, setting, metric).to_numpy(dtype=float)
+        if not len(values):
+            return {}
+        seed = seed_for(results.plan["seed"], "layer", model, setting, metric)
+        found[metric] = Number.of(stats.interval(values, statistic, seed=seed, **results.plan["bootstrap"]))
+    return found
 
 
 def _exits(results: Results, tables: dict[str, Table], model: str) -> Iterator[Figure]:
@@ -175,6 +212,7 @@ def _exits(results: Results, tables: dict[str, Table], model: str) -> Iterator[F
                 )
         axes.set_xlabel("Layer of the exit")
         axes.set_xticks([layer for layer, _ in points])
+    tokens = " or ".join(sorted({f"{entry['tokens']:,}" for layers in domains.values() for entry in layers.values()}))
     _log_scale(grid[0][0])
     grid[0][0].set_ylabel("Perplexity (log scale)")
     grid[0][1].set_ylabel("Agreement (0–1)")
@@ -182,7 +220,7 @@ def _exits(results: Results, tables: dict[str, Table], model: str) -> Iterator[F
     yield _figure(
         canvas,
         f"exits-{model}",
-        f"{model}: each exit by itself on held-out text.",
+        f"{model}: each exit by itself on {tokens} tokens of held-out text a domain.",
         "Lines over layers: perplexity falls and agreement rises towards the last layer if the exits are good; the "
         "numbers are in the table of exits.",
     )
@@ -211,7 +249,7 @@ def _benchmarks(results: Results, tables: dict[str, Table], model: str) -> Itera
     yield _figure(
         canvas,
         f"benchmark-{model}",
-        f"{model}: accuracy by task and setting; bars are intervals.",
+        f"{model}: accuracy by task and setting. {_bars(results, 'items')}",
         "Points by task; the numbers are in the table of benchmarks.",
     )
 
@@ -268,6 +306,10 @@ def _band(axes: Axes, number: Number, label: str) -> None:
     if number.low is not None and number.high is not None:
         axes.axhspan(number.low, number.high, color=SERIES[2], alpha=0.15, linewidth=0)
     axes.axhline(number.value, color=SERIES[2], linestyle=":", label=label)
+
+
+def _bars(results: Results, unit: str = "documents") -> str:
+    return f"Bars and bands: {100 * results.plan['bootstrap']['level']:g} % bootstrap intervals over {unit}."
 
 
 def _log_scale(axes: Axes) -> None:

@@ -73,13 +73,13 @@ def write_page(
         "sections": SECTIONS,
         "summary": _summary(results, tables, checks),
         "tables": tables,
-        "figures": {kind: [f for f in figures if f.name.startswith(f"{kind}-")] for kind in _KINDS},
+        "figures": {kind: [f for f in figures if f.name == kind or f.name.startswith(f"{kind}-")] for kind in _KINDS},
         "samples": samples,
         "choices": _choices(samples),
         "shown_domains": [(results.domains[name]["title"], licence) for name, licence in shown.items()],
         "hidden_domains": [entry["title"] for name, entry in results.domains.items() if name not in shown],
         "paper": paper,
-        "cost": {**cost, "longest": max((row["wall_s"] for row in cost["stages"]), default=0) or 1},
+        "cost": cost,
         "assets": sorted(results.assets.items()),
         "environment": _environment(results),
         "deviations": [*_own_deviations(results), *deviations],
@@ -94,7 +94,7 @@ def write_page(
     write_text(results.paths.reports / "index.html", page)
 
 
-_KINDS = ("quality", "exits", "lower-layer", "training", "benchmark")
+_KINDS = ("quality", "exits", "lower-layer", "training", "benchmark", "cost")
 
 
 def _part(name: str) -> str:
@@ -138,6 +138,7 @@ def _summary(results: Results, tables: dict[str, Table], checks: list[Check]) ->
             "model": check.model,
             "metric": check.claim.metric,
             "verdict": check.verdict,
+            "reason": check.reason,
             "number": number,
         }
         for check, number in zip(checks, effects, strict=True)

@@ -10,7 +10,7 @@ from autocontrastive_gen.experiment.grid import Paths
 from autocontrastive_gen.experiment.provenance import write_json
 from autocontrastive_gen.report.claims import check_claims
 from autocontrastive_gen.report.cost import write_cost
-from autocontrastive_gen.report.figures import all_figures
+from autocontrastive_gen.report.figures import all_figures, cost_figure
 from autocontrastive_gen.report.html import write_page
 from autocontrastive_gen.report.metrics import flat
 from autocontrastive_gen.report.paper import read_claims, read_deviations, read_paper
@@ -41,6 +41,9 @@ def write_report(paths: Paths, plan: dict[str, Any], edited: list[str] = ()) -> 
             part.write(folder)
     write_json(paths.reports / "metrics.json", flat(results))
     cost = write_cost(results)
+    if drawn := cost_figure(cost):
+        drawn.write(paths.reports)
+        figures.append(drawn)
     write_page(results, by_name, figures, checks, cost, paper=paper, deviations=read_deviations(), edited=list(edited))
     for path in results.missing:
         log.warning("%s is absent: shown as not run", path)

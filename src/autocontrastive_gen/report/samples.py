@@ -62,10 +62,10 @@ def collect(results: Results) -> list[Sample]:
                             contrast=contrast.name,
                             number=number,
                             prompt=row["prompt"],
-                            plain=texts[row["id"]]["continuation"],
+                            plain=texts[row["id"]]["continuation"].lstrip(" "),
                             contrasted=tokenizer.pieces(row),
                             changed=len(row["changed"] or ()),
-                            human=humans.get(row["id"], ""),
+                            human=tokenizer.cut(humans.get(row["id"], ""), len(row["tokens"])),
                         )
                     )
     return found
@@ -80,6 +80,15 @@ class _Tokenizer:
             from tokenizers import Tokenizer
 
             self.tokenizer = Tokenizer.from_file(str(path))
+
+    def cut(self, text: str, tokens: int) -> str:
+        """The beginning of a human text that is as long as the generated ones."""
+        if self.tokenizer is None:
+            return text
+        found = self.tokenizer.encode(f" {text}", add_special_tokens=False)
+        if len(found) <= tokens:
+            return text
+        return f"{text[: found.offsets[tokens - 1][1] - 1]} …"
 
     def pieces(self, row: dict) -> list[Piece]:
         text, tokens = row["continuation"], row["tokens"]

@@ -7,8 +7,7 @@ import logging
 
 from autocontrastive_gen.experiment.cli import current_profile, run
 from autocontrastive_gen.experiment.grid import Paths
-from autocontrastive_gen.experiment.params import PROFILES, load_params
-from autocontrastive_gen.experiment.plan import build, read_plan
+from autocontrastive_gen.experiment.plan import read_plan
 
 log = logging.getLogger("report")
 
@@ -19,24 +18,8 @@ def main() -> None:
 
     profile = current_profile()
     paths = Paths(profile)
-    plan = read_plan(profile, "report")
-    write_report(paths, plan, edited(profile, plan))
+    write_report(paths, read_plan(profile, "report"))
     log.info("report written to %s", paths.reports / "index.html")
-
-
-def edited(profile: str, plan: dict) -> list[str]:
-    """Dotted names of the report's parameters that differ from the profile's own file."""
-    path = PROFILES / f"{profile}.yaml"
-    own = build(load_params(path))["report"] if path.exists() else plan
-    return sorted(_differences(plan, own))
-
-
-def _differences(a, b, name: str = ""):
-    if isinstance(a, dict) and isinstance(b, dict):
-        for key in {*a, *b}:
-            yield from _differences(a.get(key), b.get(key), f"{name}.{key}" if name else key)
-    elif a != b:
-        yield name
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 import yaml
 
 from autocontrastive_gen.experiment.params import check
-from autocontrastive_gen.experiment.plan import build
+from autocontrastive_gen.experiment.plan import build, edited
 
 
 def entries(content, stage):
@@ -34,6 +34,17 @@ def test_an_edit_touches_only_the_cells_that_use_it(root):
     assert changed(root, ("train", "learning_rate"), 0.01) == {"train"}
     assert changed(root, ("launcher",), "accelerate launch") == set()
     assert changed(root, ("assets", "smollm2", "note"), "another") == set()
+
+
+def test_every_edit_that_reaches_a_cell_is_named(root, monkeypatch):
+    monkeypatch.chdir(root)
+    content = yaml.safe_load((root / "conf/profiles/laptop.yaml").read_text())
+    assert edited(check(content, "")) == []
+    content["launcher"] = "accelerate launch"
+    assert edited(check(content, "")) == [], "changes no result"
+    content["train"]["learning_rate"] = 0.01
+    content["run"]["settings"] = ["greedy"]
+    assert edited(check(content, "")) == ["launcher", "run.settings", "train.learning_rate"]
 
 
 def test_a_pinned_source_reaches_every_cell_that_reads_it(root):

@@ -216,8 +216,12 @@ def test_the_stage(made_run, monkeypatch):
     called = []
     Path("params.yaml").write_text("profile: golden\n")
     monkeypatch.setattr(sys, "argv", ["report"])
-    monkeypatch.setattr(render, "write_report", lambda paths, plan, edited: called.append((paths, plan, edited)))
+    monkeypatch.setattr(render, "write_report", lambda paths, plan: called.append((paths, plan)))
     stage.main()
-    assert called == [(made_run, PLAN, [])]
-    assert stage.edited("golden", PLAN) == []
-    assert sorted(stage._differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 2}, "c": 2})) == ["a.b"]
+    assert called == [(made_run, PLAN)]
+
+
+def test_an_edited_profile_is_named(made_run):
+    write_report(made_run, {**PLAN, "edited": ["generate.top_k", "train.epochs"]})
+    banner = "differ from the profile <b>golden</b>: generate.top_k, train.epochs"
+    assert banner in (made_run.reports / "index.html").read_text()

@@ -6,12 +6,13 @@ parameters from there alone: what a stage can see is exactly what makes DVC run 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
 
 from autocontrastive_gen.experiment.grid import Paths, Setting, parse_benchmark_setting, parse_setting
-from autocontrastive_gen.experiment.params import Params
+from autocontrastive_gen.experiment.params import PROFILES, Params, load_params
 from autocontrastive_gen.experiment.provenance import write_text
 
 _DECODE_KEYS = {"greedy": (), "beam": ("num_beams",), "top-k": ("top_k",), "top-p": ("top_p",)}
@@ -117,8 +118,29 @@ class _Dumper(yaml.SafeDumper):
         return True  # every entry stands for itself: DVC stores them one by one
 
 
+def edited(params: Params) -> list[str]:
+    """Dotted names of all parameters that differ from the profile's own file, if any of them reaches a cell."""
+    path = PROFILES / f"{params.profile}.yaml"
+    if not path.exists():
+        return []
+    own = load_params(path)
+    if build(own) == build(params):
+        return []
+    return sorted(_differences(params.model_dump(mode="json"), own.model_dump(mode="json")))
+
+
+def _differences(a: Any, b: Any, name: str = "") -> Iterator[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in {*a, *b}:
+            yield from _differences(a.get(key), b.get(key), f"{name}.{key}" if name else key)
+    elif a != b:
+        yield name
+
+
 def write_plan(params: Params) -> None:
-    text = yaml.dump(build(params), Dumper=_Dumper, sort_keys=True, width=120, allow_unicode=True)
+    plan = build(params)
+    plan["report"]["edited"] = edited(params)
+    text = yaml.dump(plan, Dumper=_Dumper, sort_keys=True, width=120, allow_unicode=True)
     write_text(Paths(params.profile).plan, "# Written by the fetch stage from params.yaml: do not edit.\n" + text)
 
 

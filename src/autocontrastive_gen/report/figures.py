@@ -166,8 +166,8 @@ def _lower_layer(results: Results, tables: dict[str, Table], model: str) -> Iter
     yield _figure(
         canvas,
         f"lower-layer-{model}",
-        f"{model}: what the lower layer of the contrast does to greedy search, all domains together. Of reported "
-        f"prompts: {_bars(results)}",
+        f"{model}: what the lower layer of the contrast does to greedy search. Validation prompts: means over domains; "
+        f"reported prompts: all domains pooled. {_bars(results)}",
         "Two lines over layers; the numbers are in the table on the choice of the lower layer.",
     )
 

@@ -47,9 +47,8 @@ def write_page(
     *,
     paper: Paper | None,
     deviations: list[Deviation],
-    edited: list[str],
 ) -> None:
-    """Render ``index.html``; ``edited`` names the parameters that differ from the profile of that name."""
+    """Render ``index.html``."""
     origins = Origins()
     samples = collect(results)
     shown = showable(results)
@@ -68,7 +67,7 @@ def write_page(
         "title": results.plan["title"],
         "profile": results.paths.profile,
         "banner": results.plan["banner"],
-        "edited": edited,
+        "edited": results.plan["edited"],
         "commit": last_commit(),
         "sections": SECTIONS,
         "summary": _summary(results, tables, checks),

@@ -20,12 +20,11 @@ from autocontrastive_gen.report.tables import all_tables
 log = logging.getLogger(__name__)
 
 
-def write_report(paths: Paths, plan: dict[str, Any], edited: list[str] = ()) -> Results:
+def write_report(paths: Paths, plan: dict[str, Any]) -> Results:
     """Write tables, figures, metrics.json, cost and page of a profile under ``reports/<profile>/``.
 
     Args:
         plan: the plan's entry "report".
-        edited: dotted names of parameters that differ from the profile's own file.
     """
     paper, rules = read_paper(plan["paper"]), read_claims()
     results = Results(paths, plan)
@@ -44,7 +43,7 @@ def write_report(paths: Paths, plan: dict[str, Any], edited: list[str] = ()) -> 
     if drawn := cost_figure(cost):
         drawn.write(paths.reports)
         figures.append(drawn)
-    write_page(results, by_name, figures, checks, cost, paper=paper, deviations=read_deviations(), edited=list(edited))
+    write_page(results, by_name, figures, checks, cost, paper=paper, deviations=read_deviations())
     for path in results.missing:
         log.warning("%s is absent: shown as not run", path)
     for path in results.strangers:

@@ -54,8 +54,8 @@ lint: $(READY) ## check style and formatting
 format: $(READY) ## mend style and formatting
 	ruff check --fix . && ruff format .
 
-ui: $(READY) ## open the tracked runs on http://127.0.0.1:5000
-	mlflow ui --host 127.0.0.1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"
+ui: $(READY) ## open the tracked runs in MLflow, on http://127.0.0.1:5000 unless MLFLOW_TRACKING_URI is a server
+	python -m stages.ui
 
 track: $(READY) ## publish every finished cell to MLFLOW_TRACKING_URI, or to mlflow.db
 	python -m stages.track --republish

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from mlflow import MlflowClient
 
 from autocontrastive_gen.experiment.cells import read_cells
@@ -127,6 +128,20 @@ def test_the_workspace_with_a_git_revision(small_run, monkeypatch):
     back = compare(find_state("workspace"), find_state("before"))
     assert back.params[1] == Change("train.learning_rate", "0.5", "0.001")
     assert back.code_stat == difference.code_stat
+
+
+def test_cells_of_other_profiles_in_the_lock_are_no_part_of_a_state(small_run):
+    """DVC leaves them there: their code is that of another day."""
+    before = Path("dvc.lock").read_text()
+    lock = yaml.safe_load(before)
+    stale = dict(lock["stages"]["generate@tiny-greedy"])
+    stale["deps"] = [{"path": "src/decode.py", "hash": "md5", "md5": "0" * 32}]
+    lock["stages"]["train@other"] = lock["stages"]["zz@tiny"] = stale
+    Path("dvc.lock").write_text(yaml.safe_dump(lock))
+    stale_state = find_state("workspace")
+    assert stale_state.lock
+    Path("dvc.lock").write_text(before)
+    assert compare(find_state("workspace"), stale_state).code == []
 
 
 class Tags(HTMLParser):

@@ -1,4 +1,5 @@
-"""An MLflow server on a real PostgreSQL, both on loopback: published to, stopped, started again, compared with."""
+"""Real servers on loopback: MLflow on PostgreSQL and with a bucket for artifacts, published to, stopped, started
+again, compared with; and its page in a real browser."""
 
 from __future__ import annotations
 
@@ -177,3 +178,31 @@ def test_publishers_on_many_machines_do_not_double(small_run, mlflow_server, mon
             if "@" in name:
                 found = client.search_runs([experiment], f"tags.`cell.key` = '{entry.key}'")
                 assert [run.info.status for run in found] == ["FINISHED"], name
+
+
+def test_the_page_of_mlflow_opens_with_the_columns_chosen(small_run):
+    """`make ui`: settings one below the other, a column for each metric of the texts and each benchmark's."""
+    browser = shutil.which("chromium") or missing("needs the browser chromium (Debian's package of that name)")
+    publish_all(small_run)
+    port = free_port()
+    command = [sys.executable, "-m", "stages.ui", "--port", str(port)]
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'src'}", "BROWSER": "touch"}
+    ui = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        address = next(line for line in ui.stderr if "http://127.0.0.1" in line).removeprefix("ui: ").strip()
+        options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=2600,900", "--dump-dom"]
+        shown = subprocess.run(
+            [browser, *options, f"--user-data-dir={Path.cwd() / 'browser'}", "--virtual-time-budget=20000", address],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        ).stdout
+    finally:
+        ui.send_signal(signal.SIGINT)
+        assert ui.wait(timeout=60) == 130
+    for name in ("made-a/diversity", "made-b/coherence", "last-word/acc", "generate@tiny-greedy-acd"):
+        assert name in shown, name
+    assert "viewing a shared view" in shown and "made-a/diversity_low" not in shown and "train@tiny" not in shown
+    with socket.socket() as client:
+        assert client.connect_ex(("127.0.0.1", port)), "Ctrl-C has stopped the server, too"

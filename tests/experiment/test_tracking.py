@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import multiprocessing
 import socket
@@ -11,8 +12,8 @@ import sys
 import pytest
 from mlflow import MlflowClient
 
-from autocontrastive_gen.experiment import tracking
-from autocontrastive_gen.experiment.cells import read_cells
+from autocontrastive_gen.experiment import tracking, view
+from autocontrastive_gen.experiment.cells import Point, read_cells
 from autocontrastive_gen.experiment.lock import read_lock
 from autocontrastive_gen.experiment.tracking import TrackingError, publish
 from stages import track
@@ -85,6 +86,19 @@ def test_a_second_publishing_adds_nothing(small_run):
     before = {name: (run.info.run_id, points(run)) for name, run in stored().items()}
     assert publish_all(small_run) == {"created": 0, "updated": 0, "unchanged": CELLS + 1}
     assert {name: (run.info.run_id, points(run)) for name, run in stored().items()} == before
+
+
+def test_the_columns_of_the_table_follow_the_run(small_run, client):
+    """The tag holds what MLflow's page reads; a run of many domains and tasks is cut to what the store accepts."""
+    publish_all(small_run)
+    tag = json.loads(client.get_experiment_by_name("small").tags[view.TAG])
+    columns = tag["selectedColumns"]
+    assert {"metrics.`made-a/diversity`", "metrics.`made-b/coherence`", "metrics.`last-word/acc`"} <= set(columns)
+    assert not any(name in " ".join(columns) for name in ("_low", "_stderr", "cost/", "loss"))
+    cells = read_cells("smoke", small_run.plan, read_lock())
+    many = [dataclasses.replace(cells[1], points=[Point(f"domain-{i}/diversity", 0.5) for i in range(300)])]
+    cut = view.shared_view(many)
+    assert 4900 < len(cut) <= 5000 and "domain-0/" in cut and "domain-299/" not in cut
 
 
 def test_an_edit_adds_the_changed_cells_and_a_parent_of_its_own(small_run):

@@ -19,6 +19,7 @@ from autocontrastive_gen.experiment.states import State
 from autocontrastive_gen.report.results import COUNTS, plain_metric
 
 DATA_STAGES = ("fetch", "prepare")
+SINGLE_STAGES = (*DATA_STAGES, "report", "track")
 _ROUNDING = 2e-3
 """Reported values are rounded, diversity as in SimCTG's script."""
 
@@ -115,8 +116,12 @@ def _params(state: State) -> dict[str, Any]:
 
 
 def _code(state: State) -> dict[str, str]:
-    """Files and folders of code that the run has read -> md5, as far as it went."""
-    entries = [state.lock[cell_name(*state.cell)]] if state.cell else state.lock.values()
+    """Files and folders of code that the run has read -> md5, as far as it went.
+
+    The lock keeps what other profiles and cells of earlier runs have read, too: that is no part of this state.
+    """
+    names = [cell_name(*cell) for cell in state.grid] + ([] if state.cell else list(SINGLE_STAGES))
+    entries = [state.lock[name] for name in names if name in state.lock]
     read = {path: md5 for entry in entries for path, md5 in entry.deps.items()}
     return {path: md5 for path, md5 in sorted(read.items()) if not path.startswith(("runs/", "reports/"))}
 

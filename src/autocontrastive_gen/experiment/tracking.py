@@ -25,6 +25,7 @@ from autocontrastive_gen.experiment.grid import SCRATCH, Paths
 from autocontrastive_gen.experiment.lock import LOCK, Entry
 from autocontrastive_gen.experiment.params import PARAMS
 from autocontrastive_gen.experiment.provenance import file_sha256, fingerprint, read_json
+from autocontrastive_gen.experiment.view import TAG, shared_view
 
 PIPELINE = "pipeline"
 """``dvc.stage`` of the run that holds the cells of a pipeline."""
@@ -95,6 +96,7 @@ def publish(profile: str, plan: dict[str, Any], lock: dict[str, Entry], cells: l
             run = store.find_or_create(document, common, parent=parent.info.run_id)
             store.fill(run, document, card if cell.entry.stage in ("train", "generate") else None)
         store.fill(parent, pipeline, card)
+        store.choose_columns(shared_view(cells))
         return store.count
 
 
@@ -234,6 +236,11 @@ class _Store:
             self.client.log_batch(run.info.run_id, params=batch)
         for batch in _batches(metrics, 1000):
             self.client.log_batch(run.info.run_id, metrics=batch)
+
+    def choose_columns(self, view: str) -> None:
+        """What the table of runs opens with follows the run that was published last."""
+        if self.client.get_experiment(self.experiment).tags.get(TAG) != view:
+            self.client.set_experiment_tag(self.experiment, TAG, view)
 
     def _has_artifact(self, run_id: str, name: str) -> bool:
         return any(file.path == name for file in self.client.list_artifacts(run_id))

@@ -1,0 +1,85 @@
+"""Open MLflow at the runs of params.yaml, with the columns that ``track`` chose. A command, no stage of the pipeline.
+
+A database is served on 127.0.0.1 until Ctrl-C; a server of ``MLFLOW_TRACKING_URI`` is opened as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import webbrowser
+
+from autocontrastive_gen.experiment.cli import current_profile, run
+from autocontrastive_gen.experiment.grid import SCRATCH
+from autocontrastive_gen.experiment.plan import read_plan
+from autocontrastive_gen.experiment.tracking import TrackingError, store_faults, tracking_uri
+from autocontrastive_gen.experiment.view import address
+
+log = logging.getLogger("ui")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.ui", description=__doc__)
+    parser.add_argument("--port", type=int, default=5000, help="port of the server on 127.0.0.1 (%(default)s)")
+    port = parser.parse_args().port
+    uri, name = tracking_uri(), read_plan(current_profile(), "track", "experiment")
+    try:
+        experiment = find_experiment(uri, name)
+    except TrackingError as error:
+        raise OSError(str(error)) from error
+    if uri.startswith("http"):
+        show(address(uri, experiment))
+        return
+    if answers(port):
+        raise OSError(f"port {port} of 127.0.0.1 is taken; python -m stages.ui --port {port + 1}")
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # workers of features not used here
+    said = SCRATCH / "logs" / "mlflow.log"
+    said.parent.mkdir(parents=True, exist_ok=True)
+    with open(said, "w") as file:
+        options = {"env": environment, "stdout": file, "stderr": file, "start_new_session": True}
+        server = subprocess.Popen([*command, "--backend-store-uri", uri], **options)
+        try:
+            while server.poll() is None and not answers(port):
+                time.sleep(0.2)
+            if server.poll() is None:
+                show(address(f"http://127.0.0.1:{port}", experiment))
+            if server.wait():
+                raise OSError(f"MLflow's server ended with {server.returncode}; what it said is in {said}")
+        finally:
+            if server.poll() is None:
+                os.killpg(server.pid, signal.SIGTERM)  # the server and its workers
+                server.wait()
+
+
+def find_experiment(uri: str, name: str) -> str:
+    """Id of the experiment; ValueError if nothing was published to it yet."""
+    from mlflow import MlflowClient
+
+    with store_faults():
+        found = MlflowClient(uri).get_experiment_by_name(name)
+    if found is None:
+        raise ValueError(
+            f"MLflow has no experiment {name!r} (track.experiment) yet: `dvc repro` or `make track` fills it"
+        )
+    return found.experiment_id
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def show(page: str) -> None:
+    log.info("%s", page)
+    webbrowser.open(page)  # on a machine without a browser the line above is what there is
+
+
+if __name__ == "__main__":
+    run(main, "ui")

@@ -21,6 +21,9 @@ SHAPES = [{}, {"scale": 0.5}, {"soft_cap": 2.0}, {"scale": 3.0, "soft_cap": 1.5}
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
     monkeypatch.setattr(objective, "CHUNK_BYTES", 4 * VOCABULARY * 5)  # 5 rows: the last chunk is not full
+    monkeypatch.setattr(objective, "NARROW_BYTES", 2 * VOCABULARY * 9)
+    monkeypatch.setattr(objective, "SOFTMAX_BYTES", 4 * VOCABULARY * 2)
+    monkeypatch.setattr(objective, "GRADIENT_ROWS", 7)
 
 
 def make(bias: bool, **shape):
@@ -65,11 +68,29 @@ def test_divergence_from_itself_is_zero():
     assert abs(distillation(states, head, states, head).item()) < 1e-4
 
 
-def test_bf16_products_stay_near():
-    states, head, labels = make(bias=False)
-    full, narrow = cross_entropy(states, head, labels), cross_entropy(states, head, labels, bf16=True)
-    assert narrow.item() == pytest.approx(full.item(), rel=0.01)
-    assert gradients(narrow, states, head)[1].dtype == torch.float32
+@pytest.mark.parametrize("teacher", [False, True])
+def test_bf16_products_stay_near(teacher):
+    states, head, labels = make(bias=True, scale=0.5, soft_cap=3.0)
+    target = (torch.randn(ROWS, WIDTH), Projection(torch.randn(VOCABULARY, WIDTH)))
+
+    def loss(bf16):
+        return distillation(states, head, *target, bf16) if teacher else cross_entropy(states, head, labels, bf16)
+
+    full, narrow = loss(False), loss(True)
+    assert narrow.item() == pytest.approx(full.item(), rel=0.005)
+    for ours, theirs in zip(gradients(narrow, states, head), gradients(full, states, head), strict=True):
+        assert ours.dtype == torch.float32
+        assert (ours - theirs).norm() < 0.02 * theirs.norm()
+
+
+def test_a_frozen_matrix_is_narrowed_once_and_a_trained_one_each_time():
+    _, head, _ = make(bias=False)
+    frozen = Projection(head.weight.detach().clone())
+    assert frozen.matrix(torch.bfloat16) is frozen.matrix(torch.bfloat16)
+    before = head.matrix(torch.bfloat16)
+    head.weight.data.mul_(2)
+    assert torch.equal(head.matrix(torch.bfloat16), before * 2)
+    assert head.matrix(torch.float32).data_ptr() == head.weight.data_ptr()
 
 
 def test_a_frozen_head_gets_no_gradient_and_no_grad_mode_needs_none():

@@ -7,7 +7,7 @@ rows, or over a sample of it (Bengio & Senecal 2008). All return **sums** over r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,12 @@ from torch import Tensor
 
 CHUNK_BYTES = 128 << 20
 """Size of one chunk of float32 logits; the products need some rows to be efficient, the sums little memory."""
+NARROW_BYTES = 256 << 20
+"""The same in bfloat16: the matrix's gradient is added to its float32 sum once a chunk, which few rows don't repay."""
+SOFTMAX_BYTES = 8 << 20
+"""Float32 logits that stay in a CPU's caches from one pass of the softmax to the next."""
+GRADIENT_ROWS = 4096
+"""Rows of the matrix whose bfloat16 gradient is made at once: it is added while it is in the caches."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,15 @@ class Projection:
     bias: Tensor | None = None
     scale: float = 1.0
     soft_cap: float | None = None
+    _copies: dict[torch.dtype, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def matrix(self, dtype: torch.dtype) -> Tensor:
+        """The matrix in ``dtype``, without graph; that of a frozen one is made once, for all exits and steps."""
+        if self.weight.requires_grad or self.weight.dtype == dtype:
+            return self.weight.detach().to(dtype)
+        if dtype not in self._copies:
+            self._copies[dtype] = self.weight.to(dtype)
+        return self._copies[dtype]
 
     def shape(self, logits: Tensor) -> Tensor:
         """Scale and cap raw products in place (callers own the buffer)."""
@@ -49,8 +64,8 @@ class Projection:
 
 
 def chunk_rows(vocabulary: int) -> int:
-    """Rows of logits in a chunk."""
-    return max(1, CHUNK_BYTES // (4 * vocabulary))
+    """Rows of float32 logits in a chunk."""
+    return _rows(CHUNK_BYTES, vocabulary, torch.float32)
 
 
 def cross_entropy(states: Tensor, head: Projection, labels: Tensor, bf16: bool = False) -> Tensor:
@@ -77,35 +92,30 @@ class _Chunked(torch.autograd.Function):
     """Loss and gradients of one chunk of rows after the other, in the forward pass: logits exist for one chunk only.
 
     Three products a chunk (logits, gradient of the states, gradient of the matrix) are what plain backpropagation
-    does too, so the bound on memory costs no time.
+    does too, so the bound on memory costs no time. In bfloat16 a product is summed in float32 and rounded once; the
+    softmax and the sum of the chunks' gradients are float32.
     """
 
     @staticmethod
     def forward(ctx, states, weight, bias, labels, teacher_states, head, teacher, bf16, wants):
         dtype = torch.bfloat16 if bf16 else torch.float32
-        matrix = weight.detach().to(dtype)
+        matrix = head.matrix(dtype)
         shared = teacher is not None and teacher.weight.data_ptr() == weight.data_ptr()
-        teacher_matrix = matrix if shared or teacher is None else teacher.weight.to(dtype)
-        rows = chunk_rows(len(weight))
+        teacher_matrix = matrix if shared or teacher is None else teacher.matrix(dtype)
         total = torch.zeros((), dtype=torch.float64, device=states.device)
         tensors = zip((states, weight, bias), wants, strict=True)
         grads = [torch.zeros_like(tensor, dtype=torch.float32) if wanted else None for tensor, wanted in tensors]
-        buffer, other = (_buffer(states, rows, len(weight)) if needed else None for needed in (True, teacher))
+        rows = min(len(states), _rows(NARROW_BYTES if bf16 else CHUNK_BYTES, len(weight), dtype))
+        buffer, other = (_buffer(states, rows, len(weight), dtype) if needed else None for needed in (True, teacher))
         for start in range(0, len(states), rows):
             part = slice(start, start + rows)
             inputs = states[part].detach().to(dtype)
-            logits = head.shape(_product(inputs, matrix, bias, buffer))
-            slope = None if head.soft_cap is None else (1 - (logits / head.soft_cap) ** 2)
-            if teacher is None:
-                loss, error = _cross_entropy_error(logits, labels[part])
-            else:
-                target = _product(teacher_states[part].to(dtype), teacher_matrix, teacher.bias, other)
-                loss, error = _divergence_error(logits, teacher.shape(target))
-            total += loss
-            if any(wants):
-                error = error.mul_(head.scale) if head.scale != 1.0 else error
-                error = error if slope is None else error.mul_(slope)
-                _accumulate(grads, part, error, inputs, matrix)
+            errors = torch.mm(inputs, matrix.T, out=buffer[: len(inputs)])
+            targets = None
+            if teacher is not None:
+                targets = torch.mm(teacher_states[part].to(dtype), teacher_matrix.T, out=other[: len(inputs)])
+            total += _errors(errors, head, None if labels is None else labels[part], targets, teacher, grads[2])
+            _accumulate(grads, part, errors, inputs, matrix)
         ctx.save_for_backward(*grads)
         return total.float()
 
@@ -115,13 +125,32 @@ class _Chunked(torch.autograd.Function):
         return (*scaled, *[None] * 6)
 
 
-def _product(inputs: Tensor, matrix: Tensor, bias: Tensor | None, buffer: Tensor) -> Tensor:
-    """Float32 logits (n, V) in the caller's buffer."""
-    logits = buffer[: len(inputs)]
-    if matrix.dtype == torch.float32:
-        torch.mm(inputs, matrix.T, out=logits)
-    else:
-        logits.copy_(inputs @ matrix.T)
+def _errors(products: Tensor, head: Projection, labels, targets, teacher, bias_grad: Tensor | None) -> Tensor:
+    """Loss of the raw ``products`` (n, V), whose gradient takes their place; in pieces that fit a CPU's caches."""
+    total = torch.zeros((), dtype=torch.float64, device=products.device)
+    small = len(products)
+    if products.device.type == "cpu":
+        small = _rows(SOFTMAX_BYTES, products.shape[1], torch.float32)
+    for start in range(0, len(products), small):
+        piece = slice(start, start + small)
+        logits = head.shape(_with_bias(products[piece].float(), head.bias))
+        slope = None if head.soft_cap is None else (1 - (logits / head.soft_cap) ** 2)
+        if teacher is None:
+            loss, error = _cross_entropy_error(logits, labels[piece])
+        else:
+            target = teacher.shape(_with_bias(targets[piece].float(), teacher.bias))
+            loss, error = _divergence_error(logits, target)
+        total += loss
+        error = error.mul_(head.scale) if head.scale != 1.0 else error
+        error = error if slope is None else error.mul_(slope)
+        if bias_grad is not None:
+            bias_grad.add_(error.sum(0))
+        if products.dtype != torch.float32:  # else it was made in place
+            products[piece] = error
+    return total
+
+
+def _with_bias(logits: Tensor, bias: Tensor | None) -> Tensor:
     return logits if bias is None else logits.add_(bias.detach().float())
 
 
@@ -146,19 +175,26 @@ def _divergence_error(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return loss, logits.exp_().sub_(probabilities)
 
 
-def _accumulate(grads, part: slice, error: Tensor, inputs: Tensor, matrix: Tensor) -> None:
-    states, weight, bias = grads
-    narrow = error.to(matrix.dtype)
+def _accumulate(grads, part: slice, errors: Tensor, inputs: Tensor, matrix: Tensor) -> None:
+    states, weight, _ = grads
     if states is not None:
-        states[part] = narrow @ matrix
-    if weight is not None:
-        weight.addmm_(narrow.T, inputs) if narrow.dtype == torch.float32 else weight.add_(narrow.T @ inputs)
-    if bias is not None:
-        bias.add_(error.sum(0))
+        states[part] = errors @ matrix
+    if weight is None:
+        return
+    if errors.dtype == torch.float32:
+        weight.addmm_(errors.T, inputs)
+        return
+    for some in range(0, len(weight), GRADIENT_ROWS):
+        piece = slice(some, some + GRADIENT_ROWS)
+        weight[piece].add_(errors[:, piece].T @ inputs)
 
 
-def _buffer(states: Tensor, rows: int, vocabulary: int) -> Tensor:
-    return torch.empty(min(rows, len(states)), vocabulary, dtype=torch.float32, device=states.device)
+def _rows(size: int, vocabulary: int, dtype: torch.dtype) -> int:
+    return max(1, size // (dtype.itemsize * vocabulary))
+
+
+def _buffer(states: Tensor, rows: int, vocabulary: int, dtype: torch.dtype) -> Tensor:
+    return torch.empty(rows, vocabulary, dtype=dtype, device=states.device)
 
 
 def _to(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:

@@ -63,7 +63,9 @@ def used_assets(params: Params) -> dict[str, bool]:
     domains = [*params.run.domains, *params.prepare.training.sources]
     others = [params.score.coherence_asset, *filter(None, [params.prepare.bundle])]
     names = dict.fromkeys([params.domains[name].asset for name in domains] + others, False)
-    return names | {params.models[name].asset: True for name in params.run.models}
+    models = [params.models[name].asset for name in params.run.models]
+    models += [params.score.mauve_asset] if params.score.mauve and params.score.mauve_asset else []
+    return names | dict.fromkeys(models, True)
 
 
 def fetch(params: Params, paths: Paths) -> dict[str, dict]:

@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from autocontrastive_gen.experiment.grid import Paths
+from autocontrastive_gen.experiment.params import load_params
 from autocontrastive_gen.experiment.provenance import read_json
+from stages.fetch import used_assets
 
 ROOT = Path(__file__).parents[2]
 PATHS = Paths("smoke")
@@ -91,6 +93,16 @@ def test_all_missing_assets_are_named_together(params):
 def test_an_unused_asset_is_left_alone(params):
     params(lambda content: content["assets"].update(unused={"kind": "path", "path": "gone", "licence": "MIT"}))
     assert (done := fetch()).returncode == 0, done.stderr
+
+
+def test_the_model_behind_mauve_is_fetched_where_it_is_used(params):
+    params(lambda content: content["score"].update(mauve_asset="encoder"))
+    assert used_assets(load_params())["encoder"] is False
+    params(lambda content: content["score"].update(mauve=True, mauve_asset="encoder"))
+    assert used_assets(load_params())["encoder"] is True
+    params(lambda content: content["score"].update(mauve_asset="encodr"))
+    with pytest.raises(ValueError, match="score.mauve_asset: 'encodr' is not defined; did you mean encoder?"):
+        load_params()
 
 
 def test_publishers_files_reach_the_benchmark(params):

@@ -1,17 +1,21 @@
 """Scores against definitions written out by hand."""
 
 import math
+import os
+import sys
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer, BertConfig, BertModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, BertConfig, BertModel
 
 from autocontrastive_gen.evaluation.metrics import (
     coherence,
     diversity,
     diversity_per_text,
+    last_states,
     load_encoder,
+    mauve,
     ngram_counts,
     repetition,
 )
@@ -83,3 +87,45 @@ def test_plain_encoders_are_read_as_simcse(tmp_path, smoke_model_folder):
 def test_sentence_transformers_folders_are_read_as_such(root):
     encoder = load_encoder(root / "tests/fixtures/smoke/encoder")
     assert encoder.encode(["a text", "another"]).shape[0] == 2
+
+
+@pytest.fixture
+def causal(smoke_model_folder):
+    model = AutoModelForCausalLM.from_pretrained(smoke_model_folder).eval()
+    return model, AutoTokenizer.from_pretrained(smoke_model_folder)
+
+
+def test_features_of_texts_do_not_hang_on_padding(causal):
+    model, tokenizer = causal
+    texts = ["The road from Holkeswick follows the Torhol", "wool", "In winter the people sell wool " * 60, "the clock"]
+    together = last_states(model, tokenizer, texts, batch_size=4)
+    assert together.shape == (4, model.config.hidden_size)
+    room = model.config.max_position_embeddings
+    for text, found in zip(texts, together, strict=True):
+        ids = tokenizer(text, return_tensors="pt").input_ids[:, :room]  # the third text is cut
+        with torch.no_grad():
+            expected = model(ids, output_hidden_states=True).hidden_states[-1][0, -1]
+        assert np.allclose(found, expected, atol=1e-5)
+
+
+@pytest.fixture
+def real_mauve():
+    """mauve-text is an extra; where CI is set, it must be there."""
+    if not os.environ.get("CI"):
+        pytest.importorskip("mauve", reason="needs the extra `mauve`")
+
+
+def test_mauve_tells_like_texts_from_unlike_ones(causal, real_mauve):
+    generator = np.random.default_rng(0)
+    words = "the people of Holkeswick sell wool near lantern clock river in winter and then boat market".split()
+    stories = [" ".join(generator.choice(words, 12)) for _ in range(80)]
+    loops = [" ".join(["wool"] * count) for count in range(8, 48)]
+    human, like, unlike = (last_states(*causal, texts) for texts in (stories[:40], stories[40:], loops))
+    assert mauve(like, human, seed=1) > 0.9 > 0.5 > mauve(unlike, human, seed=1)
+    assert mauve(unlike, human, seed=1) == mauve(unlike, human, seed=1)
+
+
+def test_mauve_without_its_extra_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mauve", None)
+    with pytest.raises(ValueError, match="score.mauve: true needs mauve-text; install the extra `mauve`"):
+        mauve(np.zeros((2, 2)), np.zeros((2, 2)), seed=0)

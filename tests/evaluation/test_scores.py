@@ -4,10 +4,12 @@ import math
 
 import numpy as np
 import pytest
-from transformers import AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from autocontrastive_gen.evaluation import metrics, scores
 from autocontrastive_gen.evaluation.metrics import COUNTS, diversity
 from autocontrastive_gen.evaluation.scores import COLUMNS, aggregate, human_rows, per_prompt
+from autocontrastive_gen.experiment.grid import Paths
 
 BOOTSTRAP = {"samples": 200, "level": 0.9}
 
@@ -71,3 +73,27 @@ def test_human_texts_are_cut_to_the_generated_length(smoke_model_folder):
     assert len(found["tokens"]) == 5
     assert found["continuation"] == tokenizer.decode(found["tokens"])
     assert (" " + prompts[0]["human"]).startswith(found["continuation"])
+
+
+def test_mauve_compares_with_the_human_texts_by_the_named_model(texts, project, smoke_model_folder, monkeypatch):
+    seen = []
+
+    def mauve(machine, human, seed):
+        seen.append((machine, human, seed))
+        return 0.5
+
+    monkeypatch.setattr(metrics, "mauve", mauve)
+    other = Paths("smoke").asset("other")
+    other.parent.mkdir(parents=True)
+    other.symlink_to(smoke_model_folder)
+    own = AutoModelForCausalLM.from_pretrained(smoke_model_folder), AutoTokenizer.from_pretrained(smoke_model_folder)
+    plan = {"domains": ["news"], "seed": 3, "mauve_features": None}
+    assert scores._feature_model(*own, plan, Paths("smoke")) == own
+    named = scores._feature_model(*own, plan | {"mauve_features": {"asset": "other"}}, Paths("smoke"))
+    assert named[0] is not own[0]
+    found = scores._mauve(*named, texts, plan)
+    assert found == {("greedy", "news"): 0.5, ("greedy-acd", "news"): 0.5}
+    human = metrics.last_states(*own, [f"p {row['continuation']}" for row in texts["human", "news"]])
+    for machine, against, seed in seen:
+        assert np.allclose(against, human, atol=1e-5) and machine.shape == human.shape and seed == 3
+    assert not np.allclose(seen[0][0], seen[1][0])

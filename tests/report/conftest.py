@@ -35,6 +35,7 @@ PLAN = {
     "seed": 7,
     "bootstrap": {"samples": 200, "level": 0.95},
     "coherence_asset": "encoder",
+    "mauve_asset": None,
     "contrast": {"name": "acd", "alpha": 0.1, "minimum_candidates": 1, "temperature": 1.0},
     "generate": {"new_tokens": 24, "batch_size": 4, "num_beams": 4, "top_k": 50, "top_p": 0.95},
     "benchmark": {"batch_size": 4, "limit": None, "num_fewshot": 0},

@@ -59,7 +59,7 @@ def load_encoder(folder: Path | str, device: str = "cpu"):
     if (folder / "modules.json").exists():
         from sentence_transformers import SentenceTransformer
 
-        return SentenceTransformer(str(folder), device=device, local_files_only=True)
+        return SentenceTransformer(str(folder), device=device, local_files_only=True, trust_remote_code=False)
     return PooledEncoder(folder, device)
 
 
@@ -69,8 +69,8 @@ class PooledEncoder:
     def __init__(self, folder: Path, device: str = "cpu"):
         from transformers import AutoModel, AutoTokenizer
 
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self.model = AutoModel.from_pretrained(folder, local_files_only=True).to(device).eval()
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        self.model = AutoModel.from_pretrained(folder, local_files_only=True, trust_remote_code=False).to(device).eval()
 
     def encode(self, texts: Sequence[str], batch_size: int = 64, **_) -> np.ndarray:
         """Embeddings (n, d); texts are cut at 128 tokens, as SimCSE's own package does."""
@@ -98,15 +98,18 @@ def coherence(encoder, prompts: Sequence[str], texts: Sequence[str]) -> list[flo
 
 
 def last_states(model, tokenizer, texts: Sequence[str], batch_size: int = 16) -> np.ndarray:
-    """Features (n, d) of texts: the last hidden state of a causal model of transformers at the last token."""
+    """Features (n, d) of texts: the last hidden state of a causal model of transformers at the last token.
+
+    Texts are cut at as many tokens as the model has positions.
+    """
     import torch
 
     from autocontrastive_gen.generation.batches import pad, pad_token
 
-    parts = []
+    room, parts = getattr(model.config, "max_position_embeddings", None), []
     with torch.inference_mode():
         for start in range(0, len(texts), batch_size):
-            encoded = [tokenizer(text)["input_ids"] for text in texts[start : start + batch_size]]
+            encoded = [tokenizer(text)["input_ids"][:room] for text in texts[start : start + batch_size]]
             ids, mask = pad(encoded, pad_token(tokenizer), "right", model.device)
             output = model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
             rows = torch.arange(len(ids), device=ids.device)

@@ -49,7 +49,7 @@ def score_cell(name: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str,
         if plan["text_perplexity"]:
             texts[HUMAN, domain] = _with_nll(model, tokenizer, texts[HUMAN, domain], paths.prompts(domain), plan)
     table = per_prompt(texts, metrics.load_encoder(paths.asset(plan["coherence_asset"])), plan["text_perplexity"])
-    similarity = _mauve(model, tokenizer, texts, plan) if plan["mauve"] else {}
+    similarity = _mauve(*_feature_model(model, tokenizer, plan, paths), texts, plan) if plan["mauve"] else {}
     shutil.rmtree(paths.score(name), ignore_errors=True)
     write_csv(paths.per_prompt(name), COLUMNS, table)
     write_json(paths.metrics(name), aggregate(table, plan["bootstrap"], plan["seed"], similarity))
@@ -166,8 +166,20 @@ def _exp_mean(totals: np.ndarray, n: int) -> np.ndarray:
     return np.exp(stats.mean(totals, n))
 
 
+def _feature_model(model, tokenizer, plan: Mapping[str, Any], paths: Paths):
+    """Model and tokenizer that MAUVE's features come from: the scored ones, or the asset that the plan names."""
+    if plan["mauve_features"] is None:
+        return model, tokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = paths.asset(plan["mauve_features"]["asset"])
+    offline = {"local_files_only": True, "trust_remote_code": False}
+    features = AutoModelForCausalLM.from_pretrained(folder, **offline).to(model.device).eval()
+    return features, AutoTokenizer.from_pretrained(folder, **offline)
+
+
 def _mauve(model, tokenizer, texts: Texts, plan: Mapping[str, Any]) -> dict[tuple[str, str], float]:
-    """MAUVE of each setting against the human texts of its domain, prompts included; features from the model itself."""
+    """MAUVE of each setting against the human texts of its domain, prompts included; features from ``model``."""
 
     def features(rows: list[dict]) -> np.ndarray:
         return metrics.last_states(model, tokenizer, [f"{row['prompt']} {row['continuation'].strip()}" for row in rows])

@@ -298,6 +298,8 @@ class Score(Section):
     bootstrap: Bootstrap
     mauve: bool = False
     """Also compute MAUVE (needs the ``mauve`` extra)."""
+    mauve_asset: Name | None = None
+    """Causal model whose last states are the features of MAUVE; null: each model's own."""
     text_perplexity: bool = True
     """Perplexity of the texts under the original head."""
 
@@ -392,6 +394,7 @@ class _Names:
             ("run.domains", self.get("run.domains", list), self.domains),
             ("prepare.training.sources", self.get("prepare.training.sources", list), self.domains),
             ("score.coherence_asset", [self.get("score.coherence_asset", str)], self.assets),
+            ("score.mauve_asset", [self.get("score.mauve_asset", str)], self.assets),
             ("prepare.bundle", [self.get("prepare.bundle", str)], self.assets),
         ]
         for section, entries in (("models", self.models), ("domains", self.domains)):

@@ -53,6 +53,7 @@ def build(params: Params) -> dict[str, Any]:
             name: {
                 **p["score"],
                 **encoder,
+                "mauve_features": _pinned(params, features) if (features := params.score.mauve_asset) else None,
                 **seed,
                 "model": runtime[name],
                 "settings": run.settings,
@@ -78,6 +79,7 @@ def build(params: Params) -> dict[str, Any]:
             **seed,
             "bootstrap": p["score"]["bootstrap"],
             "coherence_asset": params.score.coherence_asset,
+            "mauve_asset": params.score.mauve_asset,
             "contrast": contrast,
             "generate": p["generate"],
             "benchmark": p["benchmark"],

@@ -22,9 +22,9 @@ from autocontrastive_gen.report.claims import check_claims
 from autocontrastive_gen.report.paper import NOT_RUN, Paper, read_claims
 from autocontrastive_gen.report.render import write_report
 from autocontrastive_gen.report.results import Results
-from autocontrastive_gen.report.tables import all_tables
+from autocontrastive_gen.report.tables import all_tables, quality_table
 from stages import report as stage
-from tests.report.conftest import PLAN, ROOT, SECRET, write_run
+from tests.report.conftest import BENCHMARKS, PLAN, ROOT, SECRET, write_run
 from tests.report.test_paper import PAPER
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -48,6 +48,15 @@ def test_tables_are_the_golden_ones(report):
         for name, text in made.items():
             (GOLDEN / name).write_text(text)
     assert made == {path.name: path.read_text() for path in sorted(GOLDEN.glob("*.md"))}
+
+
+def test_the_model_behind_mauve_is_named_where_mauve_is_shown(results):
+    assert "MAUVE" not in quality_table(results).note
+    for domain in results.quality["made"]["greedy"].values():
+        domain["mauve"] = domain["diversity"]
+    assert quality_table(results).note.endswith("Features of MAUVE: last states of the model itself.")
+    results.plan = PLAN | {"mauve_asset": "gpt2-large"}
+    assert quality_table(results).note.endswith("Features of MAUVE: last states of gpt2-large.")
 
 
 def test_a_rerun_in_another_process_writes_the_same_bytes(report):
@@ -203,6 +212,12 @@ def test_training_curves_are_there_for_plots(report):
     rows = list(csv.DictReader(open(report / "tables/training.csv")))
     assert [row["layer"] for row in rows[:2]] == ["4", "6"] and float(rows[0]["validation_perplexity"]) == 400
     assert not (report / "tables/training.md").exists()
+
+
+def test_each_accuracy_has_a_name_for_plots(report):
+    rows = list(csv.DictReader(open(report / "tables/accuracy.csv")))
+    assert [row["cell"] for row in rows] == [f"made last-word acc {name}" for name in BENCHMARKS]
+    assert float(rows[2]["accuracy_low"]) < float(rows[2]["accuracy"]) == pytest.approx(0.475)
 
 
 def test_cost_adds_up(report):

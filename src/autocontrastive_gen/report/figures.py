@@ -18,6 +18,7 @@ from autocontrastive_gen.experiment.grid import DECODES
 from autocontrastive_gen.experiment.provenance import atomic_path, seed_for
 from autocontrastive_gen.report.results import HUMAN, Results
 from autocontrastive_gen.report.table import Number, Table
+from autocontrastive_gen.report.tables import ACCURACIES
 
 INK, FAINT = "#1b1f24", "#c8ccd1"
 """Colours of text and of grid lines; the page replaces them by its own, light or dark."""
@@ -228,7 +229,7 @@ def _exits(results: Results, tables: dict[str, Table], model: str) -> Iterator[F
 
 def _benchmarks(results: Results, tables: dict[str, Table], model: str) -> Iterator[Figure]:
     """Accuracies by task and setting, with intervals."""
-    rows = [r for r in tables["benchmark"].rows if r["model"] == model and r.get("metric") in ("acc", "acc_norm")]
+    rows = [r for r in tables["benchmark"].rows if r["model"] == model and r.get("metric") in ACCURACIES]
     if not rows:
         return
     labels = list(dict.fromkeys((row["task"], row["metric"]) for row in rows))

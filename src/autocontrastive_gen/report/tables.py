@@ -15,6 +15,7 @@ _N = Column("n", "n", numeric=True)
 _CELL = Column("cell", "Cell", shown=False)
 _DEPTH = Column("depth", "Depth", shown=False)
 """For ``dvc plots``: one name a row, and the exit as a number."""
+ACCURACIES = ("acc", "acc_norm")
 _LOWER_IS_BETTER = ("perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte")
 
 
@@ -29,6 +30,7 @@ def all_tables(results: Results, paper: Paper | None, checks: list[Check]) -> li
         selection_table(results),
         published_table(results, paper),
         training_table(results),
+        accuracy_table(results),
     ]
 
 
@@ -182,6 +184,17 @@ def training_table(results: Results) -> Table:
     names = ("step", "tokens", "layer", "loss", "validation_perplexity")
     columns = [_MODEL, *(Column(name, name.replace("_", " ").capitalize(), numeric=True) for name in names)]
     return Table("training", "Training of the exits", columns, rows, csv_only=True)
+
+
+def accuracy_table(results: Results) -> Table:
+    """The accuracies among the benchmarks, a name a row."""
+    rows = [
+        {"cell": f"{row['model']} {row['task']} {row['metric']} {row['setting']}", "accuracy": row["score"]}
+        for row in benchmark_table(results).rows
+        if row.get("metric") in ACCURACIES
+    ]
+    columns = [Column("cell", "Cell"), Column("accuracy", "Accuracy", numeric=True, interval=True)]
+    return Table("accuracy", "Accuracy by task and setting", columns, rows, csv_only=True)
 
 
 def selection_table(results: Results) -> Table:

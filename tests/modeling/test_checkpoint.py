@@ -154,9 +154,27 @@ def test_the_form_of_2023(tmp_path, reference_folder):
     assert isinstance(old.generate(ids, max_new_tokens=1, attention_mask=torch.ones_like(ids)), torch.Tensor)
 
 
-def test_code_of_a_checkpoint_is_not_run(tmp_path):
-    with pytest.raises(ValueError, match="not run"):
+@pytest.mark.parametrize("model_type", ["mystery", "gpt2"])
+def test_code_of_a_checkpoint_is_not_run(model_type, tmp_path):
+    tiny_plain().save_pretrained(tmp_path)
+    (tmp_path / "theirs.py").write_text(
+        f"open({str(tmp_path / 'ran')!r}, 'w').close()\n"
+        "from transformers import GPT2Config, GPT2LMHeadModel\n"
+        "class TheirConfig(GPT2Config):\n    model_type = 'mystery'\n"
+        "class TheirModel(GPT2LMHeadModel):\n    config_class = TheirConfig\n"
+    )
+    auto_map = {"AutoConfig": "theirs.TheirConfig", "AutoModelForCausalLM": "theirs.TheirModel"}
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"model_type": model_type, "auto_map": auto_map}))
+    remedy = "is not run; use a family of transformers, or load the model yourself"
+    with pytest.raises(ValueError, match=remedy):
         AutoMultiExitModel.from_pretrained(tmp_path, trust_remote_code=True)
+    if model_type == "mystery":
+        with pytest.raises(ValueError, match=remedy):
+            AutoMultiExitModel.from_pretrained(tmp_path)
+    else:  # a family of transformers: its own class is used
+        assert type(AutoMultiExitModel.from_pretrained(tmp_path)).__module__.startswith("transformers.")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_quick_start_of_the_reference(smoke_model_folder, tmp_path):

@@ -16,6 +16,10 @@ logger = logging.getLogger(__name__)
 
 HUB_OPTIONS = ("cache_dir", "code_revision", "force_download", "local_files_only", "proxies", "revision", "subfolder",
                "token", "gguf_file")  # fmt: skip
+CODE_IS_NOT_RUN = (
+    "code that comes with a checkpoint is not run; use a family of transformers, or load the model yourself and give "
+    "it to AutoMultiExitModel.from_model"
+)
 
 
 class AutoMultiExitModel:
@@ -43,12 +47,12 @@ class AutoMultiExitModel:
             OSError: a file is missing or unreadable; exits were trained for another base (a ValueError, too).
         """
         if kwargs.pop("trust_remote_code", None):
-            raise ValueError("trust_remote_code=True: code from a checkpoint is not run; use a family of transformers")
+            raise ValueError(f"trust_remote_code=True: {CODE_IS_NOT_RUN}")
         setting = multi_exit_config or MultiExitConfiguration()
         config = kwargs.pop("config", None)
         if config is None:
             options = {key: kwargs[key] for key in HUB_OPTIONS if key in kwargs}
-            config = AutoConfig.from_pretrained(pretrained_model_name_or_path, trust_remote_code=False, **options)
+            config = _config_of(pretrained_model_name_or_path, options)
         settle_exits(config, setting, exits is not None)
         model_class = multi_exit_class(plain_class(config))
         kwargs.pop("output_loading_info", None)
@@ -89,6 +93,15 @@ class AutoMultiExitModel:
             if "_old_forward" in model.__dict__:
                 _reach_forward(model)
             raise
+
+
+def _config_of(source: str | os.PathLike, options: dict[str, Any]) -> PreTrainedConfig:
+    try:
+        return AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
+    except ValueError as error:
+        if "trust_remote_code" not in str(error):
+            raise
+        raise ValueError(f"{source}: its model is defined by code of its own; {CODE_IS_NOT_RUN}") from None
 
 
 def _reach_forward(model: PreTrainedModel) -> None:

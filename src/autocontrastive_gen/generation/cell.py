@@ -58,7 +58,7 @@ def load_cell_model(paths: Paths, name: str, runtime: Mapping[str, Any], fields:
         transformers_logging.disable_progress_bar()
     asset = paths.asset(runtime["asset"])
     exits = None if fields["use_original_head"] else paths.exits(name)
-    tokenizer = AutoTokenizer.from_pretrained(asset, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(asset, local_files_only=True, trust_remote_code=False)
     model = AutoMultiExitModel.from_pretrained(
         asset,
         multi_exit_config=MultiExitConfiguration(**fields),

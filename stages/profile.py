@@ -18,14 +18,21 @@ from autocontrastive_gen.experiment.provenance import write_text
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.profile", description=__doc__)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="use|show|diff|check")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="use|show|diff|check|estimate")
     verbs.add_parser("show", help="which profile is in use, whether it was edited, and which there are")
     verbs.add_parser("check", help="validate params.yaml and write the plan of its run")
     for verb, text in (("use", "put a profile into params.yaml"), ("diff", "how params.yaml differs from a profile")):
         verb_parser = verbs.add_parser(verb, help=text)
         verb_parser.add_argument("name", help=", ".join(names()))
+    estimate_parser = verbs.add_parser("estimate", help="time, memory and disk of a run, cell by cell, before it runs")
+    estimate_parser.add_argument("--profile", help="a profile instead of params.yaml")
+    peak = "of the machine that will run it, FLOP/s of a large matrix product; measured here by default"
+    estimate_parser.add_argument("--flops", type=float, help=peak)
+    estimate_parser.add_argument("--bandwidth", type=float, help="of its memory, bytes/s; measured here by default")
     arguments = parser.parse_args()
-    if arguments.verb == "use":
+    if arguments.verb == "estimate":
+        estimate(arguments)
+    elif arguments.verb == "use":
         use(arguments.name)
     elif arguments.verb == "diff":
         sys.stdout.writelines(difference(arguments.name))
@@ -81,6 +88,22 @@ def make_room(params: Params) -> None:
                 dep = dep.replace(f"${{{key}}}", value)
             if dep.startswith((runs, str(Paths(params.profile).reports))) and not Path(dep).exists():
                 Path(dep).mkdir(parents=True)
+
+
+def estimate(arguments: argparse.Namespace) -> None:
+    from autocontrastive_gen.experiment.estimate import estimate as count
+    from autocontrastive_gen.experiment.estimate import measured_rates, stated, table
+
+    for key in ("flops", "bandwidth"):
+        value = getattr(arguments, key)
+        if value is not None and not 0 < value < float("inf"):
+            raise ValueError(f"--{key} {value}: must be above 0, such as 1e14 FLOP/s or 2e12 bytes/s")
+    if arguments.profile:
+        read(arguments.profile)  # an unknown name is told with the nearest one
+    params = load_params(PROFILES / f"{arguments.profile}.yaml" if arguments.profile else PARAMS)
+    both = arguments.flops is not None and arguments.bandwidth is not None
+    rates = stated(None if both else measured_rates(), arguments.flops, arguments.bandwidth)
+    print(table(count(params), rates))
 
 
 def keep_edits() -> None:

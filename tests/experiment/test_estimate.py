@@ -150,5 +150,5 @@ def test_a_model_of_unknown_size_is_told(root, monkeypatch):
 
 def test_every_task_of_the_profiles_has_its_size(root):
     sizes = shapes.yaml.safe_load((root / shapes.SIZES).read_text())["tasks"]
-    for profile in (root / "conf/profiles").glob("*.yaml"):
-        assert set(load_params(profile).run.tasks) <= set(sizes), profile
+    for path in (root / "conf/profiles").glob("*.yaml"):
+        assert set(load_params(path).run.tasks) <= set(sizes), path

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from autocontrastive_gen.experiment.launch import relaunched
+from autocontrastive_gen.experiment.launch import relaunched, threads
 
 MODULE = """
 import os, sys
@@ -56,3 +56,16 @@ def test_a_launcher_that_is_not_there_is_named(launcher):
     launcher("no-such-launcher --processes 2")
     with pytest.raises(FileNotFoundError, match="no command 'no-such-launcher'"):
         relaunched("worker")
+
+
+@pytest.mark.parametrize(("value", "expected"), [("4,2", 4), ("3", 3), (" 2 , 1", 2), ("", 7)])
+def test_threads_are_the_first_level_of_openmp(monkeypatch, value, expected):
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    assert threads(7) == expected
+
+
+@pytest.mark.parametrize("value", ["many", "0", "-1,2"])
+def test_threads_that_are_no_number_are_named(monkeypatch, value):
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    with pytest.raises(ValueError, match=f"OMP_NUM_THREADS={value}: allowed"):
+        threads(7)

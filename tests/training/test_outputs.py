@@ -55,6 +55,7 @@ def test_the_upper_exit_of_the_model_is_that_of_settings_without_one():
 
 def test_halfway_is_the_papers_layer_and_must_carry_an_exit():
     assert lower_layer(model(lower="halfway"), "original", 30, {}, 0.0) == 15
+    assert lower_layer(model(lower="halfway"), "original", 31, {}, 0.0) == 15
     with pytest.raises(ValueError, match="lower = halfway: layer 12 of 24 carries no exit"):
         lower_layer(model(lower="halfway"), "original", 24, {}, 0.0)
 
@@ -102,3 +103,6 @@ def test_the_card_says_how_the_exits_were_made_and_how_good_they_are():
     card = model_card("smollm2", plan, 30, quality)
     assert "| news | 15 | 123.4 | 0.500 | 2.000 | 100 |" in card and "| method | least-squares |" in card
     assert "only measured" in model_card("smollm2", {**plan, "method": "none"}, 30, quality)
+    assert "\nlicense: other\n" in card and "its licence (not stated)" in card
+    card = model_card("smollm2", plan, 30, quality, "Apache-2.0")
+    assert "\nlicense: apache-2.0\n" in card and "its licence (Apache-2.0)" in card

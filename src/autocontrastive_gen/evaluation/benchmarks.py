@@ -58,8 +58,7 @@ def _load(name: str, resolved: Mapping[str, Any], plan: Mapping[str, Any], paths
 
     fields = exit_fields(resolved, plan["contrast"])
     processes = Processes.start()
-    if processes.world > 1 and processes.device.type == "cpu":
-        os.environ["ACCELERATE_USE_CPU"] = "true"  # or lm-eval's Accelerator sees one process on machines without a GPU
+    os.environ.pop("ACCELERATE_USE_FSDP", None)  # shards are for training: each process answers with a whole model
     return MultiExitLM(
         pretrained=str(paths.asset(plan["model"]["asset"])),
         exits=None if fields["use_original_head"] else str(paths.exits(name)),

@@ -16,6 +16,20 @@ LAUNCHED = "AUTOCONTRASTIVE_LAUNCHED"
 _SET_BY_LAUNCHERS = ("RANK", "WORLD_SIZE", LAUNCHED)
 
 
+def threads(default: int) -> int:
+    """OMP_NUM_THREADS, its first number if it has one for each level of nesting ("4,2"); ``default`` if it is not set.
+
+    ValueError if it is no number.
+    """
+    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if not given:
+        return default
+    if not given.isdecimal() or int(given) == 0:
+        value = os.environ["OMP_NUM_THREADS"]
+        raise ValueError(f"OMP_NUM_THREADS={value}: allowed: a number of threads from 1 on, or several such as 4,2")
+    return int(given)
+
+
 def relaunched(module: str) -> bool:
     """Run ``<launcher> -m module <this command's arguments>`` and say True; False if there is nothing to launch.
 

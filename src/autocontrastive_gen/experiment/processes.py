@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import torch
 
-from autocontrastive_gen.experiment.launch import check_processes
+from autocontrastive_gen.experiment.launch import check_processes, threads
 from autocontrastive_gen.experiment.provenance import cores
 
 TIMEOUT = timedelta(days=1)
@@ -23,6 +23,9 @@ class Processes:
     rank: int = 0
     world: int = 1
     device: torch.device = torch.device("cpu")
+    machines: int = 1
+    sharded: bool = False
+    """The trunk of a model in training is spread over the processes (accelerate's FSDP, version 2)."""
 
     @classmethod
     def start(cls) -> Processes:
@@ -36,10 +39,10 @@ class Processes:
         # told of no accelerator, accelerate takes the process group of the CPU (gloo); else it sees one process
         state = PartialState(cpu=not torch.accelerator.is_available(), timeout=TIMEOUT)
         check_processes(state.num_processes)
-        threads = os.environ.get("OMP_NUM_THREADS")
         local = int(os.environ.get("LOCAL_WORLD_SIZE", state.num_processes))
-        torch.set_num_threads(int(threads) if threads else max(1, cores() // local))
-        return cls(state.process_index, state.num_processes, state.device)
+        torch.set_num_threads(threads(max(1, cores() // local)))
+        world = state.num_processes
+        return cls(state.process_index, world, state.device, world // local, world > 1 and _wants_shards())
 
     @property
     def main(self) -> bool:
@@ -50,6 +53,14 @@ class Processes:
         """Index of this process and the number of them."""
         return self.rank, self.world
 
+    def deal(self, items: range) -> range:
+        """This process's part of ``items``, dealt out in turn."""
+        return items[self.rank :: self.world]
+
+    def idle(self, items: int) -> bool:
+        """Whether others have one item more than this process, when so many are dealt out."""
+        return self.rank >= items % self.world > 0
+
     def sum(self, tensors: Iterable[torch.Tensor]) -> None:
         """Replace each tensor by its sum over the processes; all get the same bits."""
         if self.world > 1:
@@ -59,3 +70,13 @@ class Processes:
     def wait(self) -> None:
         if self.world > 1:
             torch.distributed.barrier()
+
+
+def _wants_shards() -> bool:
+    """What accelerate's configuration says of FSDP; ValueError for the version that wraps whole models."""
+    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() != "true":
+        return False
+    if (version := os.environ.get("FSDP_VERSION", "1")) != "2":
+        raise ValueError(f"fsdp_version: {version} of accelerate's configuration is not supported; allowed: 2")
+    os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"  # transformers would load weights in one process only
+    return True

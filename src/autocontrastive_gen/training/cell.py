@@ -15,6 +15,7 @@ from autocontrastive_gen.experiment.processes import Processes
 from autocontrastive_gen.experiment.provenance import (
     file_sha256,
     fingerprint,
+    read_json,
     read_jsonl,
     write_csv,
     write_json,
@@ -67,7 +68,7 @@ def _load(asset: Path, model: dict[str, Any], device: torch.device):
         vocab_projection_mode=VocabularyProjectionMode[model["mode"]], lm_head_layer_indices=tuple(model["exits"])
     )
     dtype = getattr(torch, model["dtype"])
-    tokenizer = AutoTokenizer.from_pretrained(asset, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(asset, local_files_only=True, trust_remote_code=False)
     loaded = AutoMultiExitModel.from_pretrained(
         asset, multi_exit_config=configuration, dtype=dtype, local_files_only=True
     )
@@ -115,7 +116,9 @@ def _write(name: str, plan: dict[str, Any], paths: Paths, model, fitted: Fitted,
     for setting, content in resolved_settings(plan["model"], layers, scores, margin, fitted.digests):
         write_json(paths.resolved(name, setting), content)
     model.save_exits(paths.exits(name))
-    write_text(paths.exits(name) / "README.md", model_card(name, plan, layers, fitted.quality))
+    assets = read_json(paths.assets) if paths.assets.exists() else {}
+    licence = assets.get(plan["model"]["asset"], {}).get("licence", "not stated")
+    write_text(paths.exits(name) / "README.md", model_card(name, plan, layers, fitted.quality, licence))
     write_csv(paths.curves(name), CURVE_COLUMNS, fitted.curve)
     write_json(paths.exit_quality(name), fitted.quality)
     upper = plan["model"]["upper"]

@@ -147,7 +147,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     configuration = MultiExitConfiguration(arguments.mode, arguments.exits)
     model = AutoMultiExitModel.from_pretrained(arguments.model, multi_exit_config=configuration)
-    tokenizer = AutoTokenizer.from_pretrained(arguments.model)
+    tokenizer = AutoTokenizer.from_pretrained(arguments.model, trust_remote_code=False)
     encoder_decoder, rows = model.config.is_encoder_decoder, read_jsonl(arguments.data)
     if arguments.objective == "spans":
         if not encoder_decoder:

@@ -53,7 +53,7 @@ def fit_exits(
     processes = processes or Processes()
     model.requires_grad_(False)
     exits = Exits(model)
-    trunk = Trunk(model, tuple(sorted({*exits.layers, exits.final})))
+    trunk = Trunk(model, tuple(sorted({*exits.layers, exits.final})), sharded=processes.sharded)
     try:
         held_out = Validation(trunk, tokenizer, validation, settings.block_size, settings.validation_tokens, processes)
         curve: list[dict] = []
@@ -96,8 +96,10 @@ def _train(exits, trunk, blocks, held_out, settings: Train, seed, folder, proces
     equations = NormalEquations(exits.layers, exits.width, device) if cast else None
     cache = None
     if gradient and settings.cache_states:
-        cache = StateCache(folder, trunk.layers, len(blocks), blocks.block_size, exits.width)
+        cache = StateCache(folder, trunk.layers, len(blocks), blocks.block_size, exits.width, processes)
     generates = cast and settings.cast.text == "generated"
+    if generates and trunk.sharded:
+        raise ValueError("train.cast.text: generated needs the trunk whole in each process; launch without FSDP")
     given = None if generates else equations
     if cache or given:
         fit_blocks = max(1, settings.cast.tokens // blocks.block_size)
@@ -113,7 +115,7 @@ def _train(exits, trunk, blocks, held_out, settings: Train, seed, folder, proces
         quality = held_out.measure(exits, settings.bf16)
         return {layer: pooled_perplexity(quality, layer) for layer in exits.weights}
 
-    source = source_of(Trunk(exits.model, trunk.layers, settings.trunk_dropout), blocks, cache)
+    source = source_of(Trunk(exits.model, trunk.layers, settings.trunk_dropout, trunk.sharded), blocks, cache)
     loop = Loop(
         exits,
         source,

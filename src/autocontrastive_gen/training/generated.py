@@ -33,7 +33,7 @@ def collect_generated(
     """
     texts = min(settings.texts, len(blocks))
     size = max(1, TOKENS_AT_ONCE // blocks.block_size)
-    starts = range(0, texts, size)[processes.rank :: processes.world]
+    starts = processes.deal(range(0, texts, size))
     path = folder / f"generated-{processes.rank}.safetensors"
     done = resume(path, equations)
     for number in tqdm(range(done, len(starts)), "generated", unit=" batches", disable=None):

@@ -65,6 +65,11 @@ class Loop:
                 f"train.microbatch_size = {settings.microbatch_size}: a step of {settings.batch_size} blocks makes "
                 f"{self.microbatches} microbatches, too few for {processes.world} processes; lower it"
             )
+        if processes.sharded and self.microbatches % processes.world:
+            raise ValueError(
+                f"train.microbatch_size = {settings.microbatch_size}: a step of {settings.batch_size} blocks makes "
+                f"{self.microbatches} microbatches, with FSDP they must be a multiple of {processes.world} processes"
+            )
         self.tokens_a_step = settings.batch_size * (blocks.block_size - 1)
         self.optimizer = torch.optim.AdamW(
             list(exits.weights.values()),

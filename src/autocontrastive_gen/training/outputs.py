@@ -87,15 +87,20 @@ the final layer's; entropy is in nats. Validation text shares no document with t
 ## Limits
 
 The exits are meant for contrast with, or early exit from, this very base model; another one is refused.
-They inherit its licence, its biases and its mistakes. A lower exit is not a good language model by itself.
+They inherit its licence ({licence}), its biases and its mistakes. A lower exit is not a good language model by itself.
 """
 
 
-def model_card(name: str, plan: dict[str, Any], layers: int, quality: Quality, license: str = "other") -> str:
-    """README.md of the trained exits."""
+LICENCES = ("apache-2.0", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc0-1.0", "gpl-3.0", "mit", "openrail")
+"""Among the names of licences that the hub's cards know, those of language models that anyone may use."""
+
+
+def model_card(name: str, plan: dict[str, Any], layers: int, quality: Quality, licence: str = "not stated") -> str:
+    """README.md of the trained exits; ``licence`` is the base model's."""
     model = plan["model"]
     return CARD.format(
-        license=license,
+        license=licence.lower() if licence.lower() in LICENCES else "other",
+        licence=licence,
         name=name,
         exits=", ".join(map(str, model["exits"])),
         layers=layers,

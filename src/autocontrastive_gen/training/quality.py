@@ -44,7 +44,7 @@ class Validation:
                 )
             check_tokens(max(int(block.max()) for block in blocks), trunk.vocabulary)
             own = torch.from_numpy(np.stack(blocks))[processes.rank :: processes.world]
-            self.parts[domain] = _states(trunk, own)
+            self.parts[domain] = _states(trunk, own, most=-(-len(blocks) // processes.world))
 
     def measure(self, exits: Exits, bf16: bool) -> Quality:
         """Quality of the exits with the weights they have now, the original head included."""
@@ -65,10 +65,15 @@ def pooled_perplexity(quality: Quality, layer: int | str) -> float:
     return math.exp(sum(row["tokens"] * math.log(row["perplexity"]) for row in rows) / tokens)
 
 
-def _states(trunk: Trunk, blocks: Tensor) -> tuple[States, Tensor]:
-    """{layer: (n, d)} and labels (n,): the position that predicts the last token of a block is the last one used."""
+def _states(trunk: Trunk, blocks: Tensor, most: int) -> tuple[States, Tensor]:
+    """{layer: (n, d)} and labels (n,): the position that predicts the last token of a block is the last one used.
+
+    ``most``: blocks of the process that has most of them.
+    """
     size = max(1, TOKENS_AT_ONCE // blocks.shape[1])
     runs = [trunk(part) for part in blocks.split(size)]
+    if len(runs) * size < most:
+        trunk.join()
     states = {layer: torch.cat([run[layer][:, :-1].flatten(0, 1) for run in runs]) for layer in trunk.layers}
     return states, blocks[:, 1:].flatten().to(trunk.model.device)
 

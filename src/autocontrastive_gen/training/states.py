@@ -27,8 +27,8 @@ States = dict[int, Tensor]
 class Trunk:
     """Final-normed states of the layers asked for, straight from the model."""
 
-    def __init__(self, model, layers: tuple[int, ...], dropout: bool = False) -> None:
-        self.model, self.layers, self.dropout = model, layers, dropout
+    def __init__(self, model, layers: tuple[int, ...], dropout: bool = False, sharded: bool = False) -> None:
+        self.model, self.layers, self.dropout, self.sharded = model, layers, dropout, sharded
 
     @property
     def vocabulary(self) -> int:
@@ -41,19 +41,31 @@ class Trunk:
         self.model.train(self.dropout)
         return self.model.exit_states(tokens.to(self.model.device), layers=self.layers)
 
+    def join(self) -> None:
+        """Take part in a pass of the other processes, which need this one's shards, with nothing to pass."""
+        if self.sharded:
+            self(torch.zeros(1, 1, dtype=torch.int64))
+
 
 class StateCache:
-    """States of all blocks on disk: a file of bfloat16 a layer, shared by the processes of a machine."""
+    """States of all blocks on disk: a file of bfloat16 a layer, shared by the processes of a machine.
 
-    def __init__(self, folder: Path, layers: tuple[int, ...], blocks: int, block_size: int, width: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    ValueError if the processes are on several machines, which would not see what the others write.
+    """
+
+    def __init__(
+        self, folder: Path, layers: tuple[int, ...], blocks: int, block_size: int, width: int, processes: Processes
+    ) -> None:
+        if processes.machines > 1:
+            raise ValueError("train.cache_states: true is for the processes of one machine; set it to false on several")
         self.files = {layer: folder / f"states-{layer}.bf16" for layer in layers}
         self.shape = (blocks, block_size, width)
         size = blocks * block_size * width
-        for path in self.files.values():
+        for path in self.files.values() if processes.main else ():
             if not path.exists() or path.stat().st_size != 2 * size:
                 with open(path, "wb") as file:
                     os.posix_fallocate(file.fileno(), 0, 2 * size)  # a full disk shows here and not as a SIGBUS
+        processes.wait()  # the others find the files whole
         self._maps = {
             layer: torch.from_file(str(path), shared=True, size=size, dtype=torch.bfloat16).view(self.shape)
             for layer, path in self.files.items()
@@ -81,14 +93,16 @@ def collect(
     """One pass of the trunk: normal equations of the first ``fit_blocks`` blocks, states of all of them to ``cache``.
 
     Position 0 of each block, whose state is an outlier, is left out of the equations. The position reached is recorded
-    in ``folder``, so that a killed pass goes on where it was, to the same bits.
+    in ``folder``, so that a killed pass goes on where it was, to the same bits; with a sharded trunk, which no process
+    can run alone, it starts again.
     """
     final = trunk.layers[-1]
     size = max(1, TOKENS_AT_ONCE // blocks.block_size)
     last = len(blocks) if cache is not None else min(fit_blocks, len(blocks))
-    starts = range(0, last, size)[processes.rank :: processes.world]
+    passes = range(0, last, size)
+    starts = processes.deal(passes)
     reached = folder / f"collected-{processes.rank}.safetensors"
-    done = resume(reached, equations)
+    done = 0 if trunk.sharded else resume(reached, equations)
     progress = tqdm(starts, "trunk", initial=done, total=len(starts), unit=" passes", disable=None)
     for number in range(done, len(starts)):
         part = slice(starts[number], min(starts[number] + size, last))
@@ -103,6 +117,8 @@ def collect(
         if (number + 1) % CHECKPOINT_EVERY == 0 or number + 1 == len(starts):
             record(reached, number + 1, equations)
     progress.close()
+    if processes.idle(len(passes)):
+        trunk.join()
     if equations is not None:
         processes.sum(equations.state_dict().values())
     processes.wait()

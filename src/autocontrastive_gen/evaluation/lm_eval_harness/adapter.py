@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields
 from typing import Any
 
@@ -11,6 +12,7 @@ from lm_eval.models.huggingface import HFLM
 from torch import Tensor
 from tqdm import tqdm
 
+from autocontrastive_gen.evaluation.lm_eval_harness.order import DocumentOrder
 from autocontrastive_gen.generation.batches import pad, pad_token
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
@@ -41,7 +43,7 @@ def _unquoted(value: Any) -> Any:
 
 
 @register_model("multi_exit_gpt", "multi_exit_hf")
-class MultiExitLM(HFLM):
+class MultiExitLM(DocumentOrder, HFLM):
     """``--model multi_exit_gpt`` and ``multi_exit_hf``.
 
     ``--model_args`` takes what lm-eval's ``hf`` takes and the fields of ``MultiExitConfiguration``; ``exits=<folder>``
@@ -53,6 +55,8 @@ class MultiExitLM(HFLM):
     AUTO_MODEL_CLASS = _FromArguments
 
     def __init__(self, *args: Any, **kwargs: Any):
+        if not torch.accelerator.is_available():
+            os.environ["ACCELERATE_USE_CPU"] = "true"  # or HFLM's Accelerator sees one process without a GPU
         super().__init__(*args, **kwargs)
         if hasattr(self, "accelerator"):  # HFLM shares items among processes on GPUs of one machine only
             self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
@@ -90,5 +94,5 @@ class MultiExitLM(HFLM):
         positions = (ends - torch.arange(count, 0, -1, device=ids.device)).clamp(min=0)
         precision = self.mixed_precision_dtype
         with torch.autocast(self.device.type, dtype=precision, enabled=precision is not None):
-            logits = self.model(ids, logits_to_keep=positions).logits
+            logits = self.model(ids, attention_mask=mask, logits_to_keep=positions).logits
         return logits.log_softmax(-1, dtype=self.softmax_dtype or torch.float32)  # contrast comes in float32, too

@@ -83,6 +83,14 @@ def test_only_the_target_carries_loss():
     assert short["input_ids"] == example["input_ids"][:0] + [8, 9, 27, 28, 1]
 
 
+def test_a_long_target_of_an_encoder_decoder_keeps_its_end_token_and_is_counted(caplog):
+    rows = [{"source": "abcdefgh", "target": "uvwxyz"}, {"source": "ab", "target": "xyz"}]
+    long, short = encode_tasks(rows, LetterTokenizer(), True, 4)
+    assert long == {"input_ids": [9, 10, 11, 1], "labels": [24, 25, 26, 1]}
+    assert short["labels"] == [27, 28, 29, 1]
+    assert "1 of 2 targets were cut to max_length=4 tokens; raise --max-length" in caplog.text
+
+
 def test_padding_is_masked_and_carries_no_loss():
     rows = [{"source": "abcd", "target": "x"}, {"source": "a", "target": "x"}]
     batch = collate(encode_tasks(rows, LetterTokenizer(), False, 16), pad=0)

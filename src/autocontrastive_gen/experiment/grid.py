@@ -217,6 +217,11 @@ class Paths:
         return self.runs / "track" / "receipt.json"
 
 
+def halfway(layers: int) -> int:
+    """The paper's lower layer of ``layers``: 12 of 24."""
+    return layers // 2
+
+
 SCRATCH = Path(os.environ.get("DVC_ROOT", "")) / ".scratch"
 """Resume state and downloads: never an output, safe to delete. DVC runs queued experiments in a copy of the project and
 names the project itself in DVC_ROOT, so that they share it."""

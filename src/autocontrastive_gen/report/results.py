@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from autocontrastive_gen.experiment.grid import Paths, Setting, parse_setting
+from autocontrastive_gen.experiment.grid import Paths, Setting, halfway, parse_setting
 from autocontrastive_gen.experiment.provenance import read_json, read_jsonl
 from autocontrastive_gen.experiment.stats import Interval
 
@@ -163,11 +163,10 @@ class Results:
         return next((config[name] for name in names if name in config), None)
 
     def halfway(self, model: str) -> int | None:
-        """The exit nearest to half the layers, the lower one of two: the paper's choice, 12 of 24."""
+        """The paper's lower layer, if it carries an exit."""
         layers = self.layers(model)
-        if layers is None:
-            return None
-        return min(self.models[model]["exits"], key=lambda layer: (abs(layer - layers / 2), layer))
+        layer = None if layers is None else halfway(layers)
+        return layer if layer in self.models[model]["exits"] else None
 
     def values(self, model: str, setting: str, metric: str, domain: str | None = None) -> pd.DataFrame:
         """Documents' values behind a metric, indexed by (domain, id); the n-gram counts for corpus diversity."""

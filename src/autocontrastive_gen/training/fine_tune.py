@@ -9,6 +9,7 @@ its exits. Data are json lines ``{"source", "target"}``, or ``{"text"}`` with ``
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ import torch
 from autocontrastive_gen.experiment import cli
 from autocontrastive_gen.experiment.provenance import read_jsonl, seed_for
 from autocontrastive_gen.training.spans import corrupt
+
+log = logging.getLogger(__name__)
 
 IGNORED = -100
 """Label of positions without loss."""
@@ -35,10 +38,11 @@ Example = dict[str, list[int]]
 def encode_tasks(rows: Iterable[Mapping[str, str]], tokenizer, encoder_decoder: bool, max_length: int) -> list[Example]:
     """``{"input_ids", "labels"}`` of rows with "source" and "target".
 
-    A decoder-only model reads both, and source tokens carry no label; a source too long loses its beginning. ValueError
-    if a row lacks a field or its target leaves no room.
+    A decoder-only model reads both, and source tokens carry no label; a source too long loses its beginning. An
+    encoder-decoder's target too long loses its end but for the end-of-sequence token; the log says how many did.
+    ValueError if a row lacks a field, or if a target leaves a decoder-only model no room for its source.
     """
-    examples = []
+    examples, cut = [], 0
     for number, row in enumerate(rows):
         missing = [key for key in ("source", "target") if not row.get(key)]
         if missing:
@@ -47,14 +51,20 @@ def encode_tasks(rows: Iterable[Mapping[str, str]], tokenizer, encoder_decoder: 
         target = [*tokenizer(row["target"], add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
         if encoder_decoder:
             source = [*source[-max_length + 1 :], tokenizer.eos_token_id]
-            examples.append({"input_ids": source, "labels": target[:max_length]})
+            cut += len(target) > max_length
+            examples.append({"input_ids": source, "labels": [*target[: max_length - 1], target[-1]][:max_length]})
             continue
         if len(target) >= max_length:
             raise ValueError(
-                f"row {number}: a target of {len(target)} tokens leaves no room in max_length={max_length}"
+                f"row {number}: a target of {len(target)} tokens leaves no room in max_length={max_length}; raise "
+                "--max-length"
             )
         source = source[-(max_length - len(target)) :]
         examples.append({"input_ids": [*source, *target], "labels": [IGNORED] * len(source) + target})
+    if cut:
+        log.warning(
+            "%d of %d targets were cut to max_length=%d tokens; raise --max-length", cut, number + 1, max_length
+        )
     return examples
 
 

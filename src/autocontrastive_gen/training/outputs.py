@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from autocontrastive_gen.experiment.grid import Setting, all_settings
+from autocontrastive_gen.experiment.grid import Setting, all_settings, halfway
 from autocontrastive_gen.training.quality import Quality
 from autocontrastive_gen.training.selection import Scores, choose
 
@@ -18,7 +18,7 @@ def lower_layer(model: dict[str, Any], upper: int | str, layers: int, scores: Sc
     below = layers if upper == "original" else upper
     if model["lower"] == "auto":
         return choose(scores, below, margin)
-    lower = layers // 2 if model["lower"] == "halfway" else model["lower"]
+    lower = halfway(layers) if model["lower"] == "halfway" else model["lower"]
     if lower not in model["exits"]:
         raise ValueError(
             f"models: lower = {model['lower']}: layer {lower} of {layers} carries no exit; exits: {model['exits']}"

@@ -1,20 +1,25 @@
 """The adapter's log-likelihoods and texts against plain transformers and a contrast worked out by hand."""
 
 import json
+import math
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.api.registry import get_model
 from lm_eval.tasks import TaskManager
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from autocontrastive_gen.evaluation.benchmarks import evaluate, items, results
 from autocontrastive_gen.evaluation.lm_eval_harness.adapter import MultiExitLM
+from autocontrastive_gen.experiment.provenance import read_json, read_jsonl, write_jsonl
+from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
+from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 
 DIRECT = {"vocab_projection_mode": "SHARED_PROJECTION_DIRECT"}
 SETTINGS = {
@@ -156,6 +161,12 @@ def tasks(tmp_path):
             "doc_to_target": "label",
             "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
         },
+        "made-text": {
+            "output_type": "generate_until",
+            "doc_to_target": "{{target}}",
+            "generation_kwargs": {"until": [".", "wool"], "max_gen_toks": 8, "do_sample": False},
+            "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+        },
     }
     for task, kind in kinds.items():
         (tmp_path / f"{task}.yaml").write_text(yaml.safe_dump({"task": task, **common, **kind}))
@@ -213,19 +224,66 @@ def test_both_names_and_the_arguments_of_the_reference(folder, tasks):
         get_model(name).create_from_arg_string(arguments, {"device": "cpu"})
 
 
+REFERENCE = """
+python -m autocontrastive_gen.evaluation.lm_eval_harness.run_lm_eval \\
+--tasks lambada_openai \\
+--model multi_exit_gpt \\
+--model_args pretrained=IBM/gpt2-medium-multiexit,use_original_head=False,contrast_layer_indices='original;12' \\
+--output_path my_output_path
+"""
+"""The command of the reference's documentation, word for word."""
+PASSAGES = [f"the people of Holkeswick sell {'wool and ' * i}wool near the lantern of Holkeswick" for i in range(5)]
+
+
 @pytest.mark.slow
-def test_the_command_line(folder, tasks, tmp_path):
-    command = [sys.executable, "-m", "autocontrastive_gen.evaluation.lm_eval_harness.run_lm_eval"]
-    command += ["--tasks", "made-word", "--include_path", str(tasks), "--model", "multi_exit_gpt"]
-    setting = "use_original_head=False,contrast_layer_indices='original;2'"
-    mode = "vocab_projection_mode=SHARED_PROJECTION_DIRECT"
-    command += ["--model_args", f"pretrained={folder},{mode},{setting}"]
-    command += ["--output_path", str(tmp_path / "out"), "--device", "cpu", "--batch_size", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+def test_the_command_of_the_reference(folder, project):
+    """The names of hub repositories are folders here: a model of 24 layers with exits, and LAMBADA's form."""
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    plain = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), n_embd=16, n_layer=24, n_head=2, n_positions=128))
+    config = MultiExitConfiguration(lm_head_layer_indices=tuple(range(2, 25, 2)))
+    AutoMultiExitModel.from_model(plain, config).save_pretrained("IBM/gpt2-medium-multiexit")
+    tokenizer.save_pretrained("IBM/gpt2-medium-multiexit")
+    write_jsonl("EleutherAI/lambada_openai/test.jsonl", [{"text": text} for text in PASSAGES])
+    done = bash(REFERENCE)
+    (written,) = Path("my_output_path").rglob("results_*.json")
+    found = read_json(written)["results"]["lambada_openai"]
+    assert "multi_exit_gpt" in done.stdout and found["sample_len"] == len(PASSAGES)
+    lm = MultiExitLM(
+        pretrained="IBM/gpt2-medium-multiexit",
+        device="cpu",
+        use_original_head=False,
+        contrast_layer_indices=("original", 12),
+    )
+    pairs = [tuple(text.rsplit(" ", 1)) for text in PASSAGES]
+    asked = [Instance("loglikelihood", {}, (text, f" {word}"), i) for i, (text, word) in enumerate(pairs)]
+    values = [value for value, _ in lm.loglikelihood(asked, disable_tqdm=True)]
+    assert found["perplexity,none"] == pytest.approx(math.exp(-sum(values) / len(values)), rel=1e-4)
+
+
+@pytest.mark.slow
+def test_two_processes_give_what_one_does(folder, tasks):
+    """The real command under accelerate: likelihoods and texts, by one, in any order of the processes."""
+    options = f"--include_path {tasks} --tasks made-word,made-text --model multi_exit_hf --batch_size 1 --device cpu"
+    setting = (
+        "use_original_head=False,contrast_layer_indices='original;2',vocab_projection_mode=SHARED_PROJECTION_DIRECT"
+    )
+    module = f"-m autocontrastive_gen.evaluation.lm_eval_harness.run_lm_eval {options} --log_samples"
+    launchers = {"one": "python", "two": "accelerate launch --multi_gpu --num_processes 2"}
+    found = {}
+    for name, launcher in launchers.items():
+        done = bash(f"{launcher} {module} --model_args pretrained={folder},{setting} --output_path {tasks}/{name}")
+        assert ("on rank 1" in done.stderr) == (name == "two"), "the second process did nothing"
+        (written,) = (tasks / name).rglob("results_*.json")
+        samples = {path.name.split("_2")[0]: read_jsonl(path) for path in (tasks / name).rglob("samples_*.jsonl")}
+        answers = {key: {row["doc_id"]: row["filtered_resps"][:1] for row in rows} for key, rows in samples.items()}
+        found[name] = read_json(written)["results"], answers
+    assert found["one"] == found["two"]
+    assert {key: len(rows) for key, rows in found["one"][1].items()} == {"samples_made-word": 5, "samples_made-text": 5}
+
+
+def bash(command):
+    environment = os.environ | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=600, env=environment)
     assert done.returncode == 0, done.stderr
-    (written,) = (tmp_path / "out").rglob("results_*.json")
-    found = json.loads(written.read_text())["results"]["made-word"]["perplexity,none"]
-    lm = load(folder, "contrast", 1)
-    manager = TaskManager(include_path=str(tasks), include_defaults=False)
-    expected = simple_evaluate(model=lm, tasks=["made-word"], task_manager=manager, bootstrap_iters=0)
-    assert found == pytest.approx(expected["results"]["made-word"]["perplexity,none"], rel=1e-5)
+    return done

@@ -4,6 +4,9 @@
         --tasks lambada_openai \\
         --model multi_exit_gpt \\
         --model_args pretrained=gpt2-medium-multiexit,use_original_head=False,contrast_layer_indices='original;12'
+
+Several processes share the items out: ``accelerate launch --multi_gpu --num_processes 2 -m autocontrastive_gen...``, on
+machines without a GPU, too (``--cpu`` starts a single process there).
 """
 
 from lm_eval.__main__ import cli_evaluate

@@ -25,6 +25,7 @@ from autocontrastive_gen.training.corpus import read_texts
 from autocontrastive_gen.training.fit import Fitted, fit_exits
 from autocontrastive_gen.training.outputs import model_card, resolved_settings
 from autocontrastive_gen.training.selection import Scores, choose, score_candidates
+from autocontrastive_gen.training.sharding import shard_trunk
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def train_cell(name: str, plan: dict[str, Any], paths: Paths, cost: dict[str, An
     """Train, measure, select and write everything under ``paths.train(name)``; entries for ``cost`` are added to it."""
     processes = Processes.start()
     asset = paths.asset(plan["model"]["asset"])
-    model, tokenizer = _load(asset, plan["model"], processes.device)
+    model, tokenizer = _load(asset, plan["model"], processes)
     folder = SCRATCH / "train" / f"{_fingerprint(plan, paths, asset)}-{processes.world}"
     folder.mkdir(parents=True, exist_ok=True)
     validation = _validation(paths, plan["domains"])
@@ -50,15 +51,17 @@ def train_cell(name: str, plan: dict[str, Any], paths: Paths, cost: dict[str, An
         folder=folder,
         processes=processes,
     )
+    scores = {}
+    if plan["select"] and (processes.main or processes.sharded):  # a sharded trunk runs in all of them together
+        scores = _select(model, tokenizer, plan, paths)
     if processes.main:
-        scores = _select(model, tokenizer, plan, paths) if plan["select"] else {}
         _write(name, plan, paths, model, fitted, scores)
         cost["processes"] = processes.world
         shutil.rmtree(folder)
     processes.wait()
 
 
-def _load(asset: Path, model: dict[str, Any], device: torch.device):
+def _load(asset: Path, model: dict[str, Any], processes: Processes):
     from transformers import AutoTokenizer
 
     from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
@@ -72,7 +75,9 @@ def _load(asset: Path, model: dict[str, Any], device: torch.device):
     loaded = AutoMultiExitModel.from_pretrained(
         asset, multi_exit_config=configuration, dtype=dtype, local_files_only=True
     )
-    return loaded.to(device).eval(), tokenizer
+    if processes.sharded:
+        shard_trunk(loaded, processes)
+    return loaded.to(processes.device).eval(), tokenizer
 
 
 def _fingerprint(plan: dict[str, Any], paths: Paths, asset: Path) -> str:

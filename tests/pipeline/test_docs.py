@@ -1,13 +1,17 @@
 """Every command and every piece of Python in README.md and docs/ is run, on the smoke profile.
 
 A fenced block of bash or python is run in order, document by document, in a finished clone; the laptop profile's names
-become smoke's. A block under a comment ``<!-- not run: reason -->`` is left out, for one of the reasons below.
+become smoke's. A block under a comment ``<!-- not run: reason -->`` is left out, for one of the reasons below. Commands
+within a line are run too, unless a block has them or they are left out for a reason.
 """
 
+import json
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -19,6 +23,17 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 REASONS = {"needs the hub", "needs a GPU", "needs a cluster", "needs a server", "opens a browser", "sets up", "long"}
 SKIPPED = r"(?:<!-- not run: (?P<reason>[^>]*) -->\n+)?"
 BLOCK = re.compile(SKIPPED + r"```(?P<language>bash|python)\n(?P<code>.*?)```", re.DOTALL)
+FENCE = re.compile(r"^```(\w*)\n.*?^```$", re.DOTALL | re.MULTILINE)
+INLINE = re.compile(r"`((?:dvc|make|pip|accelerate|python -m) [^`\n]+)`")
+NOT_RUN_INLINE = {
+    "make ui": "opens a browser",
+    "pip install .": "sets up",
+    "pip install -e .[mauve]": "sets up",
+    "pip install boto3": "needs a server",
+    "dvc repro train@gpt2-medium": "needs the hub",
+    "dvc exp run -S contrast.alpha=0.2": "docs/tracking.md runs it with a name",
+    "python -m stages.compare A B": "docs/tracking.md runs it with names",
+}
 SMALL = [
     (r"\bmake reproduce$", "make reproduce PROFILE=smoke"),
     (r"\blaptop\b", "smoke"),
@@ -46,9 +61,62 @@ def test_blocks_left_out_say_why(document):
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_block_is_of_a_kind_that_is_checked(document):
+    for language in FENCE.findall(document.read_text()):
+        assert language in ("bash", "python", "yaml", "mermaid", "text"), f"a block of {language or 'no language'}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(document):
     for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text()):
-        assert (document.parent / target).exists() or target.startswith("reports/"), target
+        assert (document.parent / target).exists(), target
+
+
+def inline_commands() -> list[str]:
+    """Commands within lines that stand in no block, in order."""
+    fenced = "\n".join(block["code"] for document in DOCUMENTS for block in blocks(document))
+    found = [command for document in DOCUMENTS for command in INLINE.findall(FENCE.sub("", document.read_text()))]
+    return [command for command in dict.fromkeys(found) if command not in fenced]
+
+
+def test_commands_left_out_are_there():
+    assert NOT_RUN_INLINE.keys() <= set(inline_commands())
+
+
+@pytest.mark.slow
+def test_inline_commands(clone):
+    for command in inline_commands():
+        if command not in NOT_RUN_INLINE:
+            clone.run("bash", "-euc", small(command))
+
+
+def results_table() -> str:
+    """The table of README's results, from the committed numbers of the laptop profile."""
+    metrics = json.loads((ROOT / "reports/laptop/metrics.json").read_text())
+
+    def mean(setting: str, metric: str) -> str:
+        found = [v for k, v in metrics.items() if re.fullmatch(f"quality/smollm2/{setting}/[^/]+/{metric}", k)]
+        return f"{sum(found) / len(found):.2f}"
+
+    rows = [
+        (f"{metric}, {title}", *(mean(name, metric) for name in (decode, f"{decode}-acd", "human")), "score")
+        for decode, title in (("greedy", "greedy search"), ("beam", "beam search"), ("top-p", "nucleus sampling"))
+        for metric in ("diversity", "coherence")
+    ]
+    for task in ("last-word", "continuation"):
+        scores = (f"{metrics[f'benchmark/smollm2/{setting}/{task}/acc']:.2f}" for setting in ("original", "acd"))
+        rows.append((f"accuracy, task `{task}`", *scores, "–", "benchmark"))
+    return "".join(f"| {' | '.join(row[:4])} | `dvc repro {row[4]}` |\n" for row in rows)
+
+
+def test_results_in_readme_are_the_committed_ones():
+    """After a new run of the laptop profile: UPDATE_GOLDEN=1 pytest tests/pipeline/test_docs.py."""
+    text = (ROOT / "README.md").read_text()
+    pattern = re.compile(r"(?<=<!-- results -->\n)(.*?--:\|---\|\n)(.*?)(?=<!-- end -->)", re.DOTALL)
+    if os.environ.get("UPDATE_GOLDEN"):
+        text = pattern.sub(lambda found: found[1] + results_table(), text)
+        (ROOT / "README.md").write_text(text)
+    assert pattern.search(text)[2] == results_table()
 
 
 def run_document(document: Path, clone) -> None:
@@ -70,6 +138,14 @@ def run_document(document: Path, clone) -> None:
             command = ["bash", "-euo", "pipefail", "-c", small(block["code"])]
         done = subprocess.run(command, cwd=clone.folder, env=clone.environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{document.name}:\n{block['code']}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("block", ["```bash\nfalse | true\n```", "```python\nassert False\n```"])
+def test_a_block_that_fails_fails(tmp_path, block):
+    (tmp_path / "made.md").write_text(f"{block}\n")
+    clone = SimpleNamespace(folder=tmp_path, environment=dict(os.environ))
+    with pytest.raises(AssertionError, match="made.md"):
+        run_document(tmp_path / "made.md", clone)
 
 
 def test_quick_start(clone):

@@ -52,8 +52,8 @@ PLAN = {
         }
     },
     "domains": {
-        "open": {"asset": "open-text", "format": "lines", "files": "*", "rules": "none", "title": "Open"},
-        "closed": {"asset": "closed-text", "format": "lines", "files": "*", "rules": "none", "title": "Closed"},
+        "open": {"asset": "open-text", "title": "Open", "prompt_at": "paragraph"},
+        "closed": {"asset": "closed-text", "title": "Closed", "prompt_at": "document"},
     },
     "settings": SETTINGS,
     "benchmark_settings": BENCHMARKS,

@@ -236,6 +236,12 @@ def test_the_stage(made_run, monkeypatch):
     assert called == [(made_run, PLAN)]
 
 
+def test_deviations_of_the_run_are_told(report):
+    page = (report / "index.html").read_text()
+    assert "Prompts of Open begin at a paragraph drawn from a document" in page
+    assert "random weights" in page and "Continuations of 24 tokens" in page
+
+
 def test_an_edited_profile_is_named(made_run):
     write_report(made_run, {**PLAN, "edited": ["generate.top_k", "train.epochs"]})
     banner = "differ from the profile <b>golden</b>: generate.top_k, train.epochs"

@@ -194,7 +194,13 @@ def _own_deviations(results: Results) -> list[Deviation]:
     domains = ", ".join(entry["title"] for entry in results.domains.values())
     tokens = results.plan["generate"]["new_tokens"]
     effect = "numbers are this run's own: only directions can be held against the paper's, see Published"
+    paragraphs = [entry["title"] for entry in results.domains.values() if entry["prompt_at"] == "paragraph"]
+    drawn = Deviation(
+        what=f"Prompts of {', '.join(paragraphs)} begin at a paragraph drawn from a document, not with the document",
+        effect="levels move a little; every setting continues the same prompts, so differences stand",
+    )
     return [
+        *([drawn] if paragraphs else []),
         Deviation(what=f"Models: {models}. Domains: {domains}. Continuations of {tokens} tokens.", effect=effect),
         Deviation(
             what=f"Coherence is measured with the encoder “{results.plan['coherence_asset']}”",

@@ -96,11 +96,12 @@ class _Tokenizer:
             return [Piece(text)]
         # decoding a token alone may lose its leading space, so offsets are lengths of decoded beginnings
         ends = [len(self.tokenizer.decode(tokens[:count])) for count in range(len(tokens) + 1)]
-        pieces, at = [], 0
+        pieces, at = [], len(text) - len(text.lstrip(" "))
         for change in row["changed"]:
             start, end = ends[change["position"]], ends[change["position"] + 1]
-            if start < at or end <= start or end > len(text):
+            if end <= max(start, at) or end > len(text):
                 continue  # half of a character, or a special token that the text leaves out
+            start = max(start, at)
             pieces += [Piece(text[at:start])] if start > at else []
             pieces.append(Piece(text[start:end], change["upper"], change["lower"]))
             at = end

@@ -53,6 +53,8 @@ def quality_table(results: Results) -> Table:
     used = [metric for metric in QUALITY if metric.main and any(metric.key in row for row in rows)]
     meanings = "; ".join(f"{metric.title}: {metric.meaning}" for metric in used)
     note = f"{_level(results)}. {meanings}. Encoder of coherence: {results.plan['coherence_asset']}."
+    if any("mauve" in row for row in rows):
+        note += f" Features of MAUVE: last states of {results.plan['mauve_asset'] or 'the model itself'}."
     return Table("quality", "Generation quality", columns, rows, note, groups=("model", "domain"))
 
 

@@ -12,6 +12,7 @@ import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from safetensors import safe_open
@@ -191,18 +192,23 @@ class Loop:
     def _check(self, losses: Tensor, norms: Tensor) -> None:
         for layer, loss, norm in zip(self.exits.weights, losses.tolist(), norms.tolist(), strict=True):
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                kept = "no checkpoint had been written yet"
-                if self.path.exists():
-                    kept = f"the state after step {_step_of(self.path)} is kept in {self.path}"
-                raise ValueError(
-                    f"exit {layer}, step {self.step}: the loss is {loss} and its gradient's norm {norm}; {kept}; lower "
-                    f"train.learning_rate = {self.settings.learning_rate}"
-                    + (" or set train.bf16 to false" if self.settings.bf16 else "")
-                )
+                self._fail(layer, f"the loss is {loss} and its gradient's norm {norm}")
+
+    def _fail(self, layer: int, what: str) -> NoReturn:
+        kept = "no checkpoint had been written yet"
+        if self.path.exists():
+            kept = f"the state after step {_step_of(self.path)} is kept in {self.path}"
+        raise ValueError(
+            f"exit {layer}, step {self.step}: {what}; {kept}; lower train.learning_rate = {self.settings.learning_rate}"
+            + (" or set train.bf16 to false" if self.settings.bf16 else "")
+        )
 
     # evaluation and state -----------------------------------------------------------------------------------------
     def _evaluate(self) -> dict[int, float]:
         perplexities = self.validate()
+        for layer, value in perplexities.items():
+            if not math.isfinite(value):  # before these weights take the place of the last good checkpoint
+                self._fail(layer, f"the validation perplexity is {value}")
         log.info("step %d of %d: validation perplexity %s", self.step, self.steps, _readable(perplexities))
         if self.settings.patience is not None:
             loss = sum(math.log(value) for value in perplexities.values())

@@ -1,33 +1,13 @@
 """Continue the prompts of every domain with one model under one setting."""
 
-from __future__ import annotations
-
-import argparse
-
 from autocontrastive_gen.experiment import cli
-from autocontrastive_gen.experiment.grid import Paths
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True, help="a model of run.models")
-    parser.add_argument("--setting", required=True, help="a setting of run.settings")
-    arguments = parser.parse_args()
-
-    from autocontrastive_gen.experiment.launch import relaunched
-
-    if relaunched("stages.generate"):
-        return
-
-    from autocontrastive_gen.experiment.plan import read_plan
-    from autocontrastive_gen.experiment.provenance import cost_meter
+def work(*cell) -> None:
     from autocontrastive_gen.generation.cell import generate_cell
 
-    profile = cli.current_profile()
-    plan, paths = read_plan(profile, "generate", arguments.model, arguments.setting), Paths(profile)
-    with cost_meter(paths.cost("generate", f"{arguments.model}-{arguments.setting}")) as cost:
-        generate_cell(arguments.model, arguments.setting, plan, paths, cost)
+    generate_cell(*cell)
 
 
 if __name__ == "__main__":
-    cli.run(main, "generate")
+    cli.run_cell("generate", __doc__, work, setting="a setting of run.settings")

@@ -3,6 +3,11 @@ import sys
 
 import pytest
 
+from autocontrastive_gen.experiment.grid import Paths
+from autocontrastive_gen.experiment.params import load_params
+from autocontrastive_gen.experiment.plan import write_plan
+from autocontrastive_gen.experiment.provenance import read_json
+
 CODE = """
 from autocontrastive_gen.experiment import cli
 def main():
@@ -36,3 +41,37 @@ def test_interrupts_clean_up(tmp_path):
     assert run(body, tmp_path).returncode == 143 and (tmp_path / "cleaned").exists()
     done = run("raise KeyboardInterrupt", tmp_path)
     assert done.returncode == 130 and "Traceback" not in done.stderr
+
+
+CELL = """
+import sys
+from autocontrastive_gen.experiment import cli
+def work(model, setting, plan, paths, cost):
+    cost["texts"] = [model, setting, plan["new_tokens"], str(paths.texts(model, setting, "made-a"))]
+cli.run_cell("generate", "Purpose.", work, setting="a setting")
+"""
+
+
+def test_a_cell_gets_its_names_its_plan_and_a_meter(project):
+    params = load_params()
+    write_plan(params)
+
+    def command(*arguments):
+        return subprocess.run([sys.executable, "-c", CELL, *arguments], capture_output=True, text=True)
+
+    done = command("--model", "tiny", "--setting", "greedy")
+    assert done.returncode == 0, done.stderr
+    cost = read_json(Paths("smoke").cost("generate", "tiny-greedy"))
+    assert cost["texts"] == [
+        "tiny",
+        "greedy",
+        params.generate.new_tokens,
+        "runs/smoke/generate/tiny-greedy/made-a.jsonl",
+    ]
+    assert cost["wall_s"] > 0
+    done = command("--model", "tiny", "--setting", "gredy")
+    assert done.returncode == 2 and "generate.tiny.gredy: not in" in done.stderr and "Traceback" not in done.stderr
+    done = command("--model", "tiny")
+    assert done.returncode == 2 and "required: --setting" in done.stderr
+    done = command("--help")
+    assert done.returncode == 0 and "Purpose." in done.stdout and "python -m stages.generate" in done.stdout

@@ -1,7 +1,8 @@
-"""What every command of the project does alike: its arguments' profile, its log and its exit code."""
+"""What every command of the project does alike: its profile, its log and its exit code; and what every cell does."""
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import signal
@@ -11,7 +12,7 @@ from collections.abc import Callable
 
 import yaml
 
-from autocontrastive_gen.experiment.grid import SCRATCH
+from autocontrastive_gen.experiment.grid import SCRATCH, Paths
 from autocontrastive_gen.experiment.params import PARAMS
 
 FAULT = 2
@@ -68,3 +69,37 @@ def current_profile() -> str:
         raise ValueError(
             f"{PARAMS}: has no readable `profile`; `python -m stages.profile use laptop` writes one"
         ) from None
+
+
+def run_cell(stage: str, purpose: str, work: Callable[..., None], setting: str = "", launched: bool = True) -> None:
+    """Run a stage that has cells, as its command: ``python -m stages.<stage> --model ... [--setting ...]``.
+
+    Args:
+        purpose: what the help says of it.
+        work: is called with the model, the setting if there is one, the cell's entry of the plan, the paths and the
+            cost to add to. It imports what it needs itself: the command's help and its launcher need no model library.
+        setting: what ``--setting`` is, for stages with a cell for each.
+        launched: whether it runs in the processes of ``launcher``.
+    """
+    run(lambda: _cell(stage, purpose, work, setting, launched), stage)
+
+
+def _cell(stage: str, purpose: str, work: Callable[..., None], setting: str, launched: bool) -> None:
+    parser = argparse.ArgumentParser(prog=f"python -m stages.{stage}", description=purpose)
+    parser.add_argument("--model", required=True, help="a model of run.models")
+    if setting:
+        parser.add_argument("--setting", required=True, help=setting)
+    cell = tuple(vars(parser.parse_args()).values())
+
+    from autocontrastive_gen.experiment.launch import relaunched
+
+    if launched and relaunched(f"stages.{stage}"):
+        return
+
+    from autocontrastive_gen.experiment.plan import read_plan
+    from autocontrastive_gen.experiment.provenance import cost_meter
+
+    profile = current_profile()
+    plan, paths = read_plan(profile, stage, *cell), Paths(profile)
+    with cost_meter(paths.cost(stage, "-".join(cell))) as cost:
+        work(*cell, plan, paths, cost)

@@ -68,18 +68,27 @@ def used_assets(params: Params) -> dict[str, bool]:
     return names | dict.fromkeys(models, True)
 
 
+def known_records(path: Path) -> dict[str, dict]:
+    """Records of what an earlier run has brought, or a clone's `dvc pull`."""
+    try:
+        return read_json(path)
+    except (OSError, ValueError):  # none yet, or damaged: everything is brought anew
+        return {}
+
+
 def fetch(params: Params, paths: Paths) -> dict[str, dict]:
     """Every used asset in its folder and no other there; all assets that can't be had are named together."""
     used = used_assets(params)
     folder = paths.assets.parent
+    known = known_records(paths.assets)
     for stranger in folder.iterdir() if folder.is_dir() else ():
-        if stranger.name not in used:
+        if stranger.name not in (*used, paths.task_data.name):
             shutil.rmtree(stranger) if stranger.is_dir() else stranger.unlink()
     folder.mkdir(parents=True, exist_ok=True)
     records, faults = {}, []
     for name, is_model in sorted(used.items()):
         try:
-            records[name] = provide(name, params.assets[name], paths.asset(name), is_model)
+            records[name] = provide(name, params.assets[name], paths.asset(name), is_model, known.get(name))
         except OSError as error:
             faults.append(str(error))
     try:

@@ -1,5 +1,6 @@
 """Stage fetch: parameters first, then exactly the assets that the run uses."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,29 @@ def test_fetch_and_prepare(params):
     assert files_of(PATHS.assets.parent) == first, "an edit of the parameters changed what fetch gives"
     assert (done := fetch(stage="prepare")).returncode == 0, done.stderr
     assert PATHS.data_card.exists() and (PATHS.tasks / "last-word.yaml").exists()
+
+
+def test_what_a_clone_has_is_not_fetched_again(params, server):
+    """With its outputs from a DVC remote and no network; but what was harmed or is another asset is asked for."""
+    server.files["a.txt"] = (ROOT / "tests/fixtures/smoke/text/made-a.txt").read_bytes()
+
+    def edit(seed, name="a.txt"):
+        source = {"kind": "url", "url": server.url(name), "licence": "Apache-2.0"}
+        params(lambda content: (content["assets"].update({"made-a": source}), content.update(seed=seed)))
+
+    edit(1)
+    assert (done := fetch()).returncode == 0, done.stderr
+    first = files_of(PATHS.assets.parent)
+    shutil.rmtree(".scratch")
+    server.files.clear()
+    edit(2)
+    assert (done := fetch()).returncode == 0, done.stderr
+    assert files_of(PATHS.assets.parent) == first and "seed: 2" in PATHS.plan.read_text()
+    edit(2, "b.txt")
+    assert (done := fetch()).returncode == 2 and "b.txt could not be fetched" in done.stderr
+    edit(2)
+    (PATHS.asset("made-a") / "a.txt").write_text("harmed")
+    assert (done := fetch()).returncode == 2 and "a.txt could not be fetched" in done.stderr
 
 
 def test_a_rerun_imports_no_model_library(params):

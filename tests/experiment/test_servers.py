@@ -109,7 +109,7 @@ def mlflow_server(postgres, tmp_path_factory):
         except (urllib.error.URLError, OSError):
             return False
 
-    def start():
+    def start(artifacts: str = str(folder), **environment: str):
         command = [
             sys.executable,
             "-m",
@@ -122,11 +122,17 @@ def mlflow_server(postgres, tmp_path_factory):
             "--workers",
             "1",
         ]
-        store = ["--backend-store-uri", postgres, "--artifacts-destination", str(folder)]
+        store = ["--backend-store-uri", postgres, "--artifacts-destination", artifacts]
         log = open(folder.parent / "mlflow.log", "w")
-        return running(*command, *store, ready=ready, stdout=log, stderr=log)
+        options = {"stdout": log, "stderr": log, "env": {**os.environ, **environment}}
+        return running(*command, *store, ready=ready, **options)
 
     return address, folder, start
+
+
+def store_parent(client: MlflowClient, experiment: str) -> str:
+    """Id of the newest run that holds a pipeline."""
+    return client.search_runs([experiment], "tags.`dvc.stage` = 'pipeline'")[0].info.run_id
 
 
 def publish_all(run) -> dict[str, int]:
@@ -157,15 +163,15 @@ def test_a_server_on_postgresql_is_filled_and_caught_up_with(small_run, mlflow_s
         assert not Path("mlruns").exists() and not Path("mlartifacts").exists()
 
 
-def test_publishers_on_many_machines_do_not_double(small_run, mlflow_server, monkeypatch):
-    """Four projects without a common lock publish the same run at once."""
+def test_publishers_on_many_machines_do_not_double(small_run, mlflow_server, bucket, monkeypatch):
+    """Four projects without a common lock publish the same run at once; the artifacts go into a bucket."""
     address, _, start = mlflow_server
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     small_run.top_p = 0.25  # cells that the database has not seen
     small_run.write()
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'src'}"}
-    with start():
+    with start("s3://bucket/mlflow", MLFLOW_S3_ENDPOINT_URL=bucket):
         copies = [Path(f"copy{i}") for i in range(4)]
         for copy in copies:
             shutil.copytree(".", copy, ignore=shutil.ignore_patterns("copy*", "mlflow.db"))
@@ -178,6 +184,10 @@ def test_publishers_on_many_machines_do_not_double(small_run, mlflow_server, mon
             if "@" in name:
                 found = client.search_runs([experiment], f"tags.`cell.key` = '{entry.key}'")
                 assert [run.info.status for run in found] == ["FINISHED"], name
+        page = client.download_artifacts(store_parent(client, experiment), "index.html")
+        assert small_run.title in Path(page).read_text()
+    listing = urllib.request.urlopen(f"{bucket}/bucket?list-type=2").read().decode()
+    assert "artifacts/per_prompt.csv" in listing and "artifacts/index.html" in listing
 
 
 def test_the_page_of_mlflow_opens_with_the_columns_chosen(small_run):

@@ -23,9 +23,22 @@ def committed(clone):
     return clone
 
 
-def test_a_clone_with_the_remote_runs_nothing(committed, tmp_path):
+@pytest.fixture(params=["folder", "s3"])
+def remote(request, tmp_path) -> list[list[str]]:
+    """Commands that make a folder, or a bucket of an S3-compatible server, the default remote of a project."""
+    if request.param == "folder":
+        return [["dvc", "remote", "add", "--default", "storage", str(tmp_path / "storage")]]
+    address = request.getfixturevalue("bucket")
+    return [
+        ["dvc", "remote", "add", "--default", "storage", "s3://bucket/autocontrastive"],
+        ["dvc", "remote", "modify", "storage", "endpointurl", address],
+    ]
+
+
+def test_a_clone_with_the_remote_runs_nothing(remote, committed, tmp_path):
     clone, copy = committed, type(committed)(tmp_path / "copy")
-    clone.run("dvc", "remote", "add", "--default", "storage", str(tmp_path / "storage"))
+    for command in remote:
+        clone.run(*command)
     clone.run("git", "commit", "--quiet", "--all", "--message", "Remote")
     clone.run("dvc", "push", "--run-cache")
     clone.run("git", "clone", "--quiet", str(clone.folder), str(copy.folder))

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 
 from autocontrastive_gen.data.archives import is_archive, unpack
@@ -33,14 +34,19 @@ class Mismatch(OSError):
     """A file is not the one that was asked for."""
 
 
-def provide(name: str, asset: Asset, folder: Path, model: bool = False) -> dict:
+def provide(name: str, asset: Asset, folder: Path, model: bool = False, known: dict | None = None) -> dict:
     """Bring an asset into ``folder``, whole or not at all, and return its record for assets.json.
 
-    ``model``: the folder must load with ``from_pretrained``; a GGUF file is turned into safetensors.
+    ``model``: the folder must load with ``from_pretrained``; a GGUF file is turned into safetensors. ``known``: the
+    record of what the folder holds already; it stays if it is the asset, unharmed, so a clone that has its outputs from
+    a DVC remote needs no network.
     OSError if it can't be had, saying how to provide it, or if a digest is not the expected one.
     """
-    if isinstance(asset, UrlAsset) and asset.stream:
-        return _stream(name, asset, folder)
+    terms = {"licence": asset.licence, "note": asset.note}
+    if known and _is_there(asset, folder, known):
+        return known | terms
+    if isinstance(asset, HubAsset | UrlAsset) and asset.stream:
+        return (_stream_hub if isinstance(asset, HubAsset) else _stream)(name, asset, folder)
     content, record = _on_disk(name, asset) if isinstance(asset, PathAsset) else _kept(name, asset)
     if model and (gguf := _only_gguf(content, record)):
         if "sha256" not in record:
@@ -49,7 +55,17 @@ def provide(name: str, asset: Asset, folder: Path, model: bool = False) -> dict:
         content, record = _converted(name, content / gguf, record)
     record["files"] = _copy(name, asset, content, record, folder)
     record.setdefault("sha256", folder_sha256(record["files"]))
-    return record | {"licence": asset.licence, "note": asset.note}
+    return record | terms
+
+
+def _is_there(asset: Asset, folder: Path, known: dict) -> bool:
+    """Whether the folder holds the asset as it was recorded. A source on disk may have changed: it is read again."""
+    same = known.get("kind") == asset.kind and known.get("source") == describe(asset)
+    pinned = getattr(asset, "sha256", None) in (None, known.get("sha256"))
+    parts = isinstance(asset, HubAsset) and asset.files  # other patterns may ask for more than there is
+    if isinstance(asset, PathAsset) or not (same and pinned) or parts:
+        return False
+    return folder.is_dir() and _digests(folder) == known.get("files")
 
 
 def provide_tasks(tasks: list[str], folder: Path, given: tuple[Path, str] | None = None) -> None:
@@ -58,6 +74,7 @@ def provide_tasks(tasks: list[str], folder: Path, given: tuple[Path, str] | None
     ``given``: a folder to take them from before the hub is asked, and its digest. OSError as ``provide``.
     """
     if not (tasks := [task for task in tasks if task not in LOCAL_TASKS]):
+        shutil.rmtree(folder, ignore_errors=True)
         return
     lm_eval = importlib.metadata.version("lm_eval")
     entry = STORE / fingerprint(["tasks", sorted(tasks), lm_eval, given and given[1]])
@@ -66,9 +83,20 @@ def provide_tasks(tasks: list[str], folder: Path, given: tuple[Path, str] | None
 
         log.info("tasks: fetching the data of %s", ", ".join(tasks))
         with _building(entry) as content:
-            collect(tasks, content, given and given[0])
+            collect(tasks, content, given[0] if given else _left_bundle(folder, lm_eval))
             write_json(entry / "building" / "record.json", {"files": _digests(content), "kind": "tasks"})
     _copy("tasks", None, entry / "content", read_json(entry / "record.json") | {"sha256": ""}, folder)
+
+
+def _left_bundle(folder: Path, lm_eval: str) -> Path | None:
+    """The folder, if it holds a bundle of this lm-eval as it was made."""
+    try:
+        content = read_json(folder / "bundle.json")
+        files = [file for task in content["tasks"].values() for file in task["splits"].values()]
+        whole = all(file_sha256(folder / file["file"]) == file["sha256"] for file in files)
+    except (OSError, ValueError):
+        return None
+    return folder if whole and content["lm_eval"] == lm_eval else None
 
 
 def folder_sha256(files: dict[str, str]) -> str:
@@ -206,9 +234,11 @@ def _hub(name: str, asset: HubAsset, content: Path) -> str:
 
 
 def _wanted(path: Path, snapshot: str, asset: HubAsset) -> bool:
-    from fnmatch import fnmatch
+    return _matches(path.relative_to(snapshot).as_posix(), asset)
 
-    return not asset.files or any(fnmatch(path.relative_to(snapshot).as_posix(), pattern) for pattern in asset.files)
+
+def _matches(name: str, asset: HubAsset) -> bool:
+    return not asset.files or any(fnmatch(name, pattern) for pattern in asset.files)
 
 
 def _link(source: Path, target: Path) -> None:
@@ -290,6 +320,32 @@ def _stream(name: str, asset: UrlAsset, folder: Path) -> dict:
     folder.mkdir(parents=True, exist_ok=True)
     record = {"kind": "url", "source": asset.url, "mirrors": asset.mirrors, "stream": True, "bytes": size, "files": {}}
     return record | {"revision": identity, "sha256": asset.sha256, "licence": asset.licence, "note": asset.note}
+
+
+def _stream_hub(name: str, asset: HubAsset, folder: Path) -> dict:
+    """The same for files of the hub: the commit that a branch's name stands for, and what files there are at it."""
+    from huggingface_hub import HfApi
+
+    try:
+        info = HfApi().repo_info(asset.repo, repo_type="dataset", revision=asset.revision, files_metadata=True)
+    except OSError as error:
+        raise _missing(
+            name, asset, error, "run this where the hub is reachable, or set HF_ENDPOINT to a mirror"
+        ) from None
+    shards = {file.rfilename: file.size for file in info.siblings if _matches(file.rfilename, asset)}
+    if not shards or not all(shard.endswith(".parquet") for shard in shards):
+        found = ", ".join(sorted(shards)[:5]) or "none"
+        raise _missing(name, asset, f"{asset.files} match {found}", "let `files` match parquet files alone")
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {
+        "kind": "hub",
+        "source": describe(asset),
+        "repo": asset.repo,
+        "stream": True,
+        "shards": shards,
+        "files": {},
+    }
+    return record | {"revision": info.sha, "sha256": None, "licence": asset.licence, "note": asset.note}
 
 
 _FETCH: dict[type, Callable[..., str]] = {HubAsset: _hub, PypiAsset: _pypi, UrlAsset: _url}

@@ -31,9 +31,9 @@ def page(difference: Difference) -> str:
     """The comparison with every metric, as html that needs no network."""
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     sections = [(title, head, list(rows)) for title, head, rows in _sections(difference)]
-    metrics = [(row.changed, _cells(row)) for row in difference.metrics]
+    changed, same = ([_cells(row) for row in difference.metrics if row.changed is kind] for kind in (True, False))
     return environment.from_string(_PAGE).render(
-        difference=difference, sections=sections, columns=_COLUMNS, metrics=metrics
+        difference=difference, sections=sections, columns=_COLUMNS, changed=changed, same=same
     )
 
 
@@ -77,7 +77,16 @@ def _print(console: Console, title: str, head: tuple[str, ...], rows) -> None:
     console.print(table, markup=False)
 
 
-_PAGE = """<!doctype html>
+_PAGE = """{% macro table(rows) %}
+<div tabindex="0"><table class="metrics">
+<thead><tr>{% for name in columns %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for row in rows %}
+<tr>{% for value in row %}<td>{{ value }}</td>{% endfor %}</tr>
+{% endfor %}
+</tbody></table></div>
+{% endmacro %}
+<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -89,8 +98,13 @@ div { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; }
 th, td { text-align: left; padding: .2rem .6rem; border-bottom: 1px solid #8886; vertical-align: top; }
 .metrics td:nth-child(n+5), .metrics th:nth-child(n+5) { text-align: right; white-space: nowrap; }
-.same { opacity: .6; }
 pre { overflow-x: auto; }
+@media (max-width: 40rem) {
+  h1 { font-size: 1.5rem; }
+  table { font-size: .75rem; }
+  th, td { padding: .2rem .25rem; }
+  table:not(.metrics) td { overflow-wrap: anywhere; }
+}
 </style>
 <main>
 <h1>Two runs compared</h1>
@@ -115,13 +129,17 @@ pre { overflow-x: auto; }
 <h2>Metrics</h2>
 <p>Intervals are paired: both states on the same documents or items, which are what is resampled. A metric without
 an interval is kept for the whole corpus only.</p>
-<div tabindex="0"><table class="metrics">
-<thead><tr>{% for name in columns %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
-<tbody>
-{% for changed, row in metrics %}
-<tr{% if not changed %} class="same"{% endif %}>{% for value in row %}<td>{{ value }}</td>{% endfor %}</tr>
-{% endfor %}
-</tbody></table></div>
+{% if changed %}
+{{ table(changed) }}
+{% else %}
+<p>No difference.</p>
+{% endif %}
+{% if same %}
+<details>
+<summary>{{ same|length }} metrics are the same in both</summary>
+{{ table(same) }}
+</details>
+{% endif %}
 </main>
 </html>
 """

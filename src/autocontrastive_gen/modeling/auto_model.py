@@ -5,7 +5,11 @@ import os
 from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+)
 
 from autocontrastive_gen.modeling import heads
 from autocontrastive_gen.modeling.checkpoint import check_stored_base, settle_exits
@@ -120,8 +124,9 @@ def _exits_of(config: PreTrainedConfig) -> tuple:
 
 def plain_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
     """The class of transformers that generates text with this configuration."""
-    mappings = [MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING]
-    for mapping in reversed(mappings) if config.is_encoder_decoder else mappings:
+    plain = [MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING]
+    mappings = reversed(plain) if config.is_encoder_decoder else plain
+    for mapping in (*mappings, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING):  # the last: a text decoder that also sees images
         if type(config) in mapping:
             found = mapping[type(config)]
             return found[0] if isinstance(found, list | tuple) else found

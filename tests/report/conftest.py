@@ -127,7 +127,8 @@ def _texts(paths: Paths, model: str, plan: dict, rng: np.random.Generator) -> No
             rows = []
             for i in ids:
                 words = [str(word) for word in [*rng.choice(WORDS, 10), secret]]
-                changed = [{"position": 2, "upper": " the", "lower": " of"}] if "acd" in name else None
+                changed = [{"position": at, "upper": " the", "lower": " of"} for at in (2, 5)]
+                changed = changed if "acd" in name else None
                 row = {"id": i, "prompt": prompts[i], "continuation": " ".join(words), "nll": 2.0}
                 rows.append({**row, "tokens": [VOCABULARY[word] for word in words], "changed": changed})
             write_jsonl(paths.texts(model, name, domain), rows)

@@ -26,7 +26,10 @@ addEventListener("load", () => {
   found.around = shown()[0].dataset.number;
   const pick = document.querySelector('[data-pick="setting"]');
   pick.value = "beam-acd"; pick.dispatchEvent(new Event("change")); found.picked = shown()[0].dataset.setting;
-  shown()[0].querySelector("mark").focus(); found.token = tip.textContent;
+  const marks = [...shown()[0].querySelectorAll("mark")];
+  marks[0].focus(); found.token = tip.textContent;
+  found.marks = marks.filter((it) => it.tabIndex === 0).length;
+  key(marks[0], "ArrowRight"); found.next_mark = document.activeElement === marks[1];
 
   const colour = () => getComputedStyle(document.body).backgroundColor;
   const was = colour(); document.getElementById("theme").click(); found.themes = [was, colour()];

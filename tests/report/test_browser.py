@@ -60,6 +60,7 @@ def test_the_page_works(chromium, report, tmp_path, size):
     assert "runs/golden/score/made/metrics.json" in found["number"] and "score@made" in found["number"]
     assert (found["articles"], found["first"], found["next"], found["around"]) == (1, "1", "2", "3")
     assert found["picked"] == "beam-acd" and "upper exit wanted “ the”" in found["token"]
+    assert found["marks"] == 1 and found["next_mark"]
     assert found["themes"][0] != found["themes"][1]
     assert min(found["contrast"]) >= 4.5, "text must be readable in light and dark (WCAG AA)"
 

@@ -24,8 +24,8 @@ INK, FAINT = "#1b1f24", "#c8ccd1"
 """Colours of text and of grid lines; the page replaces them by its own, light or dark."""
 PLAIN, CONTRAST, OTHER = "#8a6d00", "#0072b2", "#cc4778"
 """Distinguishable with any kind of colour blindness, and each with a marker of its own besides."""
-SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9", "#5e5e5e")
-MARKERS = "osD^vPX"
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#c46a9b", "#8a6d00", "#7a5fb5", "#707070")
+MARKERS, LINES = "osD^vPX", ("-", "--", "-.", ":")
 _AXES = {"diversity": "Diversity (0–1)", "coherence": "Coherence (cosine)"}
 _STYLE = {
     "svg.hashsalt": "autocontrastive",
@@ -270,6 +270,7 @@ def _curves(results: Results, tables: dict[str, Table], model: str) -> Iterator[
                 part[column],
                 color=SERIES[i % 7],
                 marker=MARKERS[i % 7] if len(part) < 12 else None,
+                linestyle=LINES[i % 4],
                 label=f"exit {layer}",
             )
         axes.set_xlabel("Training tokens (thousands)")

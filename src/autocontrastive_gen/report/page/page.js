@@ -80,6 +80,20 @@
     });
   }
 
+  // So is a text with its changed tokens.
+  for (const text of all("#samples article")) {
+    const marks = all("mark", text);
+    marks.forEach((it, i) => { it.tabIndex = i ? -1 : 0; });
+    text.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key], at = marks.indexOf(event.target), goal = marks[at + step];
+      if (at < 0 || !goal) return;
+      event.preventDefault();
+      event.target.tabIndex = -1;
+      goal.tabIndex = 0;
+      goal.focus();
+    });
+  }
+
   // One sample at a time.
   const samples = all("#samples article"), picks = all("[data-pick]");
   if (samples.length) {

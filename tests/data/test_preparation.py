@@ -117,7 +117,13 @@ def test_budget_and_number_of_documents(corpora):
 def test_a_streamed_source_trains_and_gives_no_prompts(corpora, server):
     lines = "\n\n".join(f"Streamed document number {i}.\nIts second line." for i in range(500))
     server.files["big.txt.xz"] = lzma.compress(lines.encode())
-    stream = RECORD | {"stream": True, "source": server.url("big.txt.xz"), "mirrors": [], "revision": '"v1"'}
+    stream = RECORD | {
+        "kind": "url",
+        "stream": True,
+        "source": server.url("big.txt.xz"),
+        "mirrors": [],
+        "revision": '"v1"',
+    }
     stream["bytes"] = len(server.files["big.txt.xz"])
     records = corpora | {"big": stream}
     sources = plan()["sources"] | {"big": domain("big")}
@@ -133,7 +139,13 @@ def test_training_text_excludes_held_out_documents_of_other_sources(corpora, ser
     """A streamed corpus that contains the prompts' documents: they are duplicates there."""
     text = (PATHS.asset("made-a") / "text.txt").read_bytes()
     server.files["big.txt.xz"] = lzma.compress(text + b"\n\nOne document that is new.")
-    stream = RECORD | {"stream": True, "source": server.url("big.txt.xz"), "mirrors": [], "revision": '"v1"'}
+    stream = RECORD | {
+        "kind": "url",
+        "stream": True,
+        "source": server.url("big.txt.xz"),
+        "mirrors": [],
+        "revision": '"v1"',
+    }
     stream["bytes"] = len(server.files["big.txt.xz"])
     sources = plan()["sources"] | {"big": domain("big")}
     prepared = plan(sources=sources, training={"sources": ["big"], "tokens": 10**6})

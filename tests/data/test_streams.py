@@ -26,7 +26,7 @@ def corpus(count: int = 3000) -> list[str]:
 def record(server, project):
     server.files["en.txt.xz"] = lzma.compress("\n\n".join(corpus()).encode(), preset=0)
     size = len(server.files["en.txt.xz"])
-    return {"source": server.url("en.txt.xz"), "mirrors": [], "revision": '"v1"', "bytes": size}
+    return {"kind": "url", "source": server.url("en.txt.xz"), "mirrors": [], "revision": '"v1"', "bytes": size}
 
 
 def test_keeps_documents_and_their_order_over_broken_connections(server, record):
@@ -68,7 +68,13 @@ def test_memory_stays_flat(server, project):
     """The text is many times larger than what reading it may add."""
     lines = "\n\n".join(f"a document of a few words that repeat, number {i}" for i in range(600_000)).encode()
     server.files["en.txt.xz"] = lzma.compress(lines, preset=0)
-    record = {"source": server.url("en.txt.xz"), "mirrors": [], "revision": "", "bytes": len(server.files["en.txt.xz"])}
+    record = {
+        "kind": "url",
+        "source": server.url("en.txt.xz"),
+        "mirrors": [],
+        "revision": "",
+        "bytes": len(server.files["en.txt.xz"]),
+    }
     write_json(project / "record.json", record)
     code = (
         "import resource; from autocontrastive_gen.data.streams import documents;"

@@ -19,14 +19,18 @@ def read(folder: Path, format: str, pattern: str = "*", text_field: str = "text"
     """Texts of the documents in the files of ``folder`` that match ``pattern``, in the order of the files' names.
 
     ``mediawiki``: articles of an XML dump; ``lines``: a document a line; ``txt``: documents apart by an empty line;
-    ``jsonl`` and ``parquet``: the column ``text_field``. OSError for missing or damaged files.
+    ``jsonl`` and ``parquet``: the column ``text_field``; ``parquet-lines``: lines of ``txt`` in that column, documents
+    going on from file to file. OSError for missing or damaged files.
     """
     files = sorted(path for path in folder.rglob(pattern) if path.is_file())
     if not files:
         names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         raise OSError(f"{folder}: no file matches {pattern!r}; there are: {', '.join(names[:10]) or 'none'}")
-    for path in files:
-        yield from _READERS[format](path, text_field)
+    if format == "parquet-lines":
+        yield from documents_of_lines(line for path in files for line in _parquet(path, text_field))
+    else:
+        for path in files:
+            yield from _READERS[format](path, text_field)
 
 
 DAMAGED = (UnicodeDecodeError, EOFError, lzma.LZMAError, gzip.BadGzipFile, zlib.error)

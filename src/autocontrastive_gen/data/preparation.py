@@ -106,7 +106,7 @@ class Preparation:
         if record.get("stream"):
             from autocontrastive_gen.data.streams import documents
 
-            return documents(record)
+            return documents(record, domain["format"], domain["text_field"])
         folder = self.paths.asset(domain["asset"])
         return corpora.read(folder, domain["format"], domain["files"], domain["text_field"])
 

@@ -2,6 +2,8 @@
 
 What has been read lies, compressed as it came, in ``.scratch/streams``. A run that is killed at any moment goes on
 there: it reads that part from disk, gives the same documents in the same order, and asks the server for what follows.
+(``datasets`` streams such a file, too, but an xz file has no places to seek to: its position after a kill is reached by
+reading from the first byte again. Parquet files of the hub are its business, see ``hub_streams``.)
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+from autocontrastive_gen.data import hub_streams
 from autocontrastive_gen.data.corpora import DAMAGED, decompressed, documents_of_lines
 from autocontrastive_gen.data.download import HttpStream
 from autocontrastive_gen.experiment.grid import SCRATCH
@@ -55,12 +58,22 @@ class KeptStream(io.RawIOBase):
         super().close()
 
 
-def documents(record: dict) -> Iterator[str]:
-    """Documents of a streamed asset, in the file's order; ``record`` is its entry in assets.json.
+def documents(record: dict, format: str = "txt", text_field: str = "text") -> Iterator[str]:
+    """Documents of a streamed asset, in the files' order; ``record`` is its entry in assets.json.
 
-    OSError if the server can't be reached where more is needed, if its file is not the one that ``fetch`` saw, or if
-    the bytes are damaged.
+    A file of a web server is ``txt``, those of the hub are ``parquet`` or ``parquet-lines``. OSError if the server
+    can't be reached where more is needed, if its file is not the one that ``fetch`` saw, or if the bytes are damaged.
     """
+    allowed = ("parquet", "parquet-lines") if record["kind"] == "hub" else ("txt",)
+    if format not in allowed:
+        raise ValueError(f"format: {format} of the streamed {record['source']}; allowed: {', '.join(allowed)}")
+    if record["kind"] == "url":
+        return _of_text(record)
+    rows = hub_streams.rows(record, text_field, SCRATCH / "streams")
+    return documents_of_lines(rows) if format == "parquet-lines" else rows
+
+
+def _of_text(record: dict) -> Iterator[str]:
     identity = fingerprint([record["source"], record["revision"], record["bytes"]])
     kept = SCRATCH / "streams" / identity / "beginning"
     stream = KeptStream([record["source"], *record["mirrors"]], record["bytes"], kept)

@@ -61,6 +61,8 @@ class HubAsset(Section):
     revision: str
     files: list[str] = []
     """Glob patterns of the files to take; empty for all of them."""
+    stream: bool = False
+    """Read a data set's parquet files over the network as ``prepare`` goes along and never store them whole."""
     licence: str
     note: str = ""
 
@@ -126,8 +128,9 @@ class Domain(Section):
     """A source of text: documents for prompts and, for local corpora, for training and benchmark items."""
 
     asset: Name
-    format: Literal["mediawiki", "lines", "txt", "jsonl", "parquet"]
-    """mediawiki: an XML dump of articles; lines: a document a line; txt: documents apart by an empty line."""
+    format: Literal["mediawiki", "lines", "txt", "jsonl", "parquet", "parquet-lines"]
+    """mediawiki: an XML dump of articles; lines: a document a line; txt: documents apart by an empty line; jsonl and
+    parquet: a document a row; parquet-lines: a line of txt a row, as in the hub's form of CC-100."""
     files: str = "*"
     """Glob of the asset's files."""
     text_field: str = "text"

@@ -1,0 +1,93 @@
+"""Corpora of the Hugging Face hub in parquet files, streamed by ``datasets`` as far as they are needed.
+
+What has been read is kept, part by part, in ``.scratch/streams``, each part with the position that ``datasets`` was at
+after it. A run that is killed at any moment reads the parts again and goes on at the last position: the same documents
+in the same order.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from autocontrastive_gen.data.corpora import DAMAGED
+from autocontrastive_gen.experiment.provenance import atomic_path, fingerprint, read_json, write_json
+
+log = logging.getLogger(__name__)
+
+ROWS_AT_ONCE = 4096
+"""Rows in a part: what a kill costs at most, and what is in memory."""
+
+
+def rows(record: dict, text_field: str, folder: Path) -> Iterator[str]:
+    """Texts of all rows of a streamed hub asset, file after file; ``record`` is its entry in assets.json.
+
+    Args:
+        folder: where parts are kept.
+
+    Raises:
+        ValueError: the files have no column ``text_field``.
+        OSError: the hub can't be reached where more is needed, or a part is damaged.
+    """
+    folder = folder / fingerprint([record["source"], record["revision"], record["shards"], text_field])
+    state = read_json(folder / "position.json") if (folder / "position.json").exists() else {"parts": 0}
+    for number in range(state["parts"]):
+        yield from _read(_part(folder, number), folder)
+    if state.get("whole"):
+        return
+    try:
+        yield from _further(record, text_field, folder, state)
+    except FileNotFoundError as error:
+        raise OSError(f"{record['source']}: {error}; the repository has changed, run `dvc repro fetch`") from error
+
+
+def _further(record: dict, text_field: str, folder: Path, state: dict) -> Iterator[str]:
+    dataset = _dataset(record, text_field)
+    if state["parts"]:
+        dataset.load_state_dict(state["at"])
+        log.info("%s: going on after %d parts", record["source"], state["parts"])
+    flow = iter(dataset)
+    for number in range(state["parts"], 1 << 40):
+        texts = [row[text_field] or "" for row in islice(flow, ROWS_AT_ONCE)]
+        with atomic_path(_part(folder, number)) as temporary, gzip.open(temporary, "wt", 1, encoding="utf-8") as file:
+            file.writelines(json.dumps(text, ensure_ascii=False) + "\n" for text in texts)
+        whole = len(texts) < ROWS_AT_ONCE
+        position = {"parts": number + 1, "at": dataset.state_dict(), "whole": whole}
+        write_json(folder / "position.json", position)
+        yield from texts
+        if whole:
+            return
+
+
+def _dataset(record: dict, text_field: str):
+    """``datasets.IterableDataset`` over the column ``text_field`` of all files, in the order of their names."""
+    from datasets import load_dataset
+
+    root = f"hf://datasets/{record['repo']}@{record['revision']}"
+    files = [f"{root}/{name}" for name in sorted(record["shards"])]
+    dataset = load_dataset("parquet", data_files=files, split="train", streaming=True)
+    if dataset.features is not None and text_field not in dataset.features:
+        columns = ", ".join(dataset.features)
+        raise ValueError(
+            f"{record['source']}: has no column {text_field!r}; there are: {columns}; set text_field of the domain"
+        )
+    return dataset.select_columns([text_field])
+
+
+def _part(folder: Path, number: int) -> Path:
+    return folder / f"{number:06d}.jsonl.gz"
+
+
+def _read(path: Path, folder: Path) -> Iterator[str]:
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            yield from map(json.loads, file)
+    except (*DAMAGED, FileNotFoundError, json.JSONDecodeError) as error:
+        (folder / "position.json").unlink()
+        raise OSError(
+            f"{path}: the kept text is damaged ({error}); it is dropped, run the same command again to read anew"
+        ) from error

@@ -1,0 +1,178 @@
+"""A parquet corpus of the hub, streamed by ``datasets`` from a hub on loopback."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pyarrow
+import pytest
+from dataset_hub import COMMIT, DatasetHub
+from pyarrow import parquet
+
+from autocontrastive_gen.data import hub_streams
+from autocontrastive_gen.data.assets import provide
+from autocontrastive_gen.data.corpora import read
+from autocontrastive_gen.data.streams import documents
+from autocontrastive_gen.experiment.params import HubAsset
+from autocontrastive_gen.experiment.provenance import read_json
+
+ASSET = HubAsset(
+    kind="hub",
+    repo="someone/cc",
+    repo_type="dataset",
+    revision="main",
+    files=["en/*.parquet"],
+    stream=True,
+    licence="none stated",
+)
+
+
+def lines(count: int, start: int = 0) -> list[str]:
+    """Rows as the hub's form of CC-100 has them: a line each, an empty one between documents."""
+    return ["\n" if i % 4 == 3 else f"line {i} of a text in paragraphs\n" for i in range(start, start + count)]
+
+
+def shard(rows: list[str]) -> bytes:
+    file = io.BytesIO()
+    table = pyarrow.table({"id": [str(i) for i in range(len(rows))], "text": rows})
+    parquet.write_table(table, file, row_group_size=2000, compression="none")
+    return file.getvalue()
+
+
+@pytest.fixture
+def hub():
+    """Two files whose border divides a document, and one that is not asked for."""
+    hub = DatasetHub(
+        "someone/cc",
+        {"en/0.parquet": shard(lines(6001)), "en/1.parquet": shard(lines(5999, 6001)), "de/0.parquet": b"no parquet"},
+    )
+    yield hub
+    hub.close()
+
+
+def run(hub: DatasetHub, code: str, **options) -> subprocess.Popen:
+    environment = os.environ | {"HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0", "HF_HOME": str(Path.cwd() / "hf")}
+    begin = "import sys\nfrom pathlib import Path\nfrom autocontrastive_gen.data import hub_streams, streams, assets\n"
+    begin += "from autocontrastive_gen.experiment.provenance import read_json, write_json\n"
+    begin += "hub_streams.ROWS_AT_ONCE = 1000\n"
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", begin + code], env=environment, stdout=pipe, text=True, **options)
+
+
+FETCH = f"""
+from autocontrastive_gen.experiment.params import HubAsset
+record = assets.provide("cc", HubAsset.model_validate({ASSET.model_dump()!r}), Path("folder"))
+write_json(Path("record.json"), record)
+"""
+READ = """
+texts = list(streams.documents(read_json(Path("record.json")), "parquet-lines"))
+write_json(Path(sys.argv[1] if len(sys.argv) > 1 else "texts.json"), texts)
+"""
+
+
+def test_killed_it_goes_on_at_its_position_with_the_same_documents(hub, project):
+    """The server holds the second file back until the process that reads is dead."""
+    held, answer = threading.Event(), hub.answer
+
+    def hold(request):
+        if request.path.endswith("en/1.parquet"):
+            held.wait()
+        answer(request)
+
+    hub.answer = hold
+    process = run(hub, FETCH + READ)
+    until, position = time.monotonic() + 60, None
+    while position is None and time.monotonic() < until and process.poll() is None:
+        found = list(Path(".scratch").rglob("position.json"))
+        position = found[0] if found and read_json(found[0])["parts"] >= 5 else None
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL and position is not None
+    before = read_json(position)
+    held.set()
+    hub.answer = answer
+
+    record = read_json(Path("record.json"))
+    assert (record["revision"], sorted(record["shards"])) == (COMMIT, ["en/0.parquet", "en/1.parquet"])
+    kept = {path: path.read_bytes() for path in position.parent.glob("*.gz")}
+    assert run(hub, READ).wait(60) == 0
+    expected = "".join(lines(12000)).strip("\n").split("\n\n")
+    assert read_json(Path("texts.json")) == expected
+    assert before["parts"] < read_json(position)["parts"] == 13
+    assert all(path.read_bytes() == content for path, content in list(kept.items())[: before["parts"]])
+
+    hub.files.clear()  # all of it is here now, and local files read alike
+    assert list(documents(record, "parquet-lines")) == expected
+    Path("local/en").mkdir(parents=True)
+    for name, rows in {"0": lines(6001), "1": lines(5999, 6001)}.items():
+        Path(f"local/en/{name}.parquet").write_bytes(shard(rows))
+    assert list(read(Path("local"), "parquet-lines", "*.parquet")) == expected
+
+
+class Rows(list):
+    """Stands for a data set: its state is the number of rows given."""
+
+    def __iter__(self):
+        for row in super().__iter__():
+            yield {"text": row}
+
+    def state_dict(self):
+        return {}
+
+
+RECORD = {"kind": "hub", "source": "hub dataset a/b", "repo": "a/b", "revision": "c", "shards": {"x.parquet": 1}}
+
+
+def test_a_damaged_part_is_dropped_and_read_anew(project, monkeypatch):
+    monkeypatch.setattr(hub_streams, "_dataset", lambda record, text_field: Rows(["one", None, "three"]))
+    monkeypatch.setattr(hub_streams, "ROWS_AT_ONCE", 5)
+    assert list(documents(RECORD, "parquet")) == ["one", "", "three"]
+    part = next(Path(".scratch").rglob("*.gz"))
+    part.write_bytes(part.read_bytes()[:-9])
+    with pytest.raises(OSError, match="kept text is damaged .* run the same command again"):
+        list(documents(RECORD, "parquet"))
+    assert list(documents(RECORD, "parquet")) == ["one", "", "three"]
+
+
+@pytest.mark.parametrize(("kind", "format"), [("hub", "txt"), ("url", "parquet")])
+def test_a_format_that_can_not_be_streamed_is_refused(kind, format):
+    with pytest.raises(ValueError, match=f"format: {format} of the streamed s; allowed: "):
+        documents({"kind": kind, "source": "s"}, format)
+
+
+def test_without_a_hub_fetch_says_what_is_missing(project):
+    with pytest.raises(OSError, match=r"hub dataset someone/cc at revision main .*HF_ENDPOINT.*kind: path"):
+        provide("cc", ASSET, project / "folder")
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_corpus(project):
+    """Ten times the text, the same peak: within a quarter of what the additional text takes up."""
+    code = FETCH + (
+        "import resource\n"
+        'count = sum(1 for _ in streams.documents(read_json(Path("record.json")), "parquet"))\n'
+        "print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)\n"
+    )
+    peaks = []
+    for files in (1, 10):
+        for path in Path().glob("record.json"):
+            path.unlink()
+        content = shard([f"{i} " + "word " * 100 for i in range(20_000)])
+        hub = DatasetHub("someone/cc", {f"en/{files}-{i}.parquet": content for i in range(files)})
+        answer = run(hub, code).communicate(timeout=200)[0].split()
+        hub.close()
+        assert int(answer[0]) == files * 20_000
+        peaks.append(int(answer[1]))
+    assert peaks[1] - peaks[0] < 9 * len(content) / 4, peaks
+
+
+def test_record_is_what_the_position_is_kept_for(project, monkeypatch):
+    """Another revision is another corpus."""
+    for revision, text in (("c", "one"), ("d", "two")):
+        monkeypatch.setattr(hub_streams, "_dataset", lambda record, text_field, text=text: Rows([text]))
+        assert list(documents(RECORD | {"revision": revision}, "parquet")) == [text]

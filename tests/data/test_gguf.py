@@ -10,8 +10,8 @@ from autocontrastive_gen.experiment.params import PathAsset
 WIDTH, HEADS, LAYERS, VOCABULARY, INNER = 32, 4, 2, 64, 64
 
 
-def write_llama(path):
-    """A tiny random Llama as llama.cpp lays it out, with a byte-level tokenizer."""
+def write_llama(path, quantised=False):
+    """A tiny random Llama as llama.cpp lays it out, with a byte-level tokenizer; its matrices in 8 bits if wanted."""
     import gguf
 
     rng = np.random.default_rng(0)
@@ -34,7 +34,12 @@ def write_llama(path):
         getattr(writer, f"add_{name}_token_id")(0)
 
     def tensor(name, *shape):
-        writer.add_tensor(name, (rng.standard_normal(shape) * 0.1).astype(np.float32))
+        values = (rng.standard_normal(shape) * 0.1).astype(np.float32)
+        if quantised and len(shape) == 2:
+            kind = gguf.GGMLQuantizationType.Q8_0
+            writer.add_tensor(name, gguf.quantize(values, kind), raw_dtype=kind)
+        else:
+            writer.add_tensor(name, values)
 
     tensor("token_embd.weight", VOCABULARY, WIDTH)
     tensor("output_norm.weight", WIDTH)

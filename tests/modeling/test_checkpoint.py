@@ -9,8 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
+from autocontrastive_gen.data.gguf import convert
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
+from tests.data.test_gguf import write_llama
 from tests.modeling.conftest import MODES, tiny_ids, tiny_model, tiny_plain
 
 CONTRAST = {"use_original_head": False, "contrast_layer_indices": ("original", 2)}
@@ -207,3 +209,27 @@ def test_layers_other_than_the_models_are_refused():
     model = tiny_model("SHARED_PROJECTION_CAST_OUTPUTS", "gpt2")
     with pytest.raises(ValueError, match="load the model anew"):
         model.set_exits(lm_head_layer_indices=(1, 9))
+
+
+def test_a_quantised_base_is_a_warning(tmp_path, caplog):
+    write_llama(tmp_path / "tiny.gguf", quantised=True)
+    convert(tmp_path / "tiny.gguf", tmp_path / "plain")
+    new = MultiExitConfiguration(MODES[1], (1,))
+    quantised = AutoMultiExitModel.from_pretrained(tmp_path, new, gguf_file="tiny.gguf")
+    quantised.save_exits(tmp_path / "of-quantised")
+    AutoMultiExitModel.from_pretrained(tmp_path / "plain", new).save_exits(tmp_path / "of-plain")
+    setting = MultiExitConfiguration(use_original_head=False, output_layer_index=1)
+    for base, exits, warns in (("", "of-plain", True), ("plain", "of-quantised", True), ("plain", "of-plain", False)):
+        caplog.clear()
+        which = {} if base else {"gguf_file": "tiny.gguf"}
+        AutoMultiExitModel.from_pretrained(tmp_path / base, setting, exits=tmp_path / exits, **which)
+        assert ("the base is quantised" in caplog.text) == warns
+
+
+def test_quantised_exits_are_not_stored_alone(tmp_path):
+    model = tiny_model(MODES[1])
+    cast = model.name_to_conv_matrix["2_to_4"]
+    cast.weight = torch.nn.Parameter(cast.weight.to(torch.int8), requires_grad=False)
+    with pytest.raises(ValueError, match="2_to_4.weight is quantised"):
+        model.save_exits(tmp_path)
+    assert not any(tmp_path.iterdir())

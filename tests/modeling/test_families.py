@@ -1,5 +1,7 @@
 """Families found by structure: their parts, and exits that equal a plain model cut off at that layer."""
 
+from collections import Counter
+
 import pytest
 import torch
 import transformers
@@ -64,6 +66,35 @@ def test_named_families(model_type):
             options = {"max_new_tokens": 3, "do_sample": False, "attention_mask": torch.ones_like(ids)}
             with_cache = model.generate(ids, use_cache=True, **options)
             assert torch.equal(with_cache, model.generate(ids, use_cache=False, **options))
+
+
+@pytest.mark.parametrize(
+    "model_type", ["gpt2", "llama", "gpt_neox", "opt", "bloom", "gemma2", "falcon", "phi", "qwen3"]
+)
+@torch.no_grad()
+def test_a_single_exit_runs_its_layers_and_no_more(model_type):
+    model = tiny_family(model_type, **NAMED[model_type])
+    model = AutoMultiExitModel.from_model(model, MultiExitConfiguration("SHARED_PROJECTION_DIRECT"))
+    ran = Counter()
+    for layer, block in enumerate(model._anatomy.trunk(model)._modules.values(), 1):
+        block.register_forward_hook(lambda *_, layer=layer: ran.update([layer]))
+    ids = tiny_ids(2, 6)
+    steps = 3
+    options = {"max_new_tokens": steps, "eos_token_id": None, "do_sample": False, "return_dict_in_generate": True}
+    ways = ({}, {"num_beams": 2}, {"cache_implementation": "static"}, {"use_cache": False})
+    for way in ways:
+        for last in (1, 2, 3):
+            model.set_exits(output_layer_index=last)
+            ran.clear()
+            output = model.generate(ids, attention_mask=torch.ones_like(ids), **options, **way)
+            assert ran == Counter(dict.fromkeys(range(1, last + 1), steps)), (way, last)
+            if way.get("use_cache", True):
+                lengths = [int(layer.get_seq_length()) for layer in output.past_key_values.layers]
+                assert lengths[:last] == [6 + steps - 1] * last and not any(lengths[last:]), (way, last, lengths)
+        model.set_exits(contrast_layer_indices=(3, 1))
+        ran.clear()
+        model.generate(ids, attention_mask=torch.ones_like(ids), **options, **way)
+        assert ran == Counter(dict.fromkeys((1, 2, 3), steps))
 
 
 def _all_families():

@@ -134,8 +134,19 @@ def settle_exits(config: PreTrainedConfig, setting: MultiExitConfiguration, exit
 
 
 def write_exits(model: PreTrainedModel, folder: str | os.PathLike) -> None:
-    """Store the exits alone; see the top of this module."""
+    """Store the exits alone; see the top of this module.
+
+    Raises:
+        ValueError: they were quantised with the base, are offloaded, or lie in shards.
+    """
     folder = Path(folder)
+    for name, parameter in heads.exit_state(model).items():
+        if type(parameter.data) is not Tensor or not parameter.is_floating_point() or parameter.is_meta:
+            kind = f"{type(parameter.data).__name__}, {parameter.dtype}, {parameter.device}"
+            raise ValueError(
+                f"{name} is quantised, offloaded or in shards ({kind}) and can't be stored alone; load the exits "
+                "whole, without quantization_config, on a device"
+            )
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: p.detach().to("cpu").contiguous() for name, p in heads.exit_state(model).items()}
     save_file(state, folder / WEIGHTS, metadata={"format": "pt"})

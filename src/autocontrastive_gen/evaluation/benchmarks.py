@@ -91,6 +91,8 @@ def evaluate(
         where = ", ".join(str(folder) for folder in folders)
         raise ValueError(f"run.tasks: no task {', '.join(unknown)} in {where} nor in lm-eval; local: {sorted(local)}")
     seed = seed_for(options["seed"], "benchmark") % 2**31
+    # else lm-eval resamples in a forked pool: the same numbers, but a fork of a process with threads may hang
+    os.environ.setdefault("DISABLE_MULTIPROC", "1")
     return simple_evaluate(
         model=lm,
         tasks=list(tasks),

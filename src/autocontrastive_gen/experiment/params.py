@@ -413,7 +413,7 @@ class _Names:
 
     def setting_faults(self, setting: Setting) -> Iterator[str]:
         for model in self.get("run.models", list):
-            exits = self.exits.get(model)
+            exits = self.exits.get(model) if isinstance(model, str) else None
             if not exits:
                 continue
             for layer in setting.layers:

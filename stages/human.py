@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from autocontrastive_gen.evaluation import human
@@ -14,6 +15,8 @@ from autocontrastive_gen.experiment import cli
 from autocontrastive_gen.experiment.grid import Paths
 from autocontrastive_gen.experiment.plan import read_plan
 from autocontrastive_gen.experiment.provenance import read_json, read_jsonl, write_json
+
+HUMAN = "human"
 
 
 def main() -> None:
@@ -37,18 +40,28 @@ def _export(arguments: argparse.Namespace) -> None:
     plan, paths = read_plan(profile, "score", arguments.model), Paths(profile)
     pairs: list[dict] = []
     first, second = arguments.settings
+    known = [*plan["settings"], HUMAN]
+    if first == second or not {first, second} <= set(known):
+        raise ValueError(f"--settings: {first} and {second} are not two different ones of {', '.join(known)}")
     for domain in plan["domains"]:
-        texts = {name: _rows(paths, arguments.model, name, domain) for name in (first, second)}
+        texts = {name: read_jsonl(paths.texts(arguments.model, name, domain)) for name in {first, second} - {HUMAN}}
+        if HUMAN in (first, second):
+            texts[HUMAN] = _human_texts(plan, paths, domain, texts)
         made = human.make_pairs(texts, first, second, arguments.pairs, plan["seed"])
         pairs += [{**pair, "pair": f"{domain}-{pair['pair']}"} for pair in made]
     human.export(pairs, arguments.folder, arguments.question)
     print(f"{len(pairs)} pairs in {arguments.folder}; send form.html or pairs.csv to the raters, keep key.json")
 
 
-def _rows(paths: Paths, model: str, setting: str, domain: str) -> list[dict]:
-    if setting != "human":
-        return read_jsonl(paths.texts(model, setting, domain))
-    return [{**row, "continuation": row["human"]} for row in read_jsonl(paths.prompts(domain))]
+def _human_texts(plan: Mapping, paths: Paths, domain: str, texts: Mapping[str, list[dict]]) -> list[dict]:
+    """Human continuations of as many tokens as the generated ones have: the length must not give them away."""
+    from transformers import AutoTokenizer
+
+    from autocontrastive_gen.evaluation.scores import human_rows
+
+    tokenizer = AutoTokenizer.from_pretrained(paths.asset(plan["model"]["asset"]), local_files_only=True)
+    longest = max(len(row["tokens"]) for rows in texts.values() for row in rows)
+    return human_rows(tokenizer, read_jsonl(paths.prompts(domain)), longest)
 
 
 def _import(arguments: argparse.Namespace) -> None:

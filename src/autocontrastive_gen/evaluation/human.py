@@ -20,7 +20,8 @@ import numpy as np
 from autocontrastive_gen.experiment import stats
 from autocontrastive_gen.experiment.provenance import seed_for, write_csv, write_json, write_text
 
-VOTES = ("left", "right", "tie")
+SIDES = ("left", "right")
+VOTES = (*SIDES, "tie")
 COLUMNS = ["pair", "rater", "vote"]
 DEFAULT_QUESTION = (
     "Which text is the better continuation: fluent, coherent with the beginning, and interesting to read?"
@@ -54,9 +55,9 @@ def make_pairs(texts: Mapping[str, Sequence[Row]], first: str, second: str, coun
             {
                 "pair": f"{number:03d}",
                 "prompt": rows[first][name]["prompt"],
-                **{side: rows[s][name]["continuation"] for side, s in zip(("left", "right"), sides, strict=True)},
+                **{side: rows[s][name]["continuation"].strip() for side, s in zip(SIDES, sides, strict=True)},
                 "prompt_id": name,
-                **{f"{side}_setting": s for side, s in zip(("left", "right"), sides, strict=True)},
+                **{f"{side}_setting": s for side, s in zip(SIDES, sides, strict=True)},
             }
         )
     return pairs
@@ -123,7 +124,7 @@ def summarise(
     by_pair: dict[str, list[str]] = {}
     for vote in winners:
         by_pair.setdefault(vote["pair"], []).append(vote["winner"])
-    settings = sorted({key[pair][f"{side}_setting"] for pair in by_pair for side in ("left", "right")})
+    settings = sorted({key[pair][f"{side}_setting"] for pair in by_pair for side in SIDES})
     rates = {}
     for setting in settings:
         shares = [np.mean([_share(w, setting) for w in found]) for pair, found in sorted(by_pair.items())]

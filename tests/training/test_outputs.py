@@ -104,5 +104,6 @@ def test_the_card_says_how_the_exits_were_made_and_how_good_they_are():
     assert "| news | 15 | 123.4 | 0.500 | 2.000 | 100 |" in card and "| method | least-squares |" in card
     assert "only measured" in model_card("smollm2", {**plan, "method": "none"}, 30, quality)
     assert "\nlicense: other\n" in card and "its licence (not stated)" in card
-    card = model_card("smollm2", plan, 30, quality, "Apache-2.0")
+    card = model_card("smollm2", plan, 30, quality, "Apache-2.0", 8)
+    assert "| tokens | 8 (at most 9) |" in card
     assert "\nlicense: apache-2.0\n" in card and "its licence (Apache-2.0)" in card

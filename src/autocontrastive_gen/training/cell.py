@@ -123,7 +123,8 @@ def _write(name: str, plan: dict[str, Any], paths: Paths, model, fitted: Fitted,
     model.save_exits(paths.exits(name))
     assets = read_json(paths.assets) if paths.assets.exists() else {}
     licence = assets.get(plan["model"]["asset"], {}).get("licence", "not stated")
-    write_text(paths.exits(name) / "README.md", model_card(name, plan, layers, fitted.quality, licence))
+    card = model_card(name, plan, layers, fitted.quality, licence, fitted.tokens)
+    write_text(paths.exits(name) / "README.md", card)
     write_csv(paths.curves(name), CURVE_COLUMNS, fitted.curve)
     write_json(paths.exit_quality(name), fitted.quality)
     upper = plan["model"]["upper"]

@@ -30,6 +30,8 @@ class Fitted:
     quality: Quality
     digests: dict[int, str]
     curve: list[dict] = field(default_factory=list)
+    tokens: int = 0
+    """Tokens of the training text, in whole blocks, ends of documents included."""
 
 
 def fit_exits(
@@ -57,13 +59,15 @@ def fit_exits(
     try:
         held_out = Validation(trunk, tokenizer, validation, settings.block_size, settings.validation_tokens, processes)
         curve: list[dict] = []
+        taken = 0
         if settings.method != "none" and exits.weights:
             blocks = _blocks(folder, texts, tokenizer, settings, tokens, exits.vocabulary, processes)
+            taken = len(blocks) * blocks.block_size
             curve = _train(exits, trunk, blocks, held_out, settings, seed, folder, processes)
             model.eval()  # dropout of the trunk may have been on
             exits.write()
             exits.read()  # quality is that of the weights that are saved, in the model's dtype
-        return Fitted(held_out.measure(exits, settings.bf16), exits.digests(), curve)
+        return Fitted(held_out.measure(exits, settings.bf16), exits.digests(), curve, taken)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _out_of_memory(error):
             raise

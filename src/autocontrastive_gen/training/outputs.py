@@ -95,8 +95,10 @@ LICENCES = ("apache-2.0", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc0-1.0"
 """Among the names of licences that the hub's cards know, those of language models that anyone may use."""
 
 
-def model_card(name: str, plan: dict[str, Any], layers: int, quality: Quality, licence: str = "not stated") -> str:
-    """README.md of the trained exits; ``licence`` is the base model's."""
+def model_card(
+    name: str, plan: dict[str, Any], layers: int, quality: Quality, licence: str = "not stated", tokens: int = 0
+) -> str:
+    """README.md of the trained exits; ``licence`` is the base model's, ``tokens`` what they were trained on."""
     model = plan["model"]
     return CARD.format(
         license=licence.lower() if licence.lower() in LICENCES else "other",
@@ -107,18 +109,18 @@ def model_card(name: str, plan: dict[str, Any], layers: int, quality: Quality, l
         mode=model["mode"],
         note=model["note"],
         example=model["exits"][0],
-        training=_training(plan),
+        training=_training(plan, tokens),
         table=_table(quality),
     )
 
 
-def _training(plan: dict[str, Any]) -> str:
+def _training(plan: dict[str, Any], tokens: int) -> str:
     if plan["method"] == "none":
         return "The exits were loaded as they were published and only measured."
     keys = ["method", "start", "block_size", "batch_size", "epochs", "learning_rate", "schedule", "seed"]
     keys = keys[:2] if plan["method"] == "least-squares" else keys
     rows = [f"| {key} | {plan[key]} |" for key in keys]
-    rows += [f"| sampled softmax | {plan['sampled_softmax']} |", f"| tokens | at most {plan['tokens']} |"]
+    rows += [f"| sampled softmax | {plan['sampled_softmax']} |", f"| tokens | {tokens} (at most {plan['tokens']}) |"]
     return "\n".join(["| parameter | value |", "|---|---|", *rows])
 
 

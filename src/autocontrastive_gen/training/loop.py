@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 CURVE_POINTS = 100
 """Points of a training curve, whatever the number of steps."""
+DIVERGED = 1e100
+"""A validation perplexity that no exit has whose weights are of any use."""
 
 
 class Loop:
@@ -207,8 +209,8 @@ class Loop:
     def _evaluate(self) -> dict[int, float]:
         perplexities = self.validate()
         for layer, value in perplexities.items():
-            if not math.isfinite(value):  # before these weights take the place of the last good checkpoint
-                self._fail(layer, f"the validation perplexity is {value}")
+            if not value < DIVERGED:  # before these weights take the place of the last good checkpoint
+                self._fail(layer, f"the validation perplexity is {value:.3g}")
         log.info("step %d of %d: validation perplexity %s", self.step, self.steps, _readable(perplexities))
         if self.settings.patience is not None:
             loss = sum(math.log(value) for value in perplexities.values())
@@ -269,4 +271,4 @@ def _step_of(path: Path) -> int:
 
 
 def _readable(perplexities: dict[int, float]) -> str:
-    return ", ".join(f"{layer}: {value:.1f}" for layer, value in perplexities.items())
+    return ", ".join(f"{layer}: {value:.5g}" for layer, value in perplexities.items())

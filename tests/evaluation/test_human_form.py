@@ -114,15 +114,15 @@ async def rate(port: int, downloads: Path, votes: list[int]) -> None:
                 await call("Input.dispatchKeyEvent", type="keyDown", **params, **({"text": text} if text else {}))
                 await call("Input.dispatchKeyEvent", type="keyUp", **params)
 
-            async def ready() -> bool:
-                found = await call("Runtime.evaluate", expression="document.readyState == 'complete'")
-                return found["result"]["value"]
+            async def holds(condition: str) -> bool:
+                return (await call("Runtime.evaluate", expression=condition))["result"]["value"]
 
-            while not await ready():
+            while not await holds("location.protocol == 'file:' && document.readyState == 'complete'"):
                 await asyncio.sleep(0.05)
             await call("Page.bringToFront")
             await call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
-            await press("Tab")
+            while not await holds("document.activeElement.id == 'rater'"):  # the first keys may come too early
+                await press("Tab")
             await call("Input.insertText", text='Ann "A" Lee')
             for vote in votes:
                 await press("Tab")
@@ -131,9 +131,7 @@ async def rate(port: int, downloads: Path, votes: list[int]) -> None:
                     await press("ArrowRight")
             await press("Tab")
             await press("Enter")
-            for _ in range(200):
-                if list(downloads.glob("*.csv")):
-                    return
+            while not list(downloads.glob("*.csv")):
                 await asyncio.sleep(0.05)
 
 

@@ -125,12 +125,26 @@ def test_changed_tokens_tell_what_each_exit_wanted(report):
 def test_numbers_tell_file_stage_digest_and_commit(made_run):
     cell = "score@made"
     outs = [{"path": "runs/golden/score/made", "md5": "feed.dir"}]
-    lock = {"stages": {cell: {"cmd": "c", "deps": [{"path": "src/x.py", "md5": "1"}], "outs": outs}}}
-    Path("dvc.lock").write_text(yaml.safe_dump(lock))
+    deps = [{"path": path, "md5": "1"} for path in ("src/x.py", "runs/golden/generate")]
+    upstream = [{"path": "runs/golden/generate/made-greedy", "md5": "2"}]
+    stages = {
+        cell: {"cmd": "c", "deps": deps, "outs": outs},
+        "generate@made-greedy": {"cmd": "g", "deps": [{"path": "src/y.py", "md5": "3"}], "outs": upstream},
+    }
+    Path("dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
     Path("src").mkdir()
     Path("src/x.py").write_text("x = 1\n")
+    Path("src/y.py").write_text("y = 1\n")
     commit = "git -c user.name=a -c user.email=a@b commit -qm"
-    for command in ("git init -q", "git add src", f"{commit} Scores", "git add conf", f"{commit} Later"):
+    steps = (
+        "git add src/x.py",
+        f"{commit} Scores",
+        "git add src/y.py",
+        f"{commit} Texts",
+        "git add conf",
+        f"{commit} Z",
+    )
+    for command in ("git init -q", *steps):
         subprocess.run(command.split(), check=True)
     origin.last_commit.cache_clear()
     origins = origin.Origins()
@@ -138,7 +152,7 @@ def test_numbers_tell_file_stage_digest_and_commit(made_run):
         assert origins.index("runs/golden/score/made/metrics.json", cell) == 0
     assert origins.index("runs/golden/benchmark/made-acd/items.csv", "benchmark@made-acd") == 1
     found, absent = origins.all
-    assert found.md5 == "feed.dir" and found.cell == cell and found.commit.endswith(" Scores")
+    assert found.md5 == "feed.dir" and found.cell == cell and found.commit.endswith(" Texts")
     assert absent.md5 == absent.commit == "", "a cell that dvc.lock does not know"
     origin.last_commit.cache_clear()
 

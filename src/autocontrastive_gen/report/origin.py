@@ -17,7 +17,7 @@ class Origin:
     md5: str
     """Of the output that holds the file, as dvc.lock has it; "" if the cell is not there."""
     commit: str
-    """``<short hash> <date> <subject>`` of the last commit that touched the cell's code; "" outside git."""
+    """``<short hash> <date> <subject>`` of the last commit that touched the code behind it; "" outside git."""
 
     def as_dict(self) -> dict[str, str]:
         return asdict(self)
@@ -43,8 +43,25 @@ class Origins:
             return Origin(file, cell, "", "")
         parents = {file, *(str(parent) for parent in PurePosixPath(file).parents)}
         md5 = next((digest for path, digest in entry.outs.items() if path.rstrip("/") in parents), "")
-        code = tuple(path for path in entry.deps if not path.startswith(("runs/", "reports/")))
+        code = tuple(sorted(self._code(cell)))
         return Origin(file, cell, md5, last_commit(code) if code else "")
+
+    def _code(self, cell: str) -> set[str]:
+        """Files in git that a cell depends on, itself or through the cells whose outputs it reads."""
+        found, seen, todo = set(), {cell}, [cell]
+        while todo:
+            for path in self.lock[todo.pop()].deps:
+                makers = {name for name, other in self.lock.items() if any(_overlap(path, out) for out in other.outs)}
+                found |= set() if makers else {path}
+                todo += makers - seen
+                seen |= makers
+        return found
+
+
+def _overlap(a: str, b: str) -> bool:
+    """Whether one path is the other or lies in it."""
+    a, b = PurePosixPath(a), PurePosixPath(b)
+    return a == b or a in b.parents or b in a.parents
 
 
 @cache

@@ -41,7 +41,7 @@
     const lines = [`${it.dataset.v}${it.dataset.n ? `, n = ${it.dataset.n}` : ""}`];
     if (origin) {
       lines.push(`file ${origin.file}`, `stage ${origin.cell}`, `md5 ${origin.md5 || "not in dvc.lock"}`);
-      if (origin.commit) lines.push(`code last touched by ${origin.commit}`);
+      if (origin.commit) lines.push(`inputs last touched by ${origin.commit}`);
     }
     return lines.join("\n");
   };

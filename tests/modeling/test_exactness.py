@@ -222,3 +222,14 @@ def test_candidates_are_gathered_in_pieces(monkeypatch):
         monkeypatch.setattr(heads, "GATHERED", 50)
         torch.testing.assert_close(head.product_at(states, token_ids), whole)
         torch.testing.assert_close(whole, head.product(states).gather(1, token_ids))
+
+
+@pytest.mark.parametrize("fields", SETTINGS[1:], ids=str)
+@torch.no_grad()
+def test_exits_in_another_float_type_than_the_trunk(fields):
+    model = tiny_model(MODES[1]).bfloat16()
+    model.set_exits(**fields)
+    expected = model(tiny_ids()).logits
+    for parameter in heads.exit_state(model).values():
+        parameter.data = parameter.data.float()
+    torch.testing.assert_close(model(tiny_ids()).logits, expected, atol=0.2, rtol=0.1)

@@ -57,6 +57,24 @@ def test_threads(model):
     assert all(torch.equal(logits, expected[i % 3]) for i, logits in enumerate(found))
 
 
+def test_a_change_of_setting_never_meets_a_running_forward(model):
+    layers = (1, 3)
+    expected = [model.set_exits(output_layer_index=layer) and _logits(model) for layer in layers]
+    changing = True
+
+    def run(_):
+        while changing:
+            logits = _logits(model)
+            assert any(torch.equal(logits, one) for one in expected)
+
+    with ThreadPoolExecutor(3) as pool:
+        running = pool.map(run, range(3))
+        for i in range(100):
+            model.set_exits(output_layer_index=layers[i % 2])
+        changing = False
+        assert len(list(running)) == 3
+
+
 @pytest.mark.parametrize("targets", [["q_proj", "v_proj"], ["q_proj", "lm_head"]])
 @pytest.mark.filterwarnings("ignore")
 def test_lora(model, targets):
@@ -106,7 +124,9 @@ def test_compile_eager(model):
 @pytest.mark.slow
 def test_compile_inductor(model):
     compiled = torch.compile(model)
-    torch.testing.assert_close(_logits(compiled), _logits(model), atol=1e-4, rtol=1e-4)
+    for fields in ({"contrast_layer_indices": ("original", 2)}, {"output_layer_index": 2}):
+        model.set_exits(**fields)
+        torch.testing.assert_close(_logits(compiled), _logits(model), atol=1e-4, rtol=1e-4)
     torch.compiler.reset()
 
 

@@ -36,7 +36,7 @@ class ExitHead:
 
     def product(self, states: Tensor) -> Tensor:
         """(..., d) -> (..., V)."""
-        return self.output(states if self.cast is None else self.cast(states))
+        return _fed(self.output, self._cast(states))
 
     def can_gather(self) -> bool:
         """Whether rows of ``weight`` say all about the output matrix (adapters and offloading add to it)."""
@@ -44,9 +44,7 @@ class ExitHead:
 
     def product_at(self, states: Tensor, token_ids: Tensor) -> Tensor:
         """Entries of the product at ``token_ids`` (rows, K) alone, for states (rows, d)."""
-        if self.cast is not None:
-            states = self.cast(states)
-        states = states.to(self.weight.device)
+        states = self._cast(states).to(self.weight.device, self.weight.dtype)
         pieces = token_ids.numel() * self.weight.shape[-1] // GATHERED + 1
         if pieces == 1:
             product = self._gathered_product(states, token_ids)
@@ -55,9 +53,18 @@ class ExitHead:
             product = torch.cat([self._gathered_product(*part) for part in parts])
         return product if self.bias is None else product + self.bias[token_ids]
 
+    def _cast(self, states: Tensor) -> Tensor:
+        return states if self.cast is None else _fed(self.cast, states)
+
     def _gathered_product(self, states: Tensor, token_ids: Tensor) -> Tensor:
         rows = nn.functional.embedding(token_ids, self.weight)  # (rows, K, d)
         return torch.bmm(rows, states.unsqueeze(-1)).squeeze(-1)
+
+
+def _fed(module: nn.Module, states: Tensor) -> Tensor:
+    """The module's output; exits may be kept in another float type than the trunk, as in training them beside it."""
+    dtype = module.weight.dtype
+    return module(states.to(dtype) if dtype.is_floating_point else states)
 
 
 def add_exits(model: PreTrainedModel, mode: Mode, layers: tuple[int, ...], num_layers: int) -> None:

@@ -200,8 +200,8 @@ def _own_deviations(results: Results) -> list[Deviation]:
         effect="levels move a little; every setting continues the same prompts, so differences stand",
     )
     return [
-        *([drawn] if paragraphs else []),
         Deviation(what=f"Models: {models}. Domains: {domains}. Continuations of {tokens} tokens.", effect=effect),
+        *([drawn] if paragraphs else []),
         Deviation(
             what=f"Coherence is measured with the encoder “{results.plan['coherence_asset']}”",
             effect="cosines of different encoders are not comparable; differences between settings are",

@@ -6,6 +6,7 @@ import subprocess
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import PurePosixPath
+from textwrap import shorten
 
 from autocontrastive_gen.experiment.lock import LOCK, Entry, read_lock
 
@@ -69,6 +70,7 @@ def last_commit(paths: tuple[str, ...] = ()) -> str:
     """Short hash, date and subject of the last commit that touched one of the paths (any of them: of the last one)."""
     command = ["git", "log", "-1", "--format=%h %cs %s", *(("--", *paths) if paths else ())]
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return ""
+    return shorten(done.stdout, 72, placeholder=" …")

@@ -31,7 +31,7 @@ PLAN = {
     "banner": "Made numbers, to test the report.",
     "examples": 3,
     "paper": None,
-    "edited": [],
+    "edited": ["generate.top_k", "train.epochs"],
     "seed": 7,
     "bootstrap": {"samples": 200, "level": 0.95},
     "coherence_asset": "encoder",

@@ -256,7 +256,6 @@ def test_deviations_of_the_run_are_told(report):
     assert "random weights" in page and "Continuations of 24 tokens" in page
 
 
-def test_an_edited_profile_is_named(made_run):
-    write_report(made_run, {**PLAN, "edited": ["generate.top_k", "train.epochs"]})
+def test_an_edited_profile_is_named(report):
     banner = "differ from the profile <b>golden</b>: generate.top_k, train.epochs"
-    assert banner in (made_run.reports / "index.html").read_text()
+    assert banner in (report / "index.html").read_text()

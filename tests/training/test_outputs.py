@@ -1,11 +1,12 @@
 """The rule that chooses the lower layer, the layers of every setting, and the model card."""
 
+import numpy as np
 import pytest
 
 from autocontrastive_gen.experiment.grid import all_settings
 from autocontrastive_gen.generation.cell import exit_fields
 from autocontrastive_gen.training.outputs import lower_layer, model_card, resolved_settings
-from autocontrastive_gen.training.selection import choose, score_candidates
+from autocontrastive_gen.training.selection import _paired_error, choose, score_candidates
 
 SCORES = {
     "plain": {"diversity": 0.2, "coherence": 0.50},
@@ -95,6 +96,14 @@ def test_candidates_are_scored_and_the_models_setting_comes_back(smoke_model_fol
     assert set(scores) == {"plain", "2", "4"}
     assert all(0 <= row["diversity"] <= 1 and -1 <= row["coherence"] <= 1 for row in scores.values())
     assert gpt2.multi_exit_config.use_original_head
+    assert "coherence_error" not in scores["plain"] and scores["2"]["coherence_error"] >= 0
+
+
+def test_the_error_of_coherence_is_that_of_paired_differences():
+    plain = [np.array([0.1, 0.5, 0.9]), np.array([0.2, 0.8])]
+    same, other = [values + 0.05 for values in plain], [np.array([0.2, 0.5, 0.9]), plain[1]]
+    assert _paired_error(same, plain) == pytest.approx(0, abs=1e-12)
+    assert _paired_error(other, plain) == pytest.approx(np.std([0.1, 0, 0], ddof=1) / 3**0.5 / 2)
 
 
 def test_the_card_says_how_the_exits_were_made_and_how_good_they_are():

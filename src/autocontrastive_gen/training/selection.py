@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 log = logging.getLogger(__name__)
 
 Scores = dict[str, dict[str, float]]
-"""{"plain" or layer: {"diversity": ..., "coherence": ...}}, means over domains."""
+"""{"plain" or layer: {"diversity", "coherence"}}, means over domains. Layers also have "coherence_error", the standard
+error of their difference from plain, paired by prompt: the rule goes by the means, this says how sure they are. It is
+left out where a domain has one prompt."""
 
 
 def choose(scores: Scores, below: int, margin: float) -> int | None:
@@ -44,16 +49,27 @@ def score_candidates(
     everything = [row for rows in prompts.values() for row in rows]
     spec = {"decode": "greedy", "new_tokens": new_tokens}
     scores: Scores = {}
+    plain: list[np.ndarray] = []
     for lower in (None, *candidates):
         with model.set_exits(**exit_fields({"upper": upper, "lower": lower}, contrast)):
             rows = generate_texts(model, tokenizer, everything, spec, seed, len(everything))
         name = "plain" if lower is None else str(lower)
-        scores[name] = _scores(encoder, prompts, [row["continuation"] for row in rows])
+        scores[name], coherences = _scores(encoder, prompts, [row["continuation"] for row in rows])
         log.info("lower layer %s: diversity %.3f, coherence %.3f", name, *scores[name].values())
+        plain = plain or coherences
+        if lower is not None and all(len(values) > 1 for values in plain):
+            scores[name]["coherence_error"] = _paired_error(coherences, plain)
     return scores
 
 
-def _scores(encoder, prompts: Mapping[str, Sequence[dict]], continuations: list[str]) -> dict[str, float]:
+def _paired_error(values: list[np.ndarray], plain: list[np.ndarray]) -> float:
+    """Standard error of the mean over domains of the mean differences of their prompts."""
+    differences = [ours - theirs for ours, theirs in zip(values, plain, strict=True)]
+    return math.sqrt(sum(d.var(ddof=1) / len(d) for d in differences)) / len(differences)
+
+
+def _scores(encoder, prompts: Mapping[str, Sequence[dict]], continuations: list[str]):
+    """Means over domains, and the coherence of every prompt by domain."""
     from autocontrastive_gen.evaluation.metrics import coherence, diversity
 
     start, diversities, coherences = 0, [], []
@@ -61,6 +77,6 @@ def _scores(encoder, prompts: Mapping[str, Sequence[dict]], continuations: list[
         texts = continuations[start : start + len(rows)]
         start += len(rows)
         diversities.append(float(diversity(texts)))
-        values = coherence(encoder, [row["prompt"] for row in rows], texts)
-        coherences.append(float(sum(values) / len(values)))
-    return {"diversity": sum(diversities) / len(prompts), "coherence": sum(coherences) / len(prompts)}
+        coherences.append(np.array(coherence(encoder, [row["prompt"] for row in rows], texts)))
+    coherent = sum(float(values.mean()) for values in coherences) / len(prompts)
+    return {"diversity": sum(diversities) / len(prompts), "coherence": coherent}, coherences

@@ -70,6 +70,11 @@ def test_latex_escapes_and_draws_groups():
     assert tex.count(r"\addlinespace") == 1 and r"\toprule" in tex and r"\bottomrule" in tex
 
 
+def test_long_entries_break_in_latex():
+    table = Table("t", "T", [Column("a", "A"), Column("b", "B")], [{"a": "word " * 10, "b": "short"}])
+    assert r"\begin{tabular}{p{40mm}l}" in table.latex()
+
+
 @pytest.mark.slow
 def test_latex_compiles(made_run, results):
     if shutil.which("pdflatex") is None and os.environ.get("CI") != "true":

@@ -135,7 +135,7 @@ class Table:
     def latex(self) -> str:
         """A ``table`` environment that needs booktabs and graphicx (it shrinks to the width of the text)."""
         shown = self.shown
-        spec = "".join("r" if column.numeric else "l" for column in shown) or "l"
+        spec = "".join("r" if column.numeric else _tex_text(self.rows, column) for column in shown) or "l"
         lines = [r"\begin{table}[t]", r"\centering", r"\footnotesize"]
         lines += [rf"\caption{{{_tex(self.title)}. {_tex(self.note)}}}", rf"\label{{tab:{self.name}}}"]
         lines += [r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%", rf"\begin{{tabular}}{{{spec}}}"]
@@ -171,6 +171,11 @@ def _csv_names(column: Column) -> list[str]:
 
 def _md_row(cells) -> str:
     return "| " + " | ".join(str(cell).replace("|", r"\|") for cell in cells) + " |"
+
+
+def _tex_text(rows: Sequence[dict[str, Entry]], column: Column) -> str:
+    """A column of text breaks its lines where an entry is long."""
+    return r"p{40mm}" if any(len(display(row.get(column.key))) > 40 for row in rows) else "l"
 
 
 def _tex(text: str) -> str:

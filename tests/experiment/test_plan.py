@@ -51,3 +51,35 @@ def test_a_pinned_source_reaches_every_cell_that_reads_it(root):
     cells = changed(root, ("assets", "smollm2", "sha256"), "a" * 64)
     assert {"train", "score", "generate@greedy", "benchmark@original"} <= cells
     assert "prepare" not in cells
+
+
+def test_files_on_disk_without_a_digest_are_pinned_by_what_they_hold(root, tmp_path):
+    content = yaml.safe_load((root / "conf/profiles/laptop.yaml").read_text())
+    model = tmp_path / "model"
+    content["assets"]["smollm2"] = {"kind": "path", "path": str(model), "licence": "Apache-2.0"}
+
+    def source() -> dict:
+        return entries(content, "generate")["smollm2"]["greedy"]["model"]["source"]
+
+    assert source()["content"] is None, "fetch says that it is missing"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    first = source()
+    assert source() == first
+    (model / "config.json").write_text("{} ")
+    assert source() != first
+    content["assets"]["smollm2"]["sha256"] = "a" * 64
+    assert "content" not in source()
+
+
+def test_another_mirror_changes_no_cell(root):
+    paper = yaml.safe_load((root / "conf/profiles/paper.yaml").read_text())
+    paper["assets"]["cc100"] = {
+        "kind": "url",
+        "url": "https://example.org/en.txt.xz",
+        "stream": True,
+        "licence": "not stated",
+    }
+    plain = entries(paper, "prepare")
+    paper["assets"]["cc100"]["mirrors"] = ["https://example.com/en.txt.xz"]
+    assert entries(paper, "prepare") == plain

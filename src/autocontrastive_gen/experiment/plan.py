@@ -7,13 +7,14 @@ parameters from there alone: what a stage can see is exactly what makes DVC run 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from autocontrastive_gen.experiment.grid import Paths, Setting, parse_benchmark_setting, parse_setting
-from autocontrastive_gen.experiment.params import PROFILES, Params, load_params
-from autocontrastive_gen.experiment.provenance import write_text
+from autocontrastive_gen.experiment.params import PROFILES, Params, PathAsset, load_params
+from autocontrastive_gen.experiment.provenance import file_sha256, fingerprint, write_text
 
 _DECODE_KEYS = {"greedy": (), "beam": ("num_beams",), "top-k": ("top_k",), "top-p": ("top_p",)}
 
@@ -104,8 +105,24 @@ def _runtime(params: Params, model: dict) -> dict:
 
 
 def _pinned(params: Params, name: str) -> dict:
-    """An asset's name and what pins its content: cells depend on these and not on the folder of all assets."""
-    return {"asset": name, "source": params.assets[name].model_dump(mode="json", exclude={"licence", "note"})}
+    """An asset's name and what pins its content: cells depend on these and not on the folder of all assets.
+
+    Files on disk that no digest pins are pinned by what they hold, so that changed ones are noticed; another mirror
+    gives the same file.
+    """
+    asset = params.assets[name]
+    source = asset.model_dump(mode="json", exclude={"licence", "note", "mirrors"})
+    if isinstance(asset, PathAsset) and asset.sha256 is None:
+        source["content"] = _content(Path(asset.path).expanduser())
+    return {"asset": name, "source": source}
+
+
+def _content(path: Path) -> str | None:
+    """Digest of a file, or of a folder's files and their names; None if there is none, which ``fetch`` tells."""
+    if path.is_file():
+        return file_sha256(path)
+    files = {file.relative_to(path).as_posix(): file_sha256(file) for file in path.rglob("*") if file.is_file()}
+    return fingerprint(files) if files else None
 
 
 def _generate(params: Params, setting: Setting) -> dict:

@@ -233,3 +233,24 @@ def test_exits_in_another_float_type_than_the_trunk(fields):
     for parameter in heads.exit_state(model).values():
         parameter.data = parameter.data.float()
     torch.testing.assert_close(model(tiny_ids()).logits, expected, atol=0.2, rtol=0.1)
+
+
+@pytest.mark.parametrize("fields", SETTINGS[:4], ids=str)
+@torch.no_grad()
+def test_an_encoder_decoder_gives_the_same_whatever_the_way(fields, reference_folder):
+    model = AutoMultiExitModel.from_pretrained(reference_folder / "t5-layer_specific_projection")
+    model.set_exits(**{**fields, **({"contrast_layer_indices": (4, 2)} if (3, 1) in fields.values() else {})})
+    ids = tiny_ids(2, 6) % 64
+    texts = _generate(model, ids)
+    assert torch.equal(_generate(model, ids, use_cache=False), texts)
+    assert torch.equal(_generate(model, ids, cache_implementation="static"), texts)
+    assert torch.equal(torch.cat([_generate(model, row[None]) for row in ids]), texts)
+    padding = torch.zeros(2, 3, dtype=torch.long)
+    for parts in ((padding, ids), (ids, padding)):  # T5 counts distances: where the source is padded does not matter
+        padded = torch.cat(parts, 1)
+        mask = torch.cat([torch.ones_like(x) if x is ids else x for x in parts], 1)
+        assert torch.equal(_generate(model, padded, mask), texts)
+    beams = _generate(model, ids, num_beams=3)
+    assert torch.equal(torch.cat([_generate(model, row[None], num_beams=3) for row in ids]), beams)
+    loss, logits = model(input_ids=ids, labels=ids, return_dict=False)[:2]
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids.flatten()))

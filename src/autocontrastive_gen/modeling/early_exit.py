@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from transformers.cache_utils import Cache, EncoderDecoderCache
 from transformers.modeling_utils import slice_logits_to_keep
 
-from autocontrastive_gen.modeling.anatomy import trunk_run
 from autocontrastive_gen.modeling.methods import CHUNK
 from autocontrastive_gen.modeling.plausible import most_likely
+from autocontrastive_gen.modeling.trunk import trunk_run
 
 CRITERIA = ("softmax", "margin")
 

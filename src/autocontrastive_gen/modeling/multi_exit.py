@@ -5,7 +5,7 @@ import inspect
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,31 +15,14 @@ from transformers import PreTrainedModel
 from transformers.modeling_utils import slice_logits_to_keep
 
 from autocontrastive_gen.modeling import checkpoint, heads
-from autocontrastive_gen.modeling.anatomy import Anatomy, find_anatomy, tap_head, trunk_run, whole_trunk
+from autocontrastive_gen.modeling.anatomy import Anatomy, find_anatomy
+from autocontrastive_gen.modeling.choosing import PLAIN, Exit, Plan, PreviousSetting, changed
 from autocontrastive_gen.modeling.configuration import ORIGINAL, MultiExitConfiguration, VocabularyProjectionMode
 from autocontrastive_gen.modeling.early_exit import EarlyExit, EarlyExitPass
 from autocontrastive_gen.modeling.heads import ExitHead
+from autocontrastive_gen.modeling.trunk import tap_head, trunk_run, whole_trunk
 
 Mode = VocabularyProjectionMode
-Exit = int | str
-"""A layer number, or "original"."""
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What one forward computes; replaced as a whole, so that a running forward never sees half a change."""
-
-    upper: Exit
-    lower: tuple[Exit, ...]
-    method: Callable | None
-    early: EarlyExit | None = None
-
-    @property
-    def exits(self) -> tuple[Exit, ...]:
-        return (self.upper, *self.lower)
-
-
-PLAIN = _Plan(ORIGINAL, (), None)
 
 
 class MultiExitMixin:
@@ -55,7 +38,7 @@ class MultiExitMixin:
     plain_class: type[PreTrainedModel]
     _anatomy: Anatomy | None = None
     _setting: MultiExitConfiguration | None = None
-    _plan: _Plan = PLAIN
+    _plan: Plan = PLAIN
     tokens_per_layer: Counter
     """Tokens by the layer at which they ended under ``early_exit``, since the setting was made."""
 
@@ -135,7 +118,7 @@ class MultiExitMixin:
             config = config.config
         self._require_anatomy()
         previous = PreviousSetting(self, self._setting)
-        self._apply_setting(_changed(config or self._setting, fields, given=config is not None))
+        self._apply_setting(changed(config or self._setting, fields, given=config is not None))
         return previous
 
     def _apply_setting(self, config: MultiExitConfiguration) -> None:
@@ -160,14 +143,14 @@ class MultiExitMixin:
         if config.freeze_parameters:
             self.freeze_trunk()
 
-    def _make_plan(self, config: MultiExitConfiguration) -> _Plan:
+    def _make_plan(self, config: MultiExitConfiguration) -> Plan:
         if config.use_original_head:
             return PLAIN
         if config.output_layer_index is not None:
             self._require_exit("output_layer_index", config.output_layer_index)
-            return _Plan(config.output_layer_index, (), None)
+            return Plan(config.output_layer_index, (), None)
         if config.early_exit is not None:
-            return _Plan(ORIGINAL, (), None, self._make_early(config.early_exit))
+            return Plan(ORIGINAL, (), None, self._make_early(config.early_exit))
         upper, lower = config.contrast_layer_indices
         method = config.contrast_function
         needs = getattr(method, "needs", "lower")
@@ -176,7 +159,7 @@ class MultiExitMixin:
         for exit_ in dict.fromkeys((*lowers, *((lower,) if lower is not None else ()))):
             self._require_exit("contrast_layer_indices" if exit_ == lower else "contrast_function: layers", exit_)
             self._require_below(exit_, upper)
-        return _Plan(upper, () if needs == "upper" else tuple(lowers), method)
+        return Plan(upper, () if needs == "upper" else tuple(lowers), method)
 
     def _make_early(self, rule: EarlyExit) -> EarlyExit:
         for layer in rule.layers:
@@ -271,7 +254,7 @@ class MultiExitMixin:
         kept = {layer: slice_logits_to_keep(states[layer], keep) for layer in below}
         return output, {**{layer: self._anatomy.normed(self, state) for layer, state in kept.items()}, top: top_state}
 
-    def _combined(self, plan: _Plan, states: dict[int, Tensor]) -> Tensor:
+    def _combined(self, plan: Plan, states: dict[int, Tensor]) -> Tensor:
         """Logits, or log-probabilities of the contrast: (B, T, V)."""
         upper = self.project_exit(states[self._layer_of(plan.upper)], plan.upper)
         if plan.method is None:
@@ -339,36 +322,6 @@ class MultiExitMixin:
 
     def __reduce__(self) -> tuple:
         return _blank, (self.plain_class,), self.__dict__
-
-
-class PreviousSetting:
-    """A setting that was replaced; as a context manager it comes back at the end."""
-
-    def __init__(self, model: MultiExitMixin, config: MultiExitConfiguration) -> None:
-        self.model = model
-        self.config = config
-
-    def __enter__(self) -> MultiExitMixin:
-        return self.model
-
-    def __exit__(self, *error: object) -> None:
-        self.model.set_exits(self.config)
-
-
-SELECTING = ("use_original_head", "output_layer_index", "contrast_layer_indices", "early_exit")
-
-
-def _changed(config: MultiExitConfiguration, fields: dict[str, Any], given: bool) -> MultiExitConfiguration:
-    """A setting with some fields changed; naming one way to use the exits drops the others."""
-    names = config.__dataclass_fields__
-    if unknown := sorted(set(fields) - set(names)):
-        raise ValueError(f"set_exits: no such field: {', '.join(unknown)}; there are {', '.join(names)}")
-    if not given and (not fields or any(fields.get(name) is not None for name in SELECTING)):
-        named = any(fields.get(name) is not None for name in SELECTING[1:])
-        fields = {**dict(zip(SELECTING, (not named, None, None, None), strict=True)), **fields}
-    if fields and not config.mode_is_given:
-        fields = {"vocab_projection_mode": None, **fields}
-    return replace(config, **fields) if fields else config
 
 
 def depth_of(config: Any) -> int:

@@ -1,0 +1,58 @@
+"""Which exits speak: what one forward computes, and how a setting changes and comes back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from autocontrastive_gen.modeling.configuration import ORIGINAL, MultiExitConfiguration
+from autocontrastive_gen.modeling.early_exit import EarlyExit
+
+Exit = int | str
+"""A layer number, or "original"."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one forward computes; replaced as a whole, so that a running forward never sees half a change."""
+
+    upper: Exit
+    lower: tuple[Exit, ...]
+    method: Callable | None
+    early: EarlyExit | None = None
+
+    @property
+    def exits(self) -> tuple[Exit, ...]:
+        return (self.upper, *self.lower)
+
+
+PLAIN = Plan(ORIGINAL, (), None)
+
+
+class PreviousSetting:
+    """A setting that was replaced; as a context manager it comes back at the end."""
+
+    def __init__(self, model: Any, config: MultiExitConfiguration) -> None:
+        self.model = model
+        self.config = config
+
+    def __enter__(self) -> Any:
+        return self.model
+
+    def __exit__(self, *error: object) -> None:
+        self.model.set_exits(self.config)
+
+
+SELECTING = ("use_original_head", "output_layer_index", "contrast_layer_indices", "early_exit")
+
+
+def changed(config: MultiExitConfiguration, fields: dict[str, Any], given: bool) -> MultiExitConfiguration:
+    """A setting with some fields changed; naming one way to use the exits drops the others."""
+    names = config.__dataclass_fields__
+    if unknown := sorted(set(fields) - set(names)):
+        raise ValueError(f"set_exits: no such field: {', '.join(unknown)}; there are {', '.join(names)}")
+    if not given and (not fields or any(fields.get(name) is not None for name in SELECTING)):
+        named = any(fields.get(name) is not None for name in SELECTING[1:])
+        fields = {**dict(zip(SELECTING, (not named, None, None, None), strict=True)), **fields}
+    if fields and not config.mode_is_given:
+        fields = {"vocab_projection_mode": None, **fields}
+    return replace(config, **fields) if fields else config

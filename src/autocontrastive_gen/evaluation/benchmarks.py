@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterable, Mapping
 from numbers import Real
 from pathlib import Path
@@ -93,19 +94,26 @@ def evaluate(
     seed = seed_for(options["seed"], "benchmark") % 2**31
     # else lm-eval resamples in a forked pool: the same numbers, but a fork of a process with threads may hang
     os.environ.setdefault("DISABLE_MULTIPROC", "1")
-    return simple_evaluate(
-        model=lm,
-        tasks=list(tasks),
-        task_manager=manager,
-        num_fewshot=options["num_fewshot"],
-        limit=options["limit"],
-        bootstrap_iters=BOOTSTRAPS,
-        use_cache=str(cache) if cache else None,
-        random_seed=seed,
-        numpy_random_seed=seed,
-        torch_random_seed=seed,
-        fewshot_random_seed=seed,
-    )
+    logging.getLogger("sqlitedict").setLevel(logging.CRITICAL)  # it prints the stack of what it raises as well
+    try:
+        return simple_evaluate(
+            model=lm,
+            tasks=list(tasks),
+            task_manager=manager,
+            num_fewshot=options["num_fewshot"],
+            limit=options["limit"],
+            bootstrap_iters=BOOTSTRAPS,
+            use_cache=str(cache) if cache else None,
+            random_seed=seed,
+            numpy_random_seed=seed,
+            torch_random_seed=seed,
+            fewshot_random_seed=seed,
+        )
+    except sqlite3.Error as error:
+        raise OSError(
+            f"finished answers can't be kept in {cache}*: {error}; is the disk full? Make room, or remove damaged "
+            "files there, then run the same command to go on"
+        ) from error
 
 
 def results(output: Mapping[str, Any]) -> dict[str, dict]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import signal
@@ -39,7 +40,14 @@ def run(main: Callable[[], None], name: str) -> None:
         sys.exit(_say(name, "stopped; what was finished is kept, run the same command to go on", 130))
     except (ValueError, OSError) as error:
         where = _keep_traceback(name)
-        sys.exit(_say(name, f"{error}{where}", FAULT))
+        sys.exit(_say(name, f"{error}{_remedy(error)}{where}", FAULT))
+
+
+def _remedy(error: Exception) -> str:
+    """The system's own words for a full disk name no way out."""
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "; the disk or your share of it is full: make room, then run the same command to go on"
+    return ""
 
 
 def _terminate(signum, frame):

@@ -27,8 +27,9 @@ def run(main: Callable[[], None], name: str) -> None:
     both through the clean-up of the blocks that are open.
     """
     logging.basicConfig(level=logging.INFO, format=f"{name}: %(message)s", stream=sys.stderr, force=True)
-    for noisy in ("httpx", "httpx2", "httpcore", "urllib3", "datasets", "filelock", "alembic", "matplotlib", "fontTools"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    noisy = ("httpx", "httpx2", "httpcore", "urllib3", "datasets", "filelock", "alembic", "matplotlib", "fontTools")
+    for library in noisy:
+        logging.getLogger(library).setLevel(logging.WARNING)
     for variable in ("DVC_NO_ANALYTICS", "DO_NOT_TRACK", "HF_HUB_DISABLE_TELEMETRY", "MLFLOW_DISABLE_TELEMETRY"):
         os.environ.setdefault(variable, "1")
     signal.signal(signal.SIGTERM, _terminate)

@@ -210,6 +210,11 @@ def test_unknown_tasks_are_named(tasks, monkeypatch):
         evaluate(None, ["made-wrod"], [tasks], OPTIONS)
 
 
+def halved(upper_logits, lower_logits):
+    """A user's own function, named as ``module:function``."""
+    return (upper_logits - lower_logits / 2).float().log_softmax(-1)
+
+
 def test_both_names_and_the_arguments_of_the_reference(folder, tasks):
     """What ``--model_args`` becomes, through lm-eval's own parser."""
     arguments = f"pretrained={folder},use_original_head=False,contrast_layer_indices='original;2',"
@@ -219,6 +224,9 @@ def test_both_names_and_the_arguments_of_the_reference(folder, tasks):
         config = lm.model.multi_exit_config
         assert config.contrast_layer_indices == ("original", 2)
         assert (config.contrast_function.alpha, config.contrast_function.minimum_candidates) == (0.2, 3)
+    mine = arguments.partition(",contrast_alpha")[0] + f",contrast_function={__name__}:halved"
+    lm = get_model(name).create_from_arg_string(mine, {"batch_size": 2, "device": "cpu"})
+    assert lm.model.multi_exit_config.contrast_function is halved
     arguments += ",contrast_function=dola"
     with pytest.raises(ValueError, match="dola has no parameter 'minimum_candidates'"):
         get_model(name).create_from_arg_string(arguments, {"device": "cpu"})

@@ -98,8 +98,8 @@ def _train(paths: Paths, model: str) -> None:
     write_json(paths.exit_quality(model), quality)
     scores = {
         "plain": {"diversity": 0.25, "coherence": 0.45},
-        "4": {"diversity": 0.40, "coherence": 0.46},
-        "6": {"diversity": 0.70, "coherence": 0.44},
+        "4": {"diversity": 0.40, "coherence": 0.46, "coherence_error": 0.012},
+        "6": {"diversity": 0.70, "coherence": 0.44, "coherence_error": 0.021},
     }
     write_json(paths.selection(model), {"rule": "most diverse", "lower": 6, "upper": "original", "scores": scores})
     curve = [

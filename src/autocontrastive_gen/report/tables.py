@@ -207,18 +207,24 @@ def selection_table(results: Results) -> Table:
         for name, score in selection.get("scores", {}).items():
             layer = int(name) if name.isdigit() else None
             row = {"model": model, "lower": "no contrast" if layer is None else str(layer)}
-            row |= {metric: Number(score[metric], **where) for metric in ("diversity", "coherence")}
+            shown = ("diversity", "coherence", "coherence_error")
+            row |= {metric: Number(score[metric], **where) for metric in shown if metric in score}
             if layer is not None:
                 row["chosen"] = layer == selection.get("lower")
                 row["halfway"] = layer == results.halfway(model)
             rows.append(row)
     columns = [_MODEL, Column("lower", "Lower layer", numeric=True), Column("diversity", "Diversity", numeric=True)]
-    columns += [Column("coherence", "Coherence", numeric=True), Column("chosen", "Chosen")]
+    columns += [
+        Column("coherence", "Coherence", numeric=True),
+        Column("coherence_error", "SE of its gain", numeric=True),
+    ]
+    columns += [Column("chosen", "Chosen")]
     columns += [Column("halfway", "Paper's halfway layer")]
     margin = results.plan["select"]["coherence_margin"]
     note = (
         "Greedy search on validation prompts, which share no document with the reported ones; means over domains. "
-        f"Rule: the most diverse layer whose coherence is at least that without contrast less {margin}."
+        f"Rule: the most diverse layer whose coherence is at least that without contrast less {margin}. SE: standard "
+        "error of the difference in coherence from no contrast, paired by prompt."
     )
     return Table("selection", "Choice of the lower layer", columns, rows, note, groups=("model",))
 

@@ -1,0 +1,46 @@
+"""Draw the effect of parameters over the finished DVC experiments. A command, no stage of the pipeline.
+
+    python -m stages.sweep contrast.alpha
+    python -m stages.sweep contrast.alpha models.smollm2.lower --metrics diversity
+
+The first key is the x axis; each value of the others has a line of its own. Experiments that differ from the workspace
+in any other parameter are left out, and named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from autocontrastive_gen.experiment import cli
+from autocontrastive_gen.experiment.grid import Paths
+from autocontrastive_gen.experiment.provenance import write_csv
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.sweep", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("keys", nargs="+", metavar="KEY", help="a key of params.yaml, such as contrast.alpha")
+    parser.add_argument(
+        "--settings", nargs="+", default=[], metavar="SETTING", help="default: those of the first decoding"
+    )
+    parser.add_argument("--metrics", nargs="+", default=["diversity", "coherence"], metavar="METRIC")
+    parser.add_argument("--to", type=Path, help="folder of the csv, svg and png (default: reports/<profile>/sweeps)")
+    arguments = parser.parse_args()
+
+    from autocontrastive_gen.experiment import sweep
+
+    rows = sweep.table(arguments.keys, arguments.settings, arguments.metrics)
+    drawn = sweep.figure(rows, arguments.keys)
+    folder = arguments.to or Paths(cli.current_profile()).reports / "sweeps"
+    write_csv(folder / f"{drawn.name}.csv", [*arguments.keys, *sweep.COLUMNS], rows)
+    drawn.write(folder)
+    log.info("%d numbers in %s, drawn in %s", len(rows), folder / f"{drawn.name}.csv", folder / f"{drawn.name}.svg")
+
+
+if __name__ == "__main__":
+    cli.run(main, "sweep")

@@ -1,6 +1,8 @@
 """Bad input and broken surroundings: one clear message, exit code 2, no traceback, and nothing finished is lost."""
 
+import os
 import shutil
+import signal
 import sys
 
 import pytest
@@ -8,6 +10,17 @@ import pytest
 pytestmark = pytest.mark.slow
 
 STAGE = (sys.executable, "-m")
+COMMANDS = {
+    "fetch": "stages.fetch",
+    "prepare": "stages.prepare",
+    "train": "stages.train --model tiny",
+    "generate": "stages.generate --model tiny --setting greedy-acd",
+    "score": "stages.score --model tiny",
+    "benchmark": "stages.benchmark --model tiny --setting acd",
+    "report": "stages.report",
+    "track": "stages.track",
+}
+"""Each stage on a cell of the smoke profile."""
 
 
 def refused(clone, *command: str) -> str:
@@ -74,23 +87,109 @@ def test_a_damaged_output_is_made_again(clone):
     assert clone.results() == before
 
 
-def test_a_file_where_a_folder_should_be(clone):
-    shutil.rmtree(clone.folder / "runs/smoke/score")
-    (clone.folder / "runs/smoke/score").write_text("in the way")
-    assert "runs/smoke/score" in refused(clone, "stages.score", "--model", "tiny")
-
-
 def test_an_unknown_cell(clone):
     assert "there are: tiny" in refused(clone, "stages.train", "--model", "tony")
     assert "greedy-acd" in refused(clone, "stages.generate", "--model", "tiny", "--setting", "greedy-exit2")
 
 
-def test_a_full_disk(clone):
-    for stage in ("stages.prepare", "stages.score --model tiny"):
-        output = clone.run("bash", "-c", f"ulimit -f 1; exec {sys.executable} -m {stage}", code=2)
-        assert "Traceback" not in output
+def kept(clone, except_stage: str) -> dict[str, bytes]:
+    """What the other stages have finished."""
+    runs = clone.folder / "runs/smoke"
+    files = (path for path in sorted(runs.rglob("*")) if path.is_file())
+    return {
+        str(path.relative_to(runs)): path.read_bytes()
+        for path in files
+        if except_stage not in path.relative_to(runs).parts[0]
+        and not path.relative_to(runs).match(f"cost/{except_stage}*")
+    }
+
+
+def put_back(clone, finished) -> None:
+    """The finished run once more, so that the next stage has its inputs."""
+    shutil.rmtree(clone.folder / "runs")
+    shutil.copytree(finished[0].folder / "runs", clone.folder / "runs", symlinks=True)
+
+
+def test_a_full_disk_in_every_stage(clone, finished):
+    """A clear message and no traceback; what other stages have finished stays, and the same run goes on once mended."""
+    before = clone.results()
+    for stage, command in COMMANDS.items():
+        put_back(clone, finished)
+        others = kept(clone, stage)
+        if stage == "track":
+            (clone.folder / "mlflow.db").unlink()
+        limited = f"ulimit -f 1; exec {sys.executable} -m {command}"
+        # an MLflow store that can't be written is a store that is down: 1, so that DVC tries again
+        output = clone.run("bash", "-c", limited, code=1 if stage == "track" else 2)
+        assert "Traceback" not in output, f"{stage}: {output}"
+        assert kept(clone, stage) == others, stage
     clone.repro()
-    assert clone.repro() == []
+    assert clone.results() == before and clone.repro() == []
+
+
+def test_a_file_where_the_folder_of_a_stage_should_be(clone):
+    before = clone.results()
+    for stage, command in COMMANDS.items():
+        place = clone.folder / ("reports/smoke/tables" if stage == "report" else f"runs/smoke/{stage}")
+        aside = place.with_name("aside")
+        place.rename(aside)
+        place.write_text("in the way")
+        assert place.name in refused(clone, *command.split()), stage
+        place.unlink()
+        aside.rename(place)
+    clone.repro()
+    assert clone.results() == before
+
+
+STOPPED = """
+import os, runpy, sys
+replace, signal = os.replace, int(sys.argv[1])
+def stop(*names, **options):
+    os.kill(os.getpid(), signal)
+    return replace(*names, **options)
+os.replace = stop
+sys.argv = sys.argv[2:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
+def test_every_stage_may_be_stopped_as_it_writes(clone, finished, kind):
+    """Stopped at the moment that its first file is whole and not yet in place: nothing finished is lost."""
+    before = clone.results()
+    for stage, command in COMMANDS.items():
+        put_back(clone, finished)
+        others = kept(clone, stage)
+        module, *cell = command.split()
+        code = 130 if kind == signal.SIGINT else -signal.SIGKILL
+        output = clone.run(sys.executable, "-c", STOPPED, str(int(kind)), module, *cell, code=code)
+        assert "Traceback" not in output and ("stopped" in output or kind == signal.SIGKILL), f"{stage}: {output}"
+        assert kept(clone, stage) == others, stage
+        if kind == signal.SIGKILL:  # a stage cleans up after Ctrl-C; what a kill leaves must not trouble the next one
+            clone.run(*STAGE, *command.split())
+            assert kept(clone, "cost") == kept(finished[0], "cost"), stage
+    put_back(clone, finished)
+    clone.repro()
+    assert clone.results() == before and clone.repro() == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("path: tests/fixtures/smoke/model", "path: tests/fixtures/smoke/nowhere", "nowhere does not exist"),
+        ("path: tests/fixtures/smoke/model", "path: tests/fixtures/smoke/encoder", "the model has layers 1 to 2"),
+        ("path: tests/fixtures/smoke/model", "path: harmed", "weights is damaged"),
+    ],
+    ids=["missing", "swapped", "truncated"],
+)
+def test_a_model_that_is_missing_swapped_or_truncated(clone, old, new, told):
+    shutil.copytree(clone.folder / "tests/fixtures/smoke/model", clone.folder / "harmed")
+    os.truncate(clone.folder / "harmed/model.safetensors", 1000)
+    clone.edit(old, new)
+    output = clone.run(*STAGE, "stages.fetch", code=None)
+    if "missing" not in output and "does not exist" not in output:
+        output = refused(clone, "stages.train", "--model", "tiny")
+    assert told in output and "Traceback" not in output
 
 
 def test_two_repros_at_once(clone):

@@ -42,6 +42,11 @@ def run(main: Callable[[], None], name: str) -> None:
     except (ValueError, OSError) as error:
         where = _keep_traceback(name)
         sys.exit(_say(name, f"{error}{_remedy(error)}{where}", FAULT))
+    except Exception as error:
+        if type(error).__name__ != "SafetensorError":  # no import: commands that read no weights start without it
+            raise
+        where = _keep_traceback(name)
+        sys.exit(_say(name, f"a file of weights is damaged ({error}): replace the model's files{where}", FAULT))
 
 
 def _remedy(error: Exception) -> str:

@@ -9,6 +9,7 @@ os.environ["DVC_NO_ANALYTICS"] = "1"
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "1"
 
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +20,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+# a suite in the background of a script ignores Ctrl-C, and so would every command that the tests start and stop
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 SMOKE = ROOT / "tests" / "fixtures" / "smoke"

@@ -86,6 +86,11 @@ def test_impossible_layers_are_refused(fields, message):
     assert model.multi_exit_config.output_layer_index == 2  # nothing has changed
 
 
+def test_what_is_no_setting_is_refused():
+    with pytest.raises(TypeError, match="set_exits.'original'.: give a MultiExitConfiguration"):
+        tiny_model().set_exits("original")
+
+
 def test_layers_beyond_the_model_are_refused():
     with pytest.raises(ValueError, match="layers 1 to 4"):
         AutoMultiExitModel.from_model(tiny_plain(), MultiExitConfiguration(MODES[0], (2, 9)))

@@ -88,9 +88,10 @@ def write_run(profile: str = "golden", plan: dict = PLAN) -> Paths:
 
 def _train(paths: Paths, model: str) -> None:
     perplexity = {"original": 20.0, "4": 300.0, "6": 60.0}
+    errors = {"nll_error": 0.1, "agreement_error": 0.02}
     quality = {
         domain: {
-            layer: {"perplexity": value * factor, "agreement": 20 / value, "entropy": 3.0, "tokens": 1000}
+            layer: {"perplexity": value * factor, "agreement": 20 / value, "entropy": 3.0, "tokens": 1000, **errors}
             for layer, value in perplexity.items()
         }
         for domain, factor in (("open", 1.0), ("closed", 1.5))

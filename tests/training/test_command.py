@@ -105,7 +105,8 @@ def test_released_exits_are_measured_and_leave_the_same_files(stage, capsys):
     assert set(quality) == {"made-a", "made-b"}
     for layers in quality.values():
         assert set(layers) == {"original", "2", "4"}
-        assert all(set(row) == {"perplexity", "agreement", "entropy", "tokens"} for row in layers.values())
+        names = {"perplexity", "agreement", "entropy", "tokens", "nll_error", "agreement_error"}
+        assert all(set(row) == names for row in layers.values())
     assert PATHS.curves("tiny").read_text() == "step,tokens,layer,loss,validation_perplexity\n"
     assert "only measured" in (PATHS.exits("tiny") / "README.md").read_text()
 

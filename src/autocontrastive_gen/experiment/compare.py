@@ -261,10 +261,14 @@ def _benchmarked(state: State, model: str, setting: str) -> dict[tuple[str, str,
 def _trained(state: State, model: str, _: str) -> dict[tuple[str, str, str], Group]:
     quality = state.read_json(state.paths.exit_quality(model)) or {}
     return {
-        (model, layer if layer == "original" else f"exit{layer}", domain): Group(values)
+        (model, layer if layer == "original" else f"exit{layer}", domain): Group(_without_errors(values))
         for domain, layers in quality.items()
         for layer, values in layers.items()
     }
+
+
+def _without_errors(values: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if not name.endswith("_error")}
 
 
 def _nothing(state: State, model: str, setting: str) -> dict:

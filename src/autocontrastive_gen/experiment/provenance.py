@@ -33,10 +33,13 @@ def file_sha256(path: Path | str) -> str:
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """A temporary name beside ``path``, renamed to it when the block succeeds and removed when it fails."""
+    """A temporary name beside ``path``, renamed to it when the block succeeds and removed when it fails.
+
+    Always the same name: what a killed process left is written over, and no file has two writers at a time.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
         yield temporary
         os.replace(temporary, path)

@@ -113,9 +113,15 @@ class MultiExitMixin:
 
         Raises:
             ValueError: contradictory fields, or an exit that does not exist.
+            TypeError: a setting that is none.
         """
         if isinstance(config, PreviousSetting):
             config = config.config
+        if not isinstance(config, MultiExitConfiguration | None):
+            raise TypeError(
+                f"set_exits({config!r}): give a MultiExitConfiguration, or fields by name, as output_layer_index=12; "
+                "nothing is the original head"
+            )
         self._require_anatomy()
         previous = PreviousSetting(self, self._setting)
         self._apply_setting(changed(config or self._setting, fields, given=config is not None))

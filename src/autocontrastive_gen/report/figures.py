@@ -201,12 +201,17 @@ def _exits(results: Results, tables: dict[str, Table], model: str) -> Iterator[F
     domains = results.exits.get(model, {})
     if not domains:
         return
+    rows = [row for row in tables["exits"].rows if row["model"] == model]
     canvas, grid = _canvas(2, 1)
     for axes, metric in zip(grid[0], ("perplexity", "agreement"), strict=True):
         for i, domain in enumerate(name for name in results.domains if name in domains):
             title, layers = results.domains[domain]["title"], domains[domain]
-            points = sorted((int(name), entry[metric]) for name, entry in layers.items() if name.isdigit())
-            axes.plot(*zip(*points, strict=True), color=SERIES[i % 7], marker=MARKERS[i % 7], label=title)
+            points = sorted(
+                (row["depth"], row[metric]) for row in rows if row["domain"] == title and row["layer"] != "original"
+            )
+            axes.plot([layer for layer, _ in points], [value.value for _, value in points], color=SERIES[i % 7])
+            for layer, value in points:
+                _point(axes, layer, value, SERIES[i % 7], MARKERS[i % 7], title)
             if metric == "perplexity" and "original" in layers:
                 axes.axhline(
                     layers["original"][metric], color=SERIES[i % 7], ls="--", lw=1, label=f"{title}, last layer"
@@ -221,7 +226,8 @@ def _exits(results: Results, tables: dict[str, Table], model: str) -> Iterator[F
     yield _figure(
         canvas,
         f"exits-{model}",
-        f"{model}: each exit by itself on {tokens} tokens of held-out text a domain.",
+        f"{model}: each exit by itself on {tokens} tokens of held-out text a domain. Bars: "
+        f"{100 * results.plan['bootstrap']['level']:g} % intervals over blocks of text.",
         "Lines over layers: perplexity falls and agreement rises towards the last layer if the exits are good; the "
         "numbers are in the table of exits.",
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from statistics import NormalDist
+
 from autocontrastive_gen.experiment.stats import Interval
 from autocontrastive_gen.report.claims import Check
 from autocontrastive_gen.report.gains import Gain, compare, compare_items, item_interval
@@ -135,12 +138,15 @@ def _benchmark_row(results: Results, model: str, setting: str, task: str, metric
 
 def normal_interval(entry: dict, level: float) -> Interval | None:
     """Interval from a benchmark's own standard error; None if it states none."""
-    from scipy.stats import norm
-
     if not entry.get("stderr"):
         return None
-    half = float(norm.ppf(0.5 + level / 2)) * entry["stderr"]
+    half = _normal(level) * entry["stderr"]
     return Interval(entry["value"], entry["value"] - half, entry["value"] + half, entry.get("n") or 0)
+
+
+def _normal(level: float) -> float:
+    """Standard errors on either side of a normal interval: 1.96 for 0.95."""
+    return NormalDist().inv_cdf(0.5 + level / 2)
 
 
 def exits_table(results: Results) -> Table:
@@ -158,22 +164,36 @@ def exits_table(results: Results) -> Table:
                 row["tokens"] = entry.get("tokens")
                 for metric, digits in (("perplexity", 1), ("agreement", 3), ("entropy", 2)):
                     if entry.get(metric) is not None:
-                        row[metric] = Number(entry[metric], digits=digits, **where)
+                        low, high = _exit_interval(entry, metric, results.plan["bootstrap"]["level"])
+                        row[metric] = Number(entry[metric], low, high, digits=digits, **where)
                 score = scores.get("plain" if layer == "original" else layer)
                 if score:
                     file = results.paths.selection(model).as_posix()
                     row["contrast_diversity"] = Number(score["diversity"], file=file, cell=f"train@{model}")
                 rows.append(row)
     columns = [_MODEL, _DOMAIN, Column("layer", "Exit", numeric=True), _DEPTH, Column("tokens", "Tokens", numeric=True)]
-    columns += [Column("perplexity", "Perplexity", numeric=True), Column("agreement", "Agreement", numeric=True)]
+    columns += [Column(name, name.capitalize(), numeric=True, interval=True) for name in ("perplexity", "agreement")]
     columns += [Column("entropy", "Entropy (nats)", numeric=True)]
     columns += [Column("contrast_diversity", "Diversity with it as lower layer", numeric=True)]
     note = (
-        "On held-out text. Agreement: share of positions where the exit's most likely token is the final layer's. "
+        f"On held-out text; {100 * results.plan['bootstrap']['level']:g} % intervals are normal ones over blocks of "
+        "text, of perplexity on the log scale. Agreement: share of positions where the exit's most likely token is the "
+        "final layer's. "
         "Diversity: greedy search on validation prompts of all domains, contrasted with this exit (original: no "
         "contrast). An exit that is no language model at all can make text look diverse: read the two together."
     )
     return Table("exits", "Exits by themselves", columns, rows, note, groups=("model", "domain"))
+
+
+def _exit_interval(entry: dict, metric: str, level: float) -> tuple[float | None, float | None]:
+    """Interval of an exit's perplexity or agreement from its standard error over blocks; none without one."""
+    name = {"perplexity": "nll_error", "agreement": "agreement_error"}.get(metric)
+    if entry.get(name) is None:
+        return None, None
+    half = _normal(level) * entry[name]
+    if metric == "perplexity":
+        return entry[metric] * math.exp(-half), entry[metric] * math.exp(min(half, 700.0))
+    return max(0.0, entry[metric] - half), min(1.0, entry[metric] + half)
 
 
 def training_table(results: Results) -> Table:

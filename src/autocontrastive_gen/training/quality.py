@@ -18,7 +18,11 @@ from autocontrastive_gen.training.objective import Projection, chunk_rows
 from autocontrastive_gen.training.states import TOKENS_AT_ONCE, States, Trunk
 
 Quality = dict[str, dict[str, dict[str, float]]]
-"""{domain: {layer or "original": {perplexity, agreement, entropy, tokens}}}"""
+"""{domain: {layer or "original": {perplexity, agreement, entropy, tokens, nll_error, agreement_error}}}
+
+The errors are standard errors over blocks of text, since tokens of one text are no independent sample: of the mean
+negative log-likelihood (nats a token) and of the agreement; absent where there is one block alone.
+"""
 
 
 class Validation:
@@ -34,7 +38,7 @@ class Validation:
         processes: Processes,
     ) -> None:
         self.final, self.processes = trunk.layers[-1], processes
-        self.parts: dict[str, tuple[States, Tensor]] = {}
+        self.parts: dict[str, tuple[States, Tensor, int]] = {}
         for domain, documents in texts.items():
             blocks = list(islice(pack(documents, tokenizer, block_size), max(1, tokens // block_size)))
             if not blocks:
@@ -44,16 +48,19 @@ class Validation:
                 )
             check_tokens(max(int(block.max()) for block in blocks), trunk.vocabulary)
             own = torch.from_numpy(np.stack(blocks))[processes.rank :: processes.world]
-            self.parts[domain] = _states(trunk, own, most=-(-len(blocks) // processes.world))
+            states = _states(trunk, own, most=-(-len(blocks) // processes.world))
+            self.parts[domain] = states, own[:, 1:].to(trunk.model.device), len(blocks)
 
     def measure(self, exits: Exits, bf16: bool) -> Quality:
         """Quality of the exits with the weights they have now, the original head included."""
         quality: Quality = {}
-        for domain, (states, labels) in self.parts.items():
+        for domain, (states, labels, blocks) in self.parts.items():
             sums = _sums(exits, states, labels, self.final, torch.bfloat16 if bf16 else torch.float32)
-            self.processes.sum([sums])
+            moments = torch.stack([sums.sum(1), sums.square().sum(1)], 1)
+            self.processes.sum([moments])
             quality[domain] = {
-                str(name): _means(row) for name, row in zip(("original", *exits.layers), sums.tolist(), strict=True)
+                str(name): _means(*rows, blocks, labels.shape[1])
+                for name, rows in zip(("original", *exits.layers), moments.tolist(), strict=True)
             }
         return quality
 
@@ -65,8 +72,8 @@ def pooled_perplexity(quality: Quality, layer: int | str) -> float:
     return math.exp(sum(row["tokens"] * math.log(row["perplexity"]) for row in rows) / tokens)
 
 
-def _states(trunk: Trunk, blocks: Tensor, most: int) -> tuple[States, Tensor]:
-    """{layer: (n, d)} and labels (n,): the position that predicts the last token of a block is the last one used.
+def _states(trunk: Trunk, blocks: Tensor, most: int) -> States:
+    """{layer: (n, d)}: the position that predicts the last token of a block is the last one used.
 
     ``most``: blocks of the process that has most of them.
     """
@@ -74,20 +81,22 @@ def _states(trunk: Trunk, blocks: Tensor, most: int) -> tuple[States, Tensor]:
     runs = [trunk(part) for part in blocks.split(size)]
     if len(runs) * size < most:
         trunk.join()
-    states = {layer: torch.cat([run[layer][:, :-1].flatten(0, 1) for run in runs]) for layer in trunk.layers}
-    return states, blocks[:, 1:].flatten().to(trunk.model.device)
+    return {layer: torch.cat([run[layer][:, :-1].flatten(0, 1) for run in runs]) for layer in trunk.layers}
 
 
 @torch.no_grad()
 def _sums(exits: Exits, states: States, labels: Tensor, final: int, dtype: torch.dtype) -> Tensor:
-    """(1 + exits, 4), float64: sums of cross-entropy, entropy and agreement, and the number of tokens."""
-    rows = chunk_rows(exits.vocabulary)
-    sums = torch.zeros(1 + len(exits.layers), 4, dtype=torch.float64, device=labels.device)
-    shape = (min(rows, len(labels)), exits.vocabulary)
+    """(1 + exits, blocks, 3), float64: sums over each block of cross-entropy, entropy and agreement.
+
+    ``labels``: (blocks, tokens).
+    """
+    rows, flat = chunk_rows(exits.vocabulary), labels.flatten()
+    found = torch.empty(1 + len(exits.layers), len(flat), 3, dtype=torch.float64, device=labels.device)
+    shape = (min(rows, len(flat)), exits.vocabulary)
     buffers = [torch.empty(shape, dtype=torch.float32, device=labels.device) for _ in range(2)]
     matrices = [exits.original, *(exits.student(layer, states[layer][:1])[1] for layer in exits.layers)]
     matrices = [_cast(head, dtype) for head in matrices]
-    for start in range(0, len(labels), rows):
+    for start in range(0, len(flat), rows):
         part = slice(start, start + rows)
         top = None
         for i, layer in enumerate((final, *exits.layers)):
@@ -96,30 +105,35 @@ def _sums(exits: Exits, states: States, labels: Tensor, final: int, dtype: torch
             logits = _logits(inputs, matrices[i], buffers[0])
             best = logits.argmax(-1)
             top = best if top is None else top
-            agreed = (best == top).sum().double()
-            surprise = _surprise(logits, labels[part], buffers[1])
-            sums[i] += torch.stack([*surprise, agreed, torch.full_like(agreed, len(best))])
-    return sums
+            found[i, part, 2] = (best == top).double()
+            found[i, part, 0], found[i, part, 1] = _surprise(logits, flat[part], buffers[1])
+    return found.view(len(found), *labels.shape, 3).sum(2)
 
 
 def _surprise(logits: Tensor, labels: Tensor, buffer: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums of cross-entropy and entropy, in nats; ``logits`` are used up."""
+    """Cross-entropy and entropy of each row, in nats; ``logits`` are used up."""
     logits.sub_(logits.amax(-1, keepdim=True))
     odds = torch.exp(logits, out=buffer[: len(logits)])
     total = odds.sum(-1)
     wanted = logits.gather(1, labels[:, None]).squeeze(1)
     mean = odds.mul_(logits).sum(-1) / total
-    return (total.log() - wanted).double().sum(), (total.log() - mean).double().sum()
+    return (total.log() - wanted).double(), (total.log() - mean).double()
 
 
-def _means(row: list[float]) -> dict[str, float]:
-    surprise, entropy, agreed, tokens = row
-    return {
-        "perplexity": math.exp(min(surprise / tokens, 700.0)),  # an untrained exit may exceed what a float holds
-        "agreement": agreed / tokens,
-        "entropy": entropy / tokens,
-        "tokens": int(tokens),
+def _means(sums: list[float], squares: list[float], blocks: int, block_size: int) -> dict[str, float]:
+    tokens = blocks * block_size
+    surprise, entropy, agreed = (value / tokens for value in sums)
+    found = {
+        "perplexity": math.exp(min(surprise, 700.0)),  # an untrained exit may exceed what a float holds
+        "agreement": agreed,
+        "entropy": entropy,
+        "tokens": tokens,
     }
+    if blocks > 1:
+        for i, name in ((0, "nll_error"), (2, "agreement_error")):
+            spread = max(0.0, squares[i] - sums[i] ** 2 / blocks) / (blocks - 1)
+            found[name] = math.sqrt(spread * blocks) / tokens
+    return found
 
 
 def _cast(head: Projection, dtype: torch.dtype) -> Projection:

@@ -47,7 +47,7 @@ def stage(project, monkeypatch, caplog):
         caplog.clear()
         caplog.set_level(logging.INFO)
         try:
-            cli.run(train.main, "train")
+            cli.run_cell("train", train.__doc__, train.work)
             code = 0
         except SystemExit as end:
             code = end.code

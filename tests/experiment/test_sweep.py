@@ -74,5 +74,9 @@ def test_what_makes_no_sweep_is_told(made, monkeypatch):
         sweep.table(["contrast.alpa"])
     with pytest.raises(ValueError, match="'gredy' is no setting"):
         sweep.table(["contrast.alpha"], ["gredy"])
+    with pytest.raises(ValueError, match="contrast: is a section .*name one of its keys: name, alpha"):
+        sweep.table(["contrast"])
+    with pytest.raises(ValueError, match="top-p-acd not in run.settings; there are: greedy, greedy-acd"):
+        sweep.table(["contrast.alpha"], ["top-p-acd"])
     with pytest.raises(ValueError, match="'mauve' was not scored; there are: diversity"):
         sweep.table(["contrast.alpha"], metrics=["mauve"])

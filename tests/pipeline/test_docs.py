@@ -20,7 +20,16 @@ from autocontrastive_gen.experiment.params import check
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-REASONS = {"needs the hub", "needs a GPU", "needs a cluster", "needs a server", "opens a browser", "sets up", "long"}
+REASONS = {
+    "needs the hub",
+    "needs a GPU",
+    "needs a cluster",
+    "needs a server",
+    "needs raters",
+    "opens a browser",
+    "sets up",
+    "long",
+}
 SKIPPED = r"(?:<!-- not run: (?P<reason>[^>]*) -->\n+)?"
 BLOCK = re.compile(SKIPPED + r"```(?P<language>bash|python)\n(?P<code>.*?)```", re.DOTALL)
 FENCE = re.compile(r"^```(\w*)\n.*?^```$", re.DOTALL | re.MULTILINE)

@@ -31,6 +31,8 @@ def value_at(params: dict[str, Any], key: str) -> Any:
             known = ", ".join(value) if isinstance(value, dict) else "none"
             raise ValueError(f"{key}: params.yaml has no {part!r} there; known: {known}")
         value = value[part]
+    if isinstance(value, dict):
+        raise ValueError(f"{key}: is a section of params.yaml; name one of its keys: {', '.join(value)}")
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -86,12 +88,15 @@ def table(keys: Sequence[str], settings: Sequence[str] = (), metrics: Sequence[s
     for name in settings:
         parse_setting(name)  # ValueError if it is none
     found = comparable(states(), keys)
+    ran = list(dict.fromkeys(name for state in found for name in state.params["run"]["settings"]))
+    if strange := [name for name in settings if name not in ran]:
+        raise ValueError(f"--settings: {', '.join(strange)} not in run.settings; there are: {', '.join(ran)}")
     names = list(settings) or default_settings(found[0].params)
     result = list(rows(found, keys, names, metrics))
-    ran = {tuple(row[key] for key in keys) for row in result}
-    if len(ran) < 2:
+    finished = {tuple(row[key] for key in keys) for row in result}
+    if len(finished) < 2:
         raise ValueError(
-            f"{' x '.join(keys)}: {len(ran)} finished value; a sweep needs two. Queue some, say with "
+            f"{' x '.join(keys)}: {len(finished)} finished value; a sweep needs two. Queue some, say with "
             f"`dvc exp run --queue -S '{keys[0]}=<value>,<value>'`, and run them with `dvc queue start`"
         )
     return sorted(result, key=lambda row: [_order(row[key]) for key in keys])

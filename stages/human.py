@@ -36,6 +36,10 @@ def main() -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
+    if arguments.pairs < 1:
+        raise ValueError(f"--pairs {arguments.pairs}: must be at least 1")
+    if arguments.folder.exists() and not arguments.folder.is_dir():
+        raise ValueError(f"{arguments.folder}: is a file; name a folder to write")
     profile = cli.current_profile()
     plan, paths = read_plan(profile, "score", arguments.model), Paths(profile)
     pairs: list[dict] = []
@@ -65,6 +69,9 @@ def _human_texts(plan: Mapping, paths: Paths, domain: str, texts: Mapping[str, l
 
 
 def _import(arguments: argparse.Namespace) -> None:
+    absent = [path for path in (arguments.folder / "key.json", *arguments.ratings) if not path.is_file()]
+    if absent:
+        raise ValueError(f"{absent[0]}: no such file; give the folder that export wrote, then the raters' csv files")
     key = read_json(arguments.folder / "key.json")
     summary = human.summarise(human.read_votes(arguments.ratings, key), key)
     write_json(arguments.folder / "summary.json", summary)

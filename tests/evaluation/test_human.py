@@ -48,6 +48,17 @@ def test_raters_see_no_setting(pairs, tmp_path):
     assert set(read_json(tmp_path / "key.json")["001"]) == {"prompt_id", "left_setting", "right_setting"}
 
 
+def test_a_key_is_never_lost_to_other_pairs(texts, pairs, tmp_path):
+    for _ in range(2):
+        export(pairs, tmp_path)
+    before = (tmp_path / "key.json").read_bytes()
+    with pytest.raises(ValueError, match=r"key.json is the key of other pairs: name another folder"):
+        export(make_pairs(texts, "greedy-acd", "greedy", 40, seed=6), tmp_path)
+    with pytest.raises(ValueError, match="no pairs to show"):
+        export([], tmp_path)
+    assert (tmp_path / "key.json").read_bytes() == before
+
+
 def vote_for(winner, pair):
     return next((side for side in ("left", "right") if pair[f"{side}_setting"] == winner), "tie")
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from autocontrastive_gen.experiment import stats
-from autocontrastive_gen.experiment.provenance import seed_for, write_csv, write_json, write_text
+from autocontrastive_gen.experiment.provenance import read_json, seed_for, write_csv, write_json, write_text
 
 SIDES = ("left", "right")
 VOTES = (*SIDES, "tie")
@@ -64,12 +64,21 @@ def make_pairs(texts: Mapping[str, Sequence[Row]], first: str, second: str, coun
 
 
 def export(pairs: Sequence[dict], folder: Path, question: str = DEFAULT_QUESTION) -> None:
-    """Write ``form.html`` and ``pairs.csv`` for the raters, and ``key.json``, which stays with the experimenter."""
+    """Write ``form.html`` and ``pairs.csv`` for the raters, and ``key.json``, which stays with the experimenter.
+
+    Raises:
+        ValueError: there are no pairs, or the folder holds the key of other pairs, whose ratings it alone can read.
+    """
+    if not pairs:
+        raise ValueError("no pairs to show: ask for at least one pair a domain")
     shown = ["pair", "prompt", "left", "right"]
+    hidden = ("prompt_id", "left_setting", "right_setting")
+    key = {pair["pair"]: {name: pair[name] for name in hidden} for pair in pairs}
+    if (folder / "key.json").exists() and read_json(folder / "key.json") != key:
+        raise ValueError(f"{folder / 'key.json'} is the key of other pairs: name another folder, or remove this one")
     write_csv(folder / "pairs.csv", [*shown, "vote"], [{key: pair[key] for key in shown} for pair in pairs])
     write_text(folder / "form.html", _form(pairs, question))
-    hidden = ("prompt_id", "left_setting", "right_setting")
-    write_json(folder / "key.json", {pair["pair"]: {key: pair[key] for key in hidden} for pair in pairs})
+    write_json(folder / "key.json", key)
 
 
 def read_votes(files: Iterable[Path], key: Mapping[str, Mapping]) -> list[dict]:
@@ -105,7 +114,7 @@ def read_votes(files: Iterable[Path], key: Mapping[str, Mapping]) -> list[dict]:
                 seen[cell] = where
                 votes.append(vote)
     if not votes:
-        raise ValueError("no votes in the files given")
+        raise ValueError(f"the files given hold no votes: fill in their column vote with one of {', '.join(VOTES)}")
     return votes
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,9 @@ from lm_eval.tasks import TaskManager
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from autocontrastive_gen.evaluation.benchmarks import evaluate, items, results
+from autocontrastive_gen.evaluation.lm_eval_harness import run_lm_eval
 from autocontrastive_gen.evaluation.lm_eval_harness.adapter import MultiExitLM
+from autocontrastive_gen.experiment import cli
 from autocontrastive_gen.experiment.provenance import read_json, read_jsonl, write_jsonl
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
@@ -230,6 +233,25 @@ def test_both_names_and_the_arguments_of_the_reference(folder, tasks):
     arguments += ",contrast_function=dola"
     with pytest.raises(ValueError, match="dola has no parameter 'minimum_candidates'"):
         get_model(name).create_from_arg_string(arguments, {"device": "cpu"})
+
+
+@pytest.mark.parametrize(
+    "task, argument, message",
+    [
+        (
+            "made-word",
+            "use_orignal_head=False",
+            "unexpected keyword argument 'use_orignal_head'; of multi-exit models: .*",
+        ),
+        ("made-world", "use_original_head=True", "Tasks not found: made-world"),
+    ],
+)
+def test_bad_arguments_end_without_a_traceback(folder, tasks, monkeypatch, capsys, task, argument, message):
+    command = f"run_lm_eval --include_path {tasks} --tasks {task} --model multi_exit_gpt --device cpu"
+    monkeypatch.setattr(sys, "argv", [*command.split(), "--model_args", f"pretrained={folder},{argument}"])
+    with pytest.raises(SystemExit) as end:
+        cli.run(run_lm_eval.main, "run_lm_eval")
+    assert end.value.code == 2 and re.search(message, capsys.readouterr().err)
 
 
 REFERENCE = """

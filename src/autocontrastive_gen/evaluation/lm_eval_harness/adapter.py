@@ -21,6 +21,7 @@ _FIELDS = tuple(field.name for field in fields(MultiExitConfiguration))
 _CONTRAST = "contrast_"
 _PARAMETERS = ("alpha", "minimum_candidates", "temperature", "layers", "weights")
 _NO_FIELDS = tuple(_CONTRAST + name for name in _PARAMETERS)
+ARGUMENTS = (*_FIELDS, *_NO_FIELDS, "exits")
 
 
 class _FromArguments:

@@ -11,7 +11,19 @@ machines without a GPU, too (``--cpu`` starts a single process there).
 
 from lm_eval.__main__ import cli_evaluate
 
-from autocontrastive_gen.evaluation.lm_eval_harness import adapter  # noqa: F401  registers the models
+from autocontrastive_gen.evaluation.lm_eval_harness import adapter
+from autocontrastive_gen.experiment import cli
+
+
+def main() -> None:
+    """Bad input ends as in every command of the project: one message, exit code 2."""
+    try:
+        cli_evaluate()
+    except TypeError as error:  # what transformers makes of a name that nobody knows
+        if "unexpected keyword argument" not in str(error):
+            raise
+        raise ValueError(f"--model_args: {error}; of multi-exit models: {', '.join(adapter.ARGUMENTS)}") from error
+
 
 if __name__ == "__main__":
-    cli_evaluate()
+    cli.run(main, "run_lm_eval")

@@ -99,6 +99,12 @@ def test_metrics_and_plots_are_declared(finished):
     shown = json.loads(clone.run("dvc", "metrics", "show", "--json"))
     assert shown[""]["data"]["reports/smoke/metrics.json"]["data"]
     assert "generate@tiny-greedy-acd" in clone.run("dvc", "dag", "--dot")
+    plots = json.loads(clone.run("dvc", "plots", "show", "--json"))
+    assert not plots.get("errors")
+    for name, measured in (("Training", "loss"), ("Validation", "validation_perplexity")):
+        curve = plots["data"][name][0]["content"]
+        assert {row["layer"] for row in curve["data"]["values"] if row[measured]} == {"2", "4"}
+        assert curve["encoding"]["color"]["field"] == "layer" and curve["encoding"]["y"]["field"] == measured
 
 
 def test_an_edit_that_changes_no_result_runs_fetch_alone(clone):

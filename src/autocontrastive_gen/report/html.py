@@ -22,6 +22,7 @@ from autocontrastive_gen.report.paper import NOT_RUN, Deviation, Paper
 from autocontrastive_gen.report.results import HUMAN, Results
 from autocontrastive_gen.report.samples import collect, showable
 from autocontrastive_gen.report.table import Number, Table, display
+from autocontrastive_gen.report.tables import ACCURACIES
 
 SECTIONS = (
     ("summary", "Summary"),
@@ -135,7 +136,7 @@ def _summary(results: Results, tables: dict[str, Table], checks: list[Check]) ->
         {
             "statement": check.claim.statement,
             "model": check.model,
-            "metric": check.claim.metric,
+            "metric": "accuracy" if check.claim.metric in ACCURACIES else check.claim.metric,
             "verdict": check.verdict,
             "reason": check.reason,
             "number": number,

@@ -10,7 +10,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from autocontrastive_gen.data import assets
+from autocontrastive_gen.data import assets, sources
 from autocontrastive_gen.data.assets import provide
 from autocontrastive_gen.experiment.params import HubAsset, PathAsset, PypiAsset, UrlAsset
 
@@ -49,7 +49,7 @@ def pip(monkeypatch):
             return subprocess.CompletedProcess(command, 0, "", "")
 
     fake = Pip()
-    monkeypatch.setattr(assets.subprocess, "run", fake)
+    monkeypatch.setattr(sources.subprocess, "run", fake)
     return fake
 
 
@@ -101,7 +101,7 @@ class TestPypi:
 
     def test_no_registry_says_how_to_provide_it(self, project, monkeypatch):
         failed = subprocess.CompletedProcess([], 1, "", "WARNING: x\nERROR: no route to host\n")
-        monkeypatch.setattr(assets.subprocess, "run", lambda *args, **kwargs: failed)
+        monkeypatch.setattr(sources.subprocess, "run", lambda *args, **kwargs: failed)
         with pytest.raises(OSError, match=r"asset a: .*package==1.0 .*ERROR: no route to host.*pip config.*kind: path"):
             provide("a", pypi(), FOLDER)
 
@@ -122,7 +122,7 @@ class TestKeptCopy:
             provide("asset", pypi(), FOLDER)
         monkeypatch.undo()
         os.chdir(project)
-        monkeypatch.setattr(assets.subprocess, "run", pip)
+        monkeypatch.setattr(sources.subprocess, "run", pip)
         assert provide("asset", pypi(), FOLDER)["files"] == {"data.txt": DIGEST}
 
 

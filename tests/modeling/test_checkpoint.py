@@ -102,6 +102,12 @@ def test_an_exchanged_trunk_is_refused(tmp_path):
         AutoMultiExitModel.from_pretrained(tmp_path)
 
 
+def test_the_configuration_may_be_a_path(tmp_path):
+    tiny_model(MODES[1]).save_pretrained(tmp_path / "model")
+    (tmp_path / "model/config.json").rename(tmp_path / "config.json")
+    assert AutoMultiExitModel.from_pretrained(tmp_path / "model", config=tmp_path).exit_layers
+
+
 def test_damaged_exits_are_refused(tmp_path):
     tiny_model(MODES[1]).save_exits(tmp_path)
     with open(tmp_path / "exits.safetensors", "r+b") as file:
@@ -111,6 +117,8 @@ def test_damaged_exits_are_refused(tmp_path):
     (tmp_path / "exits.safetensors").unlink()
     with pytest.raises(OSError, match="no file exits.safetensors"):
         AutoMultiExitModel.from_model(tiny_plain(), exits=tmp_path)
+    with pytest.raises(OSError, match="exits nowhere/none: no folder of that name.*exits.safetensors"):
+        AutoMultiExitModel.from_model(tiny_plain(), exits="nowhere/none")
     broken = tiny_model(MODES[1])
     with torch.no_grad():
         broken.name_to_conv_matrix["2_to_4"].weight[0, 0] = torch.nan

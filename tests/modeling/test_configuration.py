@@ -59,6 +59,8 @@ def test_contradictions_are_refused(fields, message):
 
 
 def test_an_exit_beside_the_original_head_is_ignored_with_a_warning():
+    with pytest.warns(UserWarning, match="contrast_function='cd' is ignored: nothing is contrasted"):
+        MultiExitConfiguration(contrast_function="cd")
     with pytest.warns(UserWarning, match="output_layer_index=2 is ignored"):
         setting = MultiExitConfiguration(output_layer_index=2)
     assert setting.get_description() == "original_head"
@@ -86,7 +88,11 @@ def test_impossible_layers_are_refused(fields, message):
     assert model.multi_exit_config.output_layer_index == 2  # nothing has changed
 
 
-def test_what_is_no_setting_is_refused():
+def test_what_is_no_setting_or_no_model_is_refused():
+    with pytest.raises(TypeError, match="multi_exit_config: give a MultiExitConfiguration, got {'output"):
+        AutoMultiExitModel.from_model(tiny_plain(), {"output_layer_index": 2})
+    with pytest.raises(TypeError, match="a loaded model of transformers, got Linear"):
+        AutoMultiExitModel.from_model(torch.nn.Linear(2, 2))
     with pytest.raises(TypeError, match="set_exits.'original'.: give a MultiExitConfiguration"):
         tiny_model().set_exits("original")
 

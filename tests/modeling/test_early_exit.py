@@ -221,6 +221,7 @@ def test_training_is_left_alone(ids):
         ("0.8", EarlyExit(0.8)),
         (1, EarlyExit(1)),
         ({"threshold": 0.7, "criterion": "margin", "layers": [5, 2]}, EarlyExit(0.7, "margin", (2, 5))),
+        ({"layers": "5;2"}, EarlyExit(layers=(2, 5))),
     ],
 )
 def test_forms(value, rule):
@@ -238,6 +239,7 @@ def test_forms(value, rule):
         ({"threshold": 0.5, "kriterion": "margin"}, "no such field: kriterion; there are threshold, criterion, layers"),
         ({"criterion": "entropy"}, "criterion must be one of softmax, margin, got 'entropy'"),
         ({"layers": [0]}, "layers must be whole numbers from 1"),
+        ({"layers": "two"}, "layers must be whole numbers from 1, got 'two'"),
     ],
 )
 def test_mistakes_are_named(value, message):

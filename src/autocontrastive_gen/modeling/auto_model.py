@@ -48,15 +48,15 @@ class AutoMultiExitModel:
 
         Raises:
             ValueError: the configuration contradicts itself or the checkpoint, or the model can't be given exits.
+            TypeError: ``multi_exit_config`` is none.
             OSError: a file is missing or unreadable; exits were trained for another base (a ValueError, too).
         """
         if kwargs.pop("trust_remote_code", None):
             raise ValueError(f"trust_remote_code=True: {CODE_IS_NOT_RUN}")
-        setting = multi_exit_config or MultiExitConfiguration()
-        config = kwargs.pop("config", None)
-        if config is None:
-            options = {key: kwargs[key] for key in HUB_OPTIONS if key in kwargs}
-            config = _config_of(pretrained_model_name_or_path, options)
+        setting = _setting(multi_exit_config)
+        config = kwargs.pop("config", None) or pretrained_model_name_or_path
+        if isinstance(config, str | os.PathLike):
+            config = _config_of(config, {key: kwargs[key] for key in HUB_OPTIONS if key in kwargs})
         settle_exits(config, setting, exits is not None)
         model_class = multi_exit_class(plain_class(config))
         kwargs.pop("output_loading_info", None)
@@ -79,9 +79,11 @@ class AutoMultiExitModel:
         """Give exits to a model that is loaded already; the model itself is changed and returned.
 
         Raises:
-            ValueError: as ``from_pretrained``.
+            ValueError, TypeError, OSError: as ``from_pretrained``.
         """
-        setting = multi_exit_config or MultiExitConfiguration()
+        setting = _setting(multi_exit_config)
+        if not isinstance(model, PreTrainedModel):
+            raise TypeError(f"from_model takes a loaded model of transformers, got {type(model).__name__}")
         plain = type(model)
         before = _exits_of(model.config)
         settle_exits(model.config, setting, exits is not None)
@@ -97,6 +99,12 @@ class AutoMultiExitModel:
             if "_old_forward" in model.__dict__:
                 _reach_forward(model)
             raise
+
+
+def _setting(given: Any) -> MultiExitConfiguration:
+    if not isinstance(given, MultiExitConfiguration | None):
+        raise TypeError(f"multi_exit_config: give a MultiExitConfiguration, got {given!r}")
+    return given or MultiExitConfiguration()
 
 
 def _config_of(source: str | os.PathLike, options: dict[str, Any]) -> PreTrainedConfig:

@@ -182,7 +182,13 @@ def _file(source: str | os.PathLike, name: str) -> str:
         if not path.is_file():
             raise OSError(f"{source}: no file {name}; exits stored alone need {WEIGHTS} and {DESCRIPTION}")
         return str(path)
-    return cached_file(str(source), name)
+    try:
+        return cached_file(str(source), name)
+    except OSError as error:
+        raise OSError(
+            f"exits {source}: no folder of that name, and not on the hub ({' '.join(str(error).split())[:200]}); exits "
+            f"stored alone are a folder with {WEIGHTS} and {DESCRIPTION}, as save_exits writes it"
+        ) from None
 
 
 def install_exits(model: PreTrainedModel, exits: StoredExits, source: str) -> None:

@@ -39,7 +39,7 @@ class MultiExitConfiguration:
     lm_head_layer_indices: tuple[int, ...] | str | None = None
     """Layers with an exit; only needed once, to create them: afterwards the checkpoint knows."""
     freeze_parameters: bool | str = False
-    """Freeze everything but the exits."""
+    """Freeze everything but the exits, for good: ``requires_grad_`` undoes it."""
     use_original_head: bool | str = True
     """Ignore the exits: the plain model."""
     output_layer_index: int | str | None = None
@@ -59,10 +59,17 @@ class MultiExitConfiguration:
         self.use_original_head = _flag("use_original_head", self.use_original_head)
         if self.output_layer_index is not None:
             self.output_layer_index = _layer("output_layer_index", self.output_layer_index)
+        spelled = self.contrast_function if isinstance(self.contrast_function, str | Mapping) else None
         self.contrast_function = resolve(self.contrast_function)
         self.contrast_layer_indices = self._contrast_layers()
         self.early_exit = EarlyExit.parse(self.early_exit)
         self._refuse_contradictions()
+        if spelled and self.contrast_layer_indices is None:
+            warnings.warn(
+                f"contrast_function={spelled!r} is ignored: nothing is contrasted; name the exits, as "
+                "contrast_layer_indices='original;12' with use_original_head=False",
+                stacklevel=3,
+            )
 
     def _contrast_layers(self) -> tuple[int | str, int | None] | None:
         given = _split(self.contrast_layer_indices)

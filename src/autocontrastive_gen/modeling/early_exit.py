@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers.cache_utils import Cache, EncoderDecoderCache
 from transformers.modeling_utils import slice_logits_to_keep
 
-from autocontrastive_gen.modeling.methods import CHUNK
+from autocontrastive_gen.modeling.methods import CHUNK, entries
 from autocontrastive_gen.modeling.plausible import most_likely
 from autocontrastive_gen.modeling.trunk import trunk_run
 
@@ -46,7 +46,7 @@ class EarlyExit:
             raise ValueError(f"early_exit: threshold must be a number from 0 to 1, got {self.threshold!r}")
         if self.criterion not in CRITERIA:
             raise ValueError(f"early_exit: criterion must be one of {', '.join(CRITERIA)}, got {self.criterion!r}")
-        layers = self.layers if isinstance(self.layers, list | tuple) else (self.layers,)
+        layers = entries(self.layers, int)
         if any(not isinstance(layer, int) or isinstance(layer, bool) or layer < 1 for layer in layers):
             raise ValueError(f"early_exit: layers must be whole numbers from 1, got {self.layers!r}")
         object.__setattr__(self, "layers", tuple(sorted(set(layers))))

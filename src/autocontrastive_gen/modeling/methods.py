@@ -188,7 +188,7 @@ class Uncontrasted(Method):
         return upper_logits.float().log_softmax(-1)
 
 
-def _entries(value: object, number: Callable[[str], float]) -> tuple:
+def entries(value: object, number: Callable[[str], float]) -> tuple:
     """One entry, several, or their string form (``"2;4"``) as a tuple; what is no number stays as it is."""
     if isinstance(value, str):
         parts = [part.strip() for part in value.split(";") if part.strip()]
@@ -214,7 +214,7 @@ class _OverLayers(Method):
         return self.combine(upper_logits, {"lower": lower_logits})
 
     def _check_layers(self) -> None:
-        object.__setattr__(self, "layers", _entries(self.layers, int))
+        object.__setattr__(self, "layers", entries(self.layers, int))
         ok = all(type(layer) is int or layer == "original" for layer in self.layers)
         self._require(
             "layers", ok and len(set(self.layers)) == len(self.layers), "distinct layers (whole numbers, or 'original')"
@@ -282,7 +282,7 @@ class Ensemble(_OverLayers):
 
     def __post_init__(self) -> None:
         self._check_layers()
-        weights = _entries(self.weights, float)
+        weights = entries(self.weights, float)
         object.__setattr__(self, "weights", weights)
         ok = all(_is_number(w, 0, 1) for w in weights) and sum(weights) <= 1 + 1e-6
         self._require("weights", ok, "numbers from 0 to 1 with a sum of at most 1 (the upper exit has the rest)")

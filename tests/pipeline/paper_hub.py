@@ -6,8 +6,9 @@ import hashlib
 import json
 import lzma
 import random
-import sys
 from pathlib import Path
+
+from tests.fixtures.make_smoke import EVENTS, document
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 """Of the smoke model: a byte-level BPE as GPT-2's is, in small."""
@@ -20,12 +21,7 @@ class Cache:
 
     def __init__(self, home: Path, fixtures: Path) -> None:
         self.home, self.fixtures = home, fixtures
-        sys.path.insert(0, str(fixtures.parent))
-        try:
-            import make_smoke
-        finally:
-            sys.path.pop(0)
-        self.rng, self.made = random.Random(0), make_smoke
+        self.rng = random.Random(0)
 
     def snapshot(self, kind: str, repo: str, revision: str) -> Path:
         commit = hashlib.sha1(f"{repo}@{revision}".encode()).hexdigest()
@@ -38,7 +34,7 @@ class Cache:
         return folder
 
     def texts(self, number: int) -> list[str]:
-        return [self.made.document(self.made.EVENTS, self.rng).replace("\n", " ") for _ in range(number)]
+        return [document(EVENTS, self.rng).replace("\n", " ") for _ in range(number)]
 
     def all(self, params: dict) -> None:
         """Every hub asset of the parameters."""

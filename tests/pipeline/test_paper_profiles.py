@@ -8,8 +8,6 @@ import threading
 
 import pytest
 import yaml
-
-sys.path.insert(0, str(__import__("pathlib").Path(__file__).parent))
 from paper_hub import Cache, benchmarks
 
 SETTINGS = {

@@ -49,7 +49,7 @@ def slowly(model, name, tokens: int) -> dict[str, float]:
 
 
 def test_every_exit_and_the_original_head():
-    model = build_model().float()
+    model = build_model()
     quality = measure(model, 128)
     for name in ("original", 1, 2, 3):
         assert quality["one"][str(name)] == pytest.approx(slowly(model, name, 128), rel=1e-4, abs=1e-7), name

@@ -36,7 +36,8 @@ def provide(name: str, asset: Asset, folder: Path, model: bool = False, known: d
     if known and _is_there(asset, folder, known):
         return known | terms
     if isinstance(asset, HubAsset | UrlAsset) and asset.stream:
-        return reach(name, asset, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        return reach(name, asset) | terms
     content, record = _on_disk(name, asset) if isinstance(asset, PathAsset) else _kept(name, asset)
     if model and (gguf := _only_gguf(content, record)):
         if "sha256" not in record:

@@ -33,12 +33,10 @@ def bring(name: str, asset: HubAsset | PypiAsset | UrlAsset, content: Path) -> s
     return _pypi(name, asset, content) if isinstance(asset, PypiAsset) else _url(name, asset, content)
 
 
-def reach(name: str, asset: HubAsset | UrlAsset, folder: Path) -> dict:
+def reach(name: str, asset: HubAsset | UrlAsset) -> dict:
     """The record of a corpus that is read as ``prepare`` goes along; OSError if it can't be reached."""
     record = _hub_shards(name, asset) if isinstance(asset, HubAsset) else _http_stream(name, asset)
-    folder.mkdir(parents=True, exist_ok=True)
-    terms = {"licence": asset.licence, "note": asset.note}
-    return {"kind": asset.kind, "source": describe(asset), "stream": True, "files": {}} | record | terms
+    return {"kind": asset.kind, "source": describe(asset), "stream": True, "files": {}} | record
 
 
 def folder_sha256(files: dict[str, str]) -> str:

@@ -76,7 +76,7 @@ def export(pairs: Sequence[dict], folder: Path, question: str = DEFAULT_QUESTION
     key = {pair["pair"]: {name: pair[name] for name in hidden} for pair in pairs}
     if (folder / "key.json").exists() and read_json(folder / "key.json") != key:
         raise ValueError(f"{folder / 'key.json'} is the key of other pairs: name another folder, or remove this one")
-    write_csv(folder / "pairs.csv", [*shown, "vote"], [{key: pair[key] for key in shown} for pair in pairs])
+    write_csv(folder / "pairs.csv", [*shown, "vote"], [{name: pair[name] for name in shown} for pair in pairs])
     write_text(folder / "form.html", _form(pairs, question))
     write_json(folder / "key.json", key)
 

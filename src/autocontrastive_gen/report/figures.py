@@ -227,7 +227,7 @@ def _exits(results: Results, tables: dict[str, Table], model: str) -> Iterator[F
         canvas,
         f"exits-{model}",
         f"{model}: each exit by itself on {tokens} tokens of held-out text a domain. Bars: "
-        f"{100 * results.plan['bootstrap']['level']:g} % intervals over blocks of text.",
+        f"{results.confidence} intervals over blocks of text.",
         "Lines over layers: perplexity falls and agreement rises towards the last layer if the exits are good; the "
         "numbers are in the table of exits.",
     )
@@ -317,7 +317,7 @@ def _band(axes: Axes, number: Number, label: str) -> None:
 
 
 def _bars(results: Results, unit: str = "documents") -> str:
-    return f"Bars and bands: {100 * results.plan['bootstrap']['level']:g} % bootstrap intervals over {unit}."
+    return f"Bars and bands: {results.confidence} bootstrap intervals over {unit}."
 
 
 def _log_scale(axes: Axes) -> None:

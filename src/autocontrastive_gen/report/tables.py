@@ -176,9 +176,8 @@ def exits_table(results: Results) -> Table:
     columns += [Column("entropy", "Entropy (nats)", numeric=True)]
     columns += [Column("contrast_diversity", "Diversity with it as lower layer", numeric=True)]
     note = (
-        f"On held-out text; {100 * results.plan['bootstrap']['level']:g} % intervals are normal ones over blocks of "
-        "text, of perplexity on the log scale. Agreement: share of positions where the exit's most likely token is the "
-        "final layer's. "
+        f"On held-out text; {results.confidence} intervals are normal ones over blocks of text, of perplexity on the log "
+        "scale. Agreement: share of positions where the exit's most likely token is the final layer's. "
         "Diversity: greedy search on validation prompts of all domains, contrasted with this exit (original: no "
         "contrast). An exit that is no language model at all can make text look diverse: read the two together."
     )
@@ -341,8 +340,7 @@ def _p(value: float, file: str, cell: str) -> Number:
 
 
 def _level(results: Results, unit: str = "documents") -> str:
-    bootstrap = results.plan["bootstrap"]
-    return f"{100 * bootstrap['level']:g} % bootstrap intervals over {unit} ({bootstrap['samples']} resamples)"
+    return f"{results.confidence} bootstrap intervals over {unit} ({results.plan['bootstrap']['samples']} resamples)"
 
 
 def _cells(results: Results):

@@ -18,9 +18,9 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
-from autocontrastive_gen.experiment import cli
-from autocontrastive_gen.experiment.launch import threads
-from autocontrastive_gen.experiment.meter import Meter, relative, rounds
+from autocontrastive_gen.foundation.commands import run
+from autocontrastive_gen.foundation.environment import threads
+from autocontrastive_gen.foundation.timing import Meter, relative, rounds
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 from autocontrastive_gen.modeling.plausible import plausible_mask
@@ -222,4 +222,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, "decode")
+    run(main, "decode")

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from autocontrastive_gen.experiment import cli
-from autocontrastive_gen.experiment.meter import Meter, relative, rounds
+from autocontrastive_gen.foundation.commands import run
+from autocontrastive_gen.foundation.timing import Meter, relative, rounds
 
 TARGET = 1.15
 LENGTHS = ((56, 63), (8, 72))
@@ -91,4 +91,4 @@ def _half(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    cli.run(main, "scoring")
+    run(main, "scoring")

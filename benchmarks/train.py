@@ -21,10 +21,10 @@ from unittest import mock
 import torch
 import torch.nn.functional as F
 
-from autocontrastive_gen.experiment import cli
-from autocontrastive_gen.experiment.launch import threads
 from autocontrastive_gen.experiment.params import Train
-from autocontrastive_gen.experiment.provenance import read_jsonl
+from autocontrastive_gen.foundation.commands import run
+from autocontrastive_gen.foundation.environment import threads
+from autocontrastive_gen.foundation.files import read_jsonl
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 from autocontrastive_gen.training.cast import NormalEquations
@@ -251,4 +251,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, "benchmarks.train")
+    run(main, "benchmarks.train")

@@ -1,13 +1,13 @@
 """Run the benchmark tasks with one model under one setting, through lm-eval."""
 
-from autocontrastive_gen.experiment import cli
+from autocontrastive_gen.experiment.cell_command import run_cell
 
 
 def work(*cell) -> None:
-    from autocontrastive_gen.evaluation.benchmarks import benchmark_cell
+    from autocontrastive_gen.pipeline.benchmark_cell import benchmark_cell
 
     benchmark_cell(*cell)
 
 
 if __name__ == "__main__":
-    cli.run_cell("benchmark", __doc__, work, setting="a setting of run.benchmark_settings")
+    run_cell("benchmark", __doc__, work, setting="a setting of run.benchmark_settings")

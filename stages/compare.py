@@ -6,8 +6,8 @@ import argparse
 import logging
 from pathlib import Path
 
-from autocontrastive_gen.experiment.cli import run
-from autocontrastive_gen.experiment.provenance import write_text
+from autocontrastive_gen.foundation.commands import run
+from autocontrastive_gen.foundation.files import write_text
 
 log = logging.getLogger("compare")
 WIDTH = 140
@@ -25,9 +25,9 @@ def main() -> None:
 
     from rich.console import Console
 
-    from autocontrastive_gen.experiment.compare import compare
-    from autocontrastive_gen.experiment.compare_view import page, show
-    from autocontrastive_gen.experiment.states import find_state
+    from autocontrastive_gen.review.compare import compare
+    from autocontrastive_gen.review.compare_view import page, show
+    from autocontrastive_gen.review.snapshots import find_state
 
     difference = compare(find_state(arguments.a), find_state(arguments.b))
     console = Console()

@@ -15,11 +15,14 @@ import shutil
 from pathlib import Path
 
 from autocontrastive_gen.data.assets import provide, provide_tasks
-from autocontrastive_gen.experiment import cli
-from autocontrastive_gen.experiment.grid import SCRATCH, Paths
 from autocontrastive_gen.experiment.params import Params, load_params
+from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import write_plan
-from autocontrastive_gen.experiment.provenance import cost_meter, fingerprint, read_json, write_json
+from autocontrastive_gen.foundation.commands import run
+from autocontrastive_gen.foundation.cost import cost_meter
+from autocontrastive_gen.foundation.digests import fingerprint
+from autocontrastive_gen.foundation.errors import FileError
+from autocontrastive_gen.foundation.files import SCRATCH, read_json, write_json
 
 log = logging.getLogger(__name__)
 
@@ -98,9 +101,9 @@ def fetch(params: Params, paths: Paths) -> dict[str, dict]:
     except OSError as error:
         faults.append(str(error))
     if faults:
-        raise OSError("\n".join(faults))
+        raise FileError("\n".join(faults))
     return records
 
 
 if __name__ == "__main__":
-    cli.run(main, "fetch")
+    run(main, "fetch")

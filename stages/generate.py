@@ -1,13 +1,13 @@
 """Continue the prompts of every domain with one model under one setting."""
 
-from autocontrastive_gen.experiment import cli
+from autocontrastive_gen.experiment.cell_command import run_cell
 
 
 def work(*cell) -> None:
-    from autocontrastive_gen.generation.cell import generate_cell
+    from autocontrastive_gen.pipeline.generate_cell import generate_cell
 
     generate_cell(*cell)
 
 
 if __name__ == "__main__":
-    cli.run_cell("generate", __doc__, work, setting="a setting of run.settings")
+    run_cell("generate", __doc__, work, setting="a setting of run.settings")

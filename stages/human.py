@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from autocontrastive_gen.evaluation import human
-from autocontrastive_gen.experiment import cli
-from autocontrastive_gen.experiment.grid import Paths
+from autocontrastive_gen.experiment.cell_command import current_profile
+from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import read_plan
-from autocontrastive_gen.experiment.provenance import read_json, read_jsonl, write_json
+from autocontrastive_gen.foundation.commands import run
+from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.files import read_json, read_jsonl, write_json
 
 HUMAN = "human"
 
@@ -37,16 +39,16 @@ def main() -> None:
 
 def _export(arguments: argparse.Namespace) -> None:
     if arguments.pairs < 1:
-        raise ValueError(f"--pairs {arguments.pairs}: must be at least 1")
+        raise InputError(f"--pairs {arguments.pairs}: must be at least 1")
     if arguments.folder.exists() and not arguments.folder.is_dir():
-        raise ValueError(f"{arguments.folder}: is a file; name a folder to write")
-    profile = cli.current_profile()
+        raise InputError(f"{arguments.folder}: is a file; name a folder to write")
+    profile = current_profile()
     plan, paths = read_plan(profile, "score", arguments.model), Paths(profile)
     pairs: list[dict] = []
     first, second = arguments.settings
     known = [*plan["settings"], HUMAN]
     if first == second or not {first, second} <= set(known):
-        raise ValueError(f"--settings: {first} and {second} are not two different ones of {', '.join(known)}")
+        raise InputError(f"--settings: {first} and {second} are not two different ones of {', '.join(known)}")
     for domain in plan["domains"]:
         texts = {name: read_jsonl(paths.texts(arguments.model, name, domain)) for name in {first, second} - {HUMAN}}
         if HUMAN in (first, second):
@@ -61,7 +63,7 @@ def _human_texts(plan: Mapping, paths: Paths, domain: str, texts: Mapping[str, l
     """Human continuations of as many tokens as the generated ones have: the length must not give them away."""
     from transformers import AutoTokenizer
 
-    from autocontrastive_gen.evaluation.scores import human_rows
+    from autocontrastive_gen.pipeline.score_cell import human_rows
 
     tokenizer = AutoTokenizer.from_pretrained(paths.asset(plan["model"]["asset"]), local_files_only=True)
     longest = max(len(row["tokens"]) for rows in texts.values() for row in rows)
@@ -71,7 +73,7 @@ def _human_texts(plan: Mapping, paths: Paths, domain: str, texts: Mapping[str, l
 def _import(arguments: argparse.Namespace) -> None:
     absent = [path for path in (arguments.folder / "key.json", *arguments.ratings) if not path.is_file()]
     if absent:
-        raise ValueError(f"{absent[0]}: no such file; give the folder that export wrote, then the raters' csv files")
+        raise InputError(f"{absent[0]}: no such file; give the folder that export wrote, then the raters' csv files")
     key = read_json(arguments.folder / "key.json")
     summary = human.summarise(human.read_votes(arguments.ratings, key), key)
     write_json(arguments.folder / "summary.json", summary)
@@ -84,4 +86,4 @@ def _import(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, "human")
+    run(main, "human")

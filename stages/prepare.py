@@ -8,16 +8,18 @@ from __future__ import annotations
 import logging
 import shutil
 
-from autocontrastive_gen.experiment import cli
-from autocontrastive_gen.experiment.grid import Paths
+from autocontrastive_gen.experiment.cell_command import current_profile
+from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import read_plan
-from autocontrastive_gen.experiment.provenance import cost_meter, read_json
+from autocontrastive_gen.foundation.commands import run
+from autocontrastive_gen.foundation.cost import cost_meter
+from autocontrastive_gen.foundation.files import read_json
 
 log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    profile = cli.current_profile()
+    profile = current_profile()
     paths, plan = Paths(profile), read_plan(profile, "prepare")
     from autocontrastive_gen.data.preparation import Preparation
 
@@ -29,4 +31,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, "prepare")
+    run(main, "prepare")

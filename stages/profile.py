@@ -9,11 +9,13 @@ from pathlib import Path
 
 import yaml
 
-from autocontrastive_gen.experiment import cli
-from autocontrastive_gen.experiment.grid import SCRATCH, Paths
+from autocontrastive_gen.experiment.cell_command import current_profile
 from autocontrastive_gen.experiment.params import PARAMS, PROFILES, Params, load_params
+from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import write_plan
-from autocontrastive_gen.experiment.provenance import write_text
+from autocontrastive_gen.foundation.commands import run
+from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.files import SCRATCH, write_text
 
 
 def main() -> None:
@@ -50,7 +52,7 @@ def read(name: str) -> str:
     if name not in names():
         near = difflib.get_close_matches(name, names(), 1)
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names())}"
-        raise ValueError(f"profile {name!r} is unknown; {hint}")
+        raise InputError(f"profile {name!r} is unknown; {hint}")
     return (PROFILES / f"{name}.yaml").read_text(encoding="utf-8")
 
 
@@ -91,13 +93,13 @@ def make_room(params: Params) -> None:
 
 
 def estimate(arguments: argparse.Namespace) -> None:
-    from autocontrastive_gen.experiment.estimate import estimate as count
-    from autocontrastive_gen.experiment.estimate import measured_rates, stated, table
+    from autocontrastive_gen.review.estimate import estimate as count
+    from autocontrastive_gen.review.estimate import measured_rates, stated, table
 
     for key in ("flops", "bandwidth"):
         value = getattr(arguments, key)
         if value is not None and not 0 < value < float("inf"):
-            raise ValueError(f"--{key} {value}: must be above 0, such as 1e14 FLOP/s or 2e12 bytes/s")
+            raise InputError(f"--{key} {value}: must be above 0, such as 1e14 FLOP/s or 2e12 bytes/s")
     if arguments.profile:
         read(arguments.profile)  # an unknown name is told with the nearest one
     params = load_params(PROFILES / f"{arguments.profile}.yaml" if arguments.profile else PARAMS)
@@ -118,11 +120,11 @@ def keep_edits() -> None:
 
 
 def show() -> None:
-    profile = cli.current_profile()
+    profile = current_profile()
     changes = [line for line in difference(profile) if line[0] in "+-" and not line.startswith(("+++", "---"))]
     print(f"{profile}{f', edited ({len(changes)} lines; `diff {profile}` shows them)' if changes else ''}")
     print(f"profiles: {', '.join(names())}")
 
 
 if __name__ == "__main__":
-    cli.run(main, "profile")
+    run(main, "profile")

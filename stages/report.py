@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import logging
 
-from autocontrastive_gen.experiment.cli import current_profile, run
-from autocontrastive_gen.experiment.grid import Paths
+from autocontrastive_gen.experiment.cell_command import current_profile
+from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import read_plan
+from autocontrastive_gen.foundation.commands import run
 
 log = logging.getLogger("report")
 

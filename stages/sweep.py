@@ -13,9 +13,10 @@ import argparse
 import logging
 from pathlib import Path
 
-from autocontrastive_gen.experiment import cli
-from autocontrastive_gen.experiment.grid import Paths
-from autocontrastive_gen.experiment.provenance import write_csv
+from autocontrastive_gen.experiment.cell_command import current_profile
+from autocontrastive_gen.experiment.paths import Paths
+from autocontrastive_gen.foundation.commands import run
+from autocontrastive_gen.foundation.files import write_csv
 
 log = logging.getLogger(__name__)
 
@@ -32,15 +33,15 @@ def main() -> None:
     parser.add_argument("--to", type=Path, help="folder of the csv, svg and png (default: reports/<profile>/sweeps)")
     arguments = parser.parse_args()
 
-    from autocontrastive_gen.experiment import sweep
+    from autocontrastive_gen.review import sweep
 
     rows = sweep.table(arguments.keys, arguments.settings, arguments.metrics)
     drawn = sweep.figure(rows, arguments.keys)
-    folder = arguments.to or Paths(cli.current_profile()).reports / "sweeps"
+    folder = arguments.to or Paths(current_profile()).reports / "sweeps"
     write_csv(folder / f"{drawn.name}.csv", [*arguments.keys, *sweep.COLUMNS], rows)
     drawn.write(folder)
     log.info("%d numbers in %s, drawn in %s", len(rows), folder / f"{drawn.name}.csv", folder / f"{drawn.name}.svg")
 
 
 if __name__ == "__main__":
-    cli.run(main, "sweep")
+    run(main, "sweep")

@@ -8,13 +8,14 @@ from __future__ import annotations
 import argparse
 import logging
 
-from autocontrastive_gen.experiment.cells import read_cells
-from autocontrastive_gen.experiment.cli import current_profile, run
-from autocontrastive_gen.experiment.grid import Paths
+from autocontrastive_gen.experiment.cell_command import current_profile
 from autocontrastive_gen.experiment.lock import read_lock
+from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import read_plan
-from autocontrastive_gen.experiment.provenance import write_json
-from autocontrastive_gen.experiment.tracking import TrackingError, publish
+from autocontrastive_gen.foundation.commands import run
+from autocontrastive_gen.foundation.files import write_json
+from autocontrastive_gen.review.records import read_cells
+from autocontrastive_gen.review.tracking import TrackingError, publish
 
 log = logging.getLogger("track")
 

@@ -15,11 +15,13 @@ import sys
 import time
 import webbrowser
 
-from autocontrastive_gen.experiment.cli import current_profile, run
-from autocontrastive_gen.experiment.grid import SCRATCH
+from autocontrastive_gen.experiment.cell_command import current_profile
 from autocontrastive_gen.experiment.plan import read_plan
-from autocontrastive_gen.experiment.tracking import TrackingError, store_faults, tracking_uri
-from autocontrastive_gen.experiment.view import address
+from autocontrastive_gen.foundation.commands import run
+from autocontrastive_gen.foundation.errors import FileError, InputError
+from autocontrastive_gen.foundation.files import SCRATCH
+from autocontrastive_gen.review.mlflow_view import address
+from autocontrastive_gen.review.tracking import TrackingError, store_faults, tracking_uri
 
 log = logging.getLogger("ui")
 
@@ -32,12 +34,12 @@ def main() -> None:
     try:
         experiment = find_experiment(uri, name)
     except TrackingError as error:
-        raise OSError(str(error)) from error
+        raise FileError(str(error)) from error
     if uri.startswith("http"):
         show(address(uri, experiment))
         return
     if answers(port):
-        raise OSError(f"port {port} of 127.0.0.1 is taken; python -m stages.ui --port {port + 1}")
+        raise FileError(f"port {port} of 127.0.0.1 is taken; python -m stages.ui --port {port + 1}")
     command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # workers of features not used here
     said = SCRATCH / "logs" / "mlflow.log"
@@ -51,7 +53,7 @@ def main() -> None:
             if server.poll() is None:
                 show(address(f"http://127.0.0.1:{port}", experiment))
             if server.wait():
-                raise OSError(f"MLflow's server ended with {server.returncode}; what it said is in {said}")
+                raise FileError(f"MLflow's server ended with {server.returncode}; what it said is in {said}")
         finally:
             if server.poll() is None:
                 os.killpg(server.pid, signal.SIGTERM)  # the server and its workers
@@ -65,7 +67,7 @@ def find_experiment(uri: str, name: str) -> str:
     with store_faults():
         found = MlflowClient(uri).get_experiment_by_name(name)
     if found is None:
-        raise ValueError(
+        raise InputError(
             f"MLflow has no experiment {name!r} (track.experiment) yet: `dvc repro` or `make track` fills it"
         )
     return found.experiment_id

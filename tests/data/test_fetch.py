@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from autocontrastive_gen.experiment.grid import Paths
 from autocontrastive_gen.experiment.params import load_params
-from autocontrastive_gen.experiment.provenance import read_json
+from autocontrastive_gen.experiment.paths import Paths
+from autocontrastive_gen.foundation.files import read_json
 from stages.fetch import used_assets
 
 ROOT = Path(__file__).parents[2]

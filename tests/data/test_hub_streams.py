@@ -19,7 +19,7 @@ from autocontrastive_gen.data.assets import provide
 from autocontrastive_gen.data.corpora import read
 from autocontrastive_gen.data.streams import documents
 from autocontrastive_gen.experiment.params import HubAsset
-from autocontrastive_gen.experiment.provenance import read_json
+from autocontrastive_gen.foundation.files import read_json
 
 ASSET = HubAsset(
     kind="hub",
@@ -58,7 +58,7 @@ def hub():
 def run(hub: DatasetHub, code: str, **options) -> subprocess.Popen:
     environment = os.environ | {"HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0", "HF_HOME": str(Path.cwd() / "hf")}
     begin = "import sys\nfrom pathlib import Path\nfrom autocontrastive_gen.data import hub_streams, streams, assets\n"
-    begin += "from autocontrastive_gen.experiment.provenance import read_json, write_json\n"
+    begin += "from autocontrastive_gen.foundation.files import read_json, write_json\n"
     begin += "hub_streams.ROWS_AT_ONCE = 1000\n"
     pipe = subprocess.PIPE
     return subprocess.Popen([sys.executable, "-c", begin + code], env=environment, stdout=pipe, text=True, **options)

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from autocontrastive_gen.experiment.provenance import read_json
+from autocontrastive_gen.foundation.files import read_json
 from tests.data.test_bundles import HUB, evaluate
 
 ROOT = Path(__file__).parents[2]

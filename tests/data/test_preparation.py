@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from autocontrastive_gen.data.preparation import Preparation
-from autocontrastive_gen.experiment.grid import Paths
-from autocontrastive_gen.experiment.provenance import read_json, read_jsonl
+from autocontrastive_gen.experiment.paths import Paths
+from autocontrastive_gen.foundation.files import read_json, read_jsonl
 
 PATHS = Paths("test")
 RECORD = {"kind": "path", "source": "s", "revision": "", "sha256": None, "licence": "MIT", "note": ""}

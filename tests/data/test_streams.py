@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from autocontrastive_gen.data.streams import documents
-from autocontrastive_gen.experiment.provenance import write_json
+from autocontrastive_gen.foundation.files import write_json
 
 
 def corpus(count: int = 3000) -> list[str]:
@@ -50,7 +50,7 @@ def test_goes_on_after_sigkill(server, record, project):
     write_json(project / "record.json", record)
     code = (
         "import time; from autocontrastive_gen.data.streams import documents;"
-        "from autocontrastive_gen.experiment.provenance import read_json\n"
+        "from autocontrastive_gen.foundation.files import read_json\n"
         "for i, text in enumerate(documents(read_json('record.json'))):\n"
         "    if i == 1500: print('half', flush=True); time.sleep(60)\n"
     )
@@ -78,7 +78,7 @@ def test_memory_stays_flat(server, project):
     write_json(project / "record.json", record)
     code = (
         "import resource; from autocontrastive_gen.data.streams import documents;"
-        "from autocontrastive_gen.experiment.provenance import read_json\n"
+        "from autocontrastive_gen.foundation.files import read_json\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "flow = documents(read_json('record.json')); next(flow); before = peak(); count = sum(1 for _ in flow)\n"
         "print(count, peak() - before)"

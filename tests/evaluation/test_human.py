@@ -6,7 +6,7 @@ import re
 import pytest
 
 from autocontrastive_gen.evaluation.human import agreement, export, make_pairs, read_votes, summarise
-from autocontrastive_gen.experiment.provenance import read_json
+from autocontrastive_gen.foundation.files import read_json
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from autocontrastive_gen.experiment.grid import Paths
 from autocontrastive_gen.experiment.params import load_params
+from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import write_plan
-from autocontrastive_gen.experiment.provenance import read_json, write_csv, write_jsonl
+from autocontrastive_gen.foundation.files import read_json, write_csv, write_jsonl
 
 ROOT = Path(__file__).parents[2]
 PATHS = Paths("smoke")

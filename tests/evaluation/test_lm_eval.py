@@ -19,8 +19,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LM
 from autocontrastive_gen.evaluation.benchmarks import evaluate, items, results
 from autocontrastive_gen.evaluation.lm_eval_harness import run_lm_eval
 from autocontrastive_gen.evaluation.lm_eval_harness.adapter import MultiExitLM
-from autocontrastive_gen.experiment import cli
-from autocontrastive_gen.experiment.provenance import read_json, read_jsonl, write_jsonl
+from autocontrastive_gen.foundation.commands import run
+from autocontrastive_gen.foundation.files import read_json, read_jsonl, write_jsonl
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 
@@ -250,7 +250,7 @@ def test_bad_arguments_end_without_a_traceback(folder, tasks, monkeypatch, capsy
     command = f"run_lm_eval --include_path {tasks} --tasks {task} --model multi_exit_gpt --device cpu"
     monkeypatch.setattr(sys, "argv", [*command.split(), "--model_args", f"pretrained={folder},{argument}"])
     with pytest.raises(SystemExit) as end:
-        cli.run(run_lm_eval.main, "run_lm_eval")
+        run(run_lm_eval.main, "run_lm_eval")
     assert end.value.code == 2 and re.search(message, capsys.readouterr().err)
 
 

@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from autocontrastive_gen.experiment.launch import relaunched, threads
+from autocontrastive_gen.experiment.launch import relaunched
+from autocontrastive_gen.foundation.environment import threads
 
 MODULE = """
 import os, sys

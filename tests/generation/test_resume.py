@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from autocontrastive_gen.experiment.grid import Paths
 from autocontrastive_gen.experiment.params import load_params
+from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import write_plan
-from autocontrastive_gen.experiment.provenance import write_json, write_jsonl
+from autocontrastive_gen.foundation.files import write_json, write_jsonl
 
 ROOT = Path(__file__).parents[2]
 PATHS = Paths("smoke")

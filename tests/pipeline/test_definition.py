@@ -6,12 +6,26 @@ from pathlib import Path
 import pytest
 import yaml
 
-from autocontrastive_gen.experiment.grid import STAGES
+from autocontrastive_gen.experiment.paths import STAGES
 
 PACKAGE = "autocontrastive_gen"
-EXPERIMENT = f"src/{PACKAGE}/experiment/"
-COUNTED = {EXPERIMENT + name for name in ("provenance.py", "stats.py")}
-"""Seeds, rounding and intervals. The rest of the folder, names, paths and parameters, reaches a stage by its plan."""
+FREE = {
+    f"src/{PACKAGE}/{file}.py"
+    for file in (
+        "experiment/cell_command",
+        "experiment/launch",
+        "experiment/params",
+        "experiment/paths",
+        "experiment/plan",
+        "experiment/settings",
+        "foundation/commands",
+        "foundation/cost",
+        "foundation/environment",
+        "foundation/errors",
+        "foundation/processes",
+    )
+}
+"""Files that change no byte of a result: parameters and names reach a stage by its plan, the rest is messages."""
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +51,7 @@ def closure(root: Path, start: Path) -> set[str]:
             base = root / ("src" if name.startswith(PACKAGE) else "") / name.replace(".", "/")
             file = base.with_suffix(".py")
             relative = str(file.relative_to(root))
-            free = relative.startswith(EXPERIMENT) and relative not in COUNTED
-            if file.exists() and relative not in found and not free:
+            if file.exists() and relative not in found and relative not in FREE:
                 found.add(relative)
                 todo.append(file)
     return found

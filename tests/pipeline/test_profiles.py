@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from autocontrastive_gen.experiment.grid import STAGES
 from autocontrastive_gen.experiment.params import load_params
+from autocontrastive_gen.experiment.paths import STAGES
 
 
 @pytest.mark.slow

@@ -12,8 +12,9 @@ import yaml
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from autocontrastive_gen.experiment.grid import Paths, parse_benchmark_setting, parse_setting
-from autocontrastive_gen.experiment.provenance import write_csv, write_json, write_jsonl, write_text
+from autocontrastive_gen.experiment.paths import Paths
+from autocontrastive_gen.experiment.settings import parse_benchmark_setting, parse_setting
+from autocontrastive_gen.foundation.files import write_csv, write_json, write_jsonl, write_text
 from autocontrastive_gen.report.render import write_report
 from autocontrastive_gen.report.results import COUNTS, HUMAN, ORDERS, Results
 

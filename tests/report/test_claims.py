@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from autocontrastive_gen.experiment import stats
+from autocontrastive_gen.foundation import statistics
 from autocontrastive_gen.report import claims
 from autocontrastive_gen.report.gains import Gain, compare, compare_items, item_interval
 from autocontrastive_gen.report.paper import NOT_RUN, Claims, read_claims
@@ -96,7 +96,7 @@ def test_a_gain_is_the_difference_of_pooled_diversities(results):
 
     def diversity(setting: str, domain: str) -> float:
         rows = table[(table["setting"] == setting) & (table["domain"] == domain)]
-        return float(stats.pooled_product(rows[COUNTS].sum().to_numpy(float), len(rows)))
+        return float(statistics.pooled_product(rows[COUNTS].sum().to_numpy(float), len(rows)))
 
     found = compare(results, "made", [Gain("greedy-acd", "greedy")], "diversity", "open")
     assert found.difference.value == pytest.approx(diversity("greedy-acd", "open") - diversity("greedy", "open"))

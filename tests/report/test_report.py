@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from autocontrastive_gen.experiment.provenance import read_json, write_json
+from autocontrastive_gen.foundation.files import read_json, write_json
 from autocontrastive_gen.report import origin, render
 from autocontrastive_gen.report.claims import check_claims
 from autocontrastive_gen.report.paper import NOT_RUN, Paper, read_claims

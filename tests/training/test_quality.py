@@ -8,8 +8,8 @@ import pytest
 import torch
 from tiny import WordTokenizer, build_model, texts
 
-from autocontrastive_gen.data.blocks import pack
-from autocontrastive_gen.experiment.processes import Processes
+from autocontrastive_gen.foundation.processes import Processes
+from autocontrastive_gen.training.blocks import pack
 from autocontrastive_gen.training.exits import Exits
 from autocontrastive_gen.training.quality import Validation, pooled_perplexity
 from autocontrastive_gen.training.states import Trunk

@@ -8,6 +8,8 @@ import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
+from autocontrastive_gen.foundation.errors import FileError
+
 SUFFIXES = (".zip", ".whl", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
@@ -37,9 +39,9 @@ def unpack(archive: Path, folder: Path, member: str = "") -> None:
                     shutil.copyfileobj(source, file, 1 << 20)
                 count += 1
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise OSError(f"{archive}: is damaged or no archive ({error})") from error
+        raise FileError(f"{archive}: is damaged or no archive ({error})") from error
     if not count:
-        raise OSError(f"{archive}: holds no {member or 'file'}")
+        raise FileError(f"{archive}: holds no {member or 'file'}")
 
 
 def _tar_members(archive: tarfile.TarFile):
@@ -67,6 +69,6 @@ def _relative(name: str, member: str) -> str | None:
 def _check(archive: Path, name: str, relative: str, regular: bool) -> None:
     path = PurePosixPath(relative)
     if path.is_absolute() or ".." in path.parts or "\\" in relative or ":" in path.parts[0]:
-        raise OSError(f"{archive}: refused, because {name!r} would be written outside the folder it belongs to")
+        raise FileError(f"{archive}: refused, because {name!r} would be written outside the folder it belongs to")
     if not regular:
-        raise OSError(f"{archive}: refused, because {name!r} is a link or a device and no file")
+        raise FileError(f"{archive}: refused, because {name!r} is a link or a device and no file")

@@ -16,7 +16,9 @@ from pathlib import Path
 
 from autocontrastive_gen.data.sources import STORE, Mismatch, bring, describe, digests, folder_sha256, reach, verify
 from autocontrastive_gen.experiment.params import Asset, HubAsset, PathAsset, PypiAsset, UrlAsset
-from autocontrastive_gen.experiment.provenance import file_sha256, fingerprint, read_json, write_json
+from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
+from autocontrastive_gen.foundation.errors import FileError
+from autocontrastive_gen.foundation.files import read_json, write_json
 
 log = logging.getLogger(__name__)
 
@@ -111,11 +113,13 @@ def _on_disk(name: str, asset: PathAsset) -> tuple[Path, dict]:
     """The same for files that are on disk already: they are hashed when they are copied."""
     source = Path(asset.path).expanduser()
     if not source.exists():
-        raise OSError(f"asset {name}: {asset.path} does not exist; put the file or folder there, or edit assets.{name}")
+        raise FileError(
+            f"asset {name}: {asset.path} does not exist; put the file or folder there, or edit assets.{name}"
+        )
     folder = source if source.is_dir() else source.parent
     paths = [path for path in sorted(source.rglob("*")) if path.is_file()] if source.is_dir() else [source]
     if not paths:
-        raise OSError(f"asset {name}: the folder {asset.path} holds no file")
+        raise FileError(f"asset {name}: the folder {asset.path} holds no file")
     files = {path.relative_to(folder).as_posix(): None for path in paths}
     return folder, {"kind": "path", "source": asset.path, "revision": "", "files": files}
 

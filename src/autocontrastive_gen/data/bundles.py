@@ -19,7 +19,9 @@ from pathlib import Path
 import yaml
 
 from autocontrastive_gen.data.original_formats import rows_of
-from autocontrastive_gen.experiment.provenance import atomic_path, file_sha256, read_json, write_json, write_text
+from autocontrastive_gen.foundation.digests import file_sha256
+from autocontrastive_gen.foundation.errors import FileError, InputError
+from autocontrastive_gen.foundation.files import atomic_path, read_json, write_json, write_text
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ def collect(names: list[str], folder: Path, given: Path | None = None) -> dict:
         except OSError as error:
             faults.setdefault(str(error), []).append(name)
     if faults:
-        raise OSError(_missing(faults))
+        raise FileError(_missing(faults))
     bundle = {"lm_eval": importlib.metadata.version("lm_eval"), "tasks": tasks, "groups": groups}
     write_json(folder / "bundle.json", bundle)
     return bundle
@@ -97,12 +99,12 @@ def _expand(names: list[str]) -> tuple[dict[str, dict], dict[str, dict]]:
             groups[name] = index[name].cfg
             members = [member if isinstance(member, str) else member.get("task") for member in index[name].cfg["task"]]
             if None in members:
-                raise ValueError(f"task {name}: a group that defines tasks of its own can't be bundled; name its tasks")
+                raise InputError(f"task {name}: a group that defines tasks of its own can't be bundled; name its tasks")
             queue += members
         elif kind == Kind.TASK and "custom_dataset" not in index[name].cfg:
             leaves[name] = _portable(index[name].cfg)
         else:
-            raise ValueError(f"task {name}: makes its data by code of its own, so it can't be bundled")
+            raise InputError(f"task {name}: makes its data by code of its own, so it can't be bundled")
     return leaves, groups
 
 
@@ -122,7 +124,7 @@ def _index(name: str) -> dict:
             _INDICES[folder] = TaskIndex.build([folder])
         if name in _INDICES[folder]:
             return _INDICES[folder]
-    raise ValueError(f"task {name!r}: is none of lm-eval's {importlib.metadata.version('lm_eval')}")
+    raise InputError(f"task {name!r}: is none of lm-eval's {importlib.metadata.version('lm_eval')}")
 
 
 def _tasks_folder() -> Path:
@@ -165,11 +167,11 @@ def _write_yaml(path: Path, config: dict) -> None:
 def _from_bundle(name: str, task: dict, bundle: Path, folder: Path) -> dict:
     for file in task["splits"].values():
         if Path(file["file"]).name != file["file"]:
-            raise OSError(f"{bundle / 'bundle.json'}: refused: {file['file']!r} is no plain file name")
+            raise FileError(f"{bundle / 'bundle.json'}: refused: {file['file']!r} is no plain file name")
         source, target = bundle / file["file"], folder / file["file"]
         if not source.exists() or (found := file_sha256(source)) != file["sha256"]:
             state = f"has sha256 {found} and not {file['sha256']}" if source.exists() else "is missing"
-            raise OSError(f"{source} {state}")
+            raise FileError(f"{source} {state}")
         if source != target:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
@@ -193,7 +195,7 @@ def _from_originals(name: str, config: dict, files: list[Path], folder: Path) ->
     scored = config.get("test_split") or config.get("validation_split")
     if scored not in splits:
         names = ", ".join(path.name for path in files)
-        raise ValueError(f"task {name}: scores its {scored} split, but the files are of others ({names})")
+        raise InputError(f"task {name}: scores its {scored} split, but the files are of others ({names})")
     from datasets import Dataset
 
     data = {split: Dataset.from_list(rows) for split, rows in splits.items()}
@@ -225,7 +227,7 @@ def _from_hub(name: str, config: dict, folder: Path) -> dict:
         }
         whole = load_dataset(dataset, configuration, revision=revision or None, **kwargs)
     except (OSError, ValueError, RuntimeError) as error:
-        raise OSError(f"the hub data set {dataset} could not be fetched ({' '.join(str(error).split())})") from None
+        raise FileError(f"the hub data set {dataset} could not be fetched ({' '.join(str(error).split())})") from None
     data = {split: rows for split, rows in whole.items() if split in wanted}
     about = {"source": "hub", "revision": revision, "licence": licence}
     return about | {"dataset": dataset, "splits": _write_splits(name, data, folder)}

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
+from autocontrastive_gen.foundation.errors import FileError, InputError
+
 READ_ROWS = 1024
 
 
@@ -25,7 +27,7 @@ def read(folder: Path, format: str, pattern: str = "*", text_field: str = "text"
     files = sorted(path for path in folder.rglob(pattern) if path.is_file())
     if not files:
         names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-        raise OSError(f"{folder}: no file matches {pattern!r}; there are: {', '.join(names[:10]) or 'none'}")
+        raise FileError(f"{folder}: no file matches {pattern!r}; there are: {', '.join(names[:10]) or 'none'}")
     if format == "parquet-lines":
         yield from documents_of_lines(line for path in files for line in _parquet(path, text_field))
     else:
@@ -68,7 +70,7 @@ def _text_lines(path: Path) -> Iterator[str]:
         with decompressed(open(path, "rb"), path.name) as file:
             yield from file
     except DAMAGED as error:
-        raise OSError(f"{path}: is damaged or not UTF-8 text ({error})") from error
+        raise FileError(f"{path}: is damaged or not UTF-8 text ({error})") from error
 
 
 def _lines(path: Path, text_field: str) -> Iterator[str]:
@@ -85,7 +87,7 @@ def _jsonl(path: Path, text_field: str) -> Iterator[str]:
             try:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
-                raise OSError(f"{path}:{number}: is not JSON ({error.msg})") from None
+                raise FileError(f"{path}:{number}: is not JSON ({error.msg})") from None
             yield _column(row, text_field, f"{path}:{number}")
 
 
@@ -95,18 +97,18 @@ def _parquet(path: Path, text_field: str) -> Iterator[str]:
     try:
         file = parquet.ParquetFile(path)
         if text_field not in file.schema_arrow.names:
-            raise ValueError(_no_column(path, text_field, file.schema_arrow.names))
+            raise InputError(_no_column(path, text_field, file.schema_arrow.names))
         for batch in file.iter_batches(READ_ROWS, columns=[text_field]):
             yield from (text or "" for text in batch.column(0).to_pylist())
     except ArrowInvalid as error:
-        raise OSError(f"{path}: is damaged or no parquet file ({error})") from error
+        raise FileError(f"{path}: is damaged or no parquet file ({error})") from error
 
 
 def _column(row: object, text_field: str, where: str) -> str:
     if not isinstance(row, dict) or text_field not in row:
-        raise ValueError(_no_column(where, text_field, row if isinstance(row, dict) else ()))
+        raise InputError(_no_column(where, text_field, row if isinstance(row, dict) else ()))
     if not isinstance(row[text_field], str | None):
-        raise ValueError(f"{where}: {text_field!r} holds {row[text_field]!r} and no text")
+        raise InputError(f"{where}: {text_field!r} holds {row[text_field]!r} and no text")
     return row[text_field] or ""
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from autocontrastive_gen.foundation.errors import FileError
+
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 6
@@ -86,7 +88,7 @@ class HttpStream(io.RawIOBase):
                 return
             raise
         if self.position and response.status != 206:
-            raise OSError(f"{url}: the server can't resume at byte {self.position} (answered {response.status})")
+            raise FileError(f"{url}: the server can't resume at byte {self.position} (answered {response.status})")
         length = response.headers.get("Content-Length")
         size = None if length is None else self.position + int(length)
         if self.size is not None and size is not None and size != self.size:
@@ -100,7 +102,7 @@ class HttpStream(io.RawIOBase):
         self._turn += 1
         self._failures.append(f"{url}: {error}")
         if len(self._failures) >= ATTEMPTS or self._hopeless(error):
-            raise OSError("; ".join(dict.fromkeys(self._failures)))
+            raise FileError("; ".join(dict.fromkeys(self._failures)))
         pause = PAUSE * 2 ** (len(self._failures) - 1)
         log.warning("%s; trying again in %.0f s", self._failures[-1], pause)
         time.sleep(pause)
@@ -111,7 +113,7 @@ class HttpStream(io.RawIOBase):
         return denied and len(self._failures) >= len(self.urls)
 
 
-class StreamChanged(OSError):
+class StreamChanged(FileError):
     """The file on the server is no longer the one that reading began with."""
 
 

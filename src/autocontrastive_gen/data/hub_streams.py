@@ -15,7 +15,9 @@ from itertools import islice
 from pathlib import Path
 
 from autocontrastive_gen.data.corpora import DAMAGED
-from autocontrastive_gen.experiment.provenance import atomic_path, fingerprint, read_json, write_json
+from autocontrastive_gen.foundation.digests import fingerprint
+from autocontrastive_gen.foundation.errors import FileError, InputError
+from autocontrastive_gen.foundation.files import atomic_path, read_json, write_json
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +44,7 @@ def rows(record: dict, text_field: str, folder: Path) -> Iterator[str]:
     try:
         yield from _further(record, text_field, folder, state)
     except FileNotFoundError as error:
-        raise OSError(f"{record['source']}: {error}; the repository has changed, run `dvc repro fetch`") from error
+        raise FileError(f"{record['source']}: {error}; the repository has changed, run `dvc repro fetch`") from error
 
 
 def _further(record: dict, text_field: str, folder: Path, state: dict) -> Iterator[str]:
@@ -72,7 +74,7 @@ def _dataset(record: dict, text_field: str):
     dataset = load_dataset("parquet", data_files=files, split="train", streaming=True)
     if dataset.features is not None and text_field not in dataset.features:
         columns = ", ".join(dataset.features)
-        raise ValueError(
+        raise InputError(
             f"{record['source']}: has no column {text_field!r}; there are: {columns}; set text_field of the domain"
         )
     return dataset.select_columns([text_field])
@@ -88,6 +90,6 @@ def _read(path: Path, folder: Path) -> Iterator[str]:
             yield from map(json.loads, file)
     except (*DAMAGED, FileNotFoundError, json.JSONDecodeError) as error:
         (folder / "position.json").unlink()
-        raise OSError(
+        raise FileError(
             f"{path}: the kept text is damaged ({error}); it is dropped, run the same command again to read anew"
         ) from error

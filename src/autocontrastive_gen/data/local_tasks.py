@@ -16,7 +16,9 @@ import yaml
 
 from autocontrastive_gen.data.prompts import identity
 from autocontrastive_gen.data.selection import Document
-from autocontrastive_gen.experiment.provenance import seed_for, write_jsonl, write_text
+from autocontrastive_gen.foundation.digests import seed_for
+from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.files import write_jsonl, write_text
 
 LAST_WORD_CONTEXT, CONTINUATION_CONTEXT = 50, 30
 """Words of whole sentences before the last sentence of a passage, at least; at most twice as many."""
@@ -152,7 +154,7 @@ def take(items: dict[str, list[list[dict]]], count: int, task: str) -> list[dict
     queues = {domain: [item for turn in _turns(documents) for item in turn] for domain, documents in items.items()}
     mixed = [item for turn in _turns(list(queues.values())) for item in turn]
     if len(mixed) < count:
-        raise ValueError(
+        raise InputError(
             f"prepare.benchmark_items.{task}: {count} items were asked for, but the held-out text gives {len(mixed)}; "
             "ask for fewer, or give more text"
         )

@@ -10,6 +10,8 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from autocontrastive_gen.foundation.errors import FileError, InputError
+
 
 def _json_rows(path: Path) -> Iterator[dict]:
     """Rows of a .jsonl file, or of one .json list."""
@@ -17,7 +19,7 @@ def _json_rows(path: Path) -> Iterator[dict]:
     try:
         rows = json.loads(text) if path.suffix == ".json" else [json.loads(row) for row in text.splitlines() if row]
     except json.JSONDecodeError as error:
-        raise OSError(f"{path}: is not JSON ({error})") from None
+        raise FileError(f"{path}: is not JSON ({error})") from None
     yield from rows
 
 
@@ -43,7 +45,7 @@ def piqa(path: Path) -> Iterator[dict]:
     if not labels and beside.exists():
         labels = beside.read_text(encoding="utf-8").split()
     if len(labels) != len(rows):
-        raise ValueError(f"{path}: {len(rows)} questions, but {len(labels)} labels in {beside.name}")
+        raise InputError(f"{path}: {len(rows)} questions, but {len(labels)} labels in {beside.name}")
     for row, label in zip(rows, labels, strict=True):
         yield {key: row[key] for key in ("goal", "sol1", "sol2")} | {"label": int(label)}
 
@@ -113,17 +115,17 @@ def rows_of(path: Path, dataset: str, configuration: str | None) -> list[dict]:
     reader = READERS.get((dataset, configuration)) or READERS.get((dataset, None))
     if reader is None:
         known = ", ".join(sorted({name for name, _ in READERS}))
-        raise ValueError(f"{path}: files for {dataset} can't be read; there are readers for {known}")
+        raise InputError(f"{path}: files for {dataset} can't be read; there are readers for {known}")
     try:
         rows = list(reader(path))
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{path}: is not in the original format of {dataset}: no {error}") from None
+        raise InputError(f"{path}: is not in the original format of {dataset}: no {error}") from None
     if not rows:
-        raise ValueError(f"{path}: holds no item")
+        raise InputError(f"{path}: holds no item")
     if reader is lambada:
         lower = all(row["text"] == row["text"].lower() for row in rows)
         if lower != (dataset == "cimec/lambada"):
-            raise ValueError(
+            raise InputError(
                 f"{path}: its text is {'lower-case' if lower else 'cased'}, so it belongs to "
                 f"{'lambada_standard' if lower else 'lambada_openai'} and not to this task: their scores differ"
             )

@@ -19,8 +19,10 @@ from tqdm import tqdm
 from autocontrastive_gen.data import bundles, corpora, local_tasks, rules
 from autocontrastive_gen.data.prompts import from_paragraph, identity, prompt_row, validation_row
 from autocontrastive_gen.data.selection import Document, Seen, hold_out, interleaved, shuffled
-from autocontrastive_gen.experiment.grid import SCRATCH, Paths
-from autocontrastive_gen.experiment.provenance import atomic_path, seed_for, write_json, write_jsonl
+from autocontrastive_gen.experiment.paths import Paths
+from autocontrastive_gen.foundation.digests import seed_for
+from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.files import SCRATCH, atomic_path, write_json, write_jsonl
 
 log = logging.getLogger(__name__)
 
@@ -65,15 +67,15 @@ class Preparation:
     def _check(self) -> None:
         for task in self.tasks:
             if task not in self.plan["benchmark_items"]:
-                raise ValueError(f"prepare.benchmark_items: says no number of items for the task {task!r} of run.tasks")
+                raise InputError(f"prepare.benchmark_items: says no number of items for the task {task!r} of run.tasks")
         for domain in self.plan["domains"]:
             if self._record(domain).get("stream"):
-                raise ValueError(
+                raise InputError(
                     f"run.domains: {domain!r} is read over the network and never whole, so no prompts can be drawn "
                     "from it; name it in prepare.training.sources alone"
                 )
         if self.plan["prompt_words"] >= self.plan["min_words"]:
-            raise ValueError(
+            raise InputError(
                 f"prepare.prompt_words: {self.plan['prompt_words']} leaves texts of prepare.min_words = "
                 f"{self.plan['min_words']} no human continuation; it must be lower"
             )
@@ -83,7 +85,7 @@ class Preparation:
     def _record(self, source: str) -> dict:
         asset = self.plan["sources"][source]["asset"]
         if asset not in self.records:
-            raise ValueError(f"{self.paths.assets}: does not have the asset {asset!r}; run `dvc repro fetch` first")
+            raise InputError(f"{self.paths.assets}: does not have the asset {asset!r}; run `dvc repro fetch` first")
         return self.records[asset]
 
     def _documents(self, source: str) -> Iterator[Document]:
@@ -121,7 +123,7 @@ class Preparation:
         held = hold_out(self._long_enough(domain, documents), wanted, seed_for(self.plan["seed"], "hold out"))
         if len(held) < self._fixed:
             needs = ", ".join(f"prepare.{key} = {self.plan[key]}" for key in _FIXED)
-            raise ValueError(
+            raise InputError(
                 f"domains.{domain}: {len(held)} documents have at least prepare.min_words = {self.plan['min_words']} "
                 f"words, but {self._fixed} are needed ({needs}); lower these, or give more text"
             )
@@ -189,7 +191,7 @@ class Preparation:
             write_jsonl(self.paths.training_text / f"text-{shard:05d}.jsonl", rows)
         bar.close()
         if not any(self.counts[name]["training_documents"] for name in sources):
-            raise ValueError(
+            raise InputError(
                 f"prepare.training.sources: {', '.join(sources)} leave no document for training; lower "
                 "prepare.prompts, prepare.validation_documents or prepare.benchmark_items, or give more text"
             )

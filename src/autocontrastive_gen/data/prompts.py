@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from autocontrastive_gen.data.selection import Document
-from autocontrastive_gen.experiment.provenance import seed_for
+from autocontrastive_gen.foundation.digests import seed_for
 
 HUMAN_WORDS = 256
 """Human continuations are cut here: longer than any generated text that they are compared with."""

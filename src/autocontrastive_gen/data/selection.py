@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from autocontrastive_gen.experiment.provenance import seed_for
+from autocontrastive_gen.foundation.digests import seed_for
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,16 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from autocontrastive_gen.data.archives import is_archive, unpack
-from autocontrastive_gen.experiment.grid import SCRATCH
 from autocontrastive_gen.experiment.params import Asset, HubAsset, PypiAsset, UrlAsset
-from autocontrastive_gen.experiment.provenance import file_sha256, fingerprint
+from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
+from autocontrastive_gen.foundation.errors import FileError
+from autocontrastive_gen.foundation.files import SCRATCH
 
 STORE = SCRATCH / "assets"
 _NO_HUB = "run this where the hub is reachable, or set HF_ENDPOINT to a mirror"
 
 
-class Mismatch(OSError):
+class Mismatch(FileError):
     """A file is not the one that was asked for."""
 
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from autocontrastive_gen.data import hub_streams
 from autocontrastive_gen.data.corpora import DAMAGED, decompressed, documents_of_lines
 from autocontrastive_gen.data.download import HttpStream
-from autocontrastive_gen.experiment.grid import SCRATCH
-from autocontrastive_gen.experiment.provenance import fingerprint
+from autocontrastive_gen.foundation.digests import fingerprint
+from autocontrastive_gen.foundation.errors import FileError, InputError
+from autocontrastive_gen.foundation.files import SCRATCH
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ def documents(record: dict, format: str = "txt", text_field: str = "text") -> It
     """
     allowed = ("parquet", "parquet-lines") if record["kind"] == "hub" else ("txt",)
     if format not in allowed:
-        raise ValueError(f"format: {format} of the streamed {record['source']}; allowed: {', '.join(allowed)}")
+        raise InputError(f"format: {format} of the streamed {record['source']}; allowed: {', '.join(allowed)}")
     if record["kind"] == "url":
         return _of_text(record)
     rows = hub_streams.rows(record, text_field, SCRATCH / "streams")
@@ -83,7 +84,7 @@ def _of_text(record: dict) -> Iterator[str]:
             yield from documents_of_lines(lines)
     except DAMAGED as error:
         kept.unlink()
-        raise OSError(
+        raise FileError(
             f"{record['source']}: the bytes received are damaged ({error}); what was kept of them is dropped, run the "
             "same command again to read from the start"
         ) from error

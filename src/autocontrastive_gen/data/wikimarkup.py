@@ -11,6 +11,8 @@ from xml.etree import ElementTree
 import mwparserfromhell
 from mwparserfromhell import nodes
 
+from autocontrastive_gen.foundation.errors import FileError
+
 DROPPED_SECTIONS = {
     "bibliography", "citations", "external links", "footnotes", "further reading", "gallery", "notes", "references",
     "see also", "sources", "works cited",
@@ -38,7 +40,7 @@ def articles(path: Path) -> Iterator[str]:
                         yield clean(element.findtext(f"{prefix}revision/{prefix}text") or "")
                     element.clear()
     except (ElementTree.ParseError, EOFError) as error:
-        raise OSError(f"{path}: is no whole MediaWiki dump ({error})") from error
+        raise FileError(f"{path}: is no whole MediaWiki dump ({error})") from error
 
 
 def clean(wikitext: str) -> str:

@@ -1,73 +1,22 @@
-"""One cell of the benchmark stage: lm-eval's tasks with one model under one setting, in this process."""
+"""lm-eval's tasks in this process, and its results in the form the project keeps."""
 
 from __future__ import annotations
 
 import logging
 import os
-import shutil
 import sqlite3
 from collections.abc import Iterable, Mapping
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from autocontrastive_gen.experiment.grid import SCRATCH, Paths
-from autocontrastive_gen.experiment.provenance import (
-    file_sha256,
-    fingerprint,
-    read_json,
-    seed_for,
-    write_csv,
-    write_json,
-)
+from autocontrastive_gen.foundation.digests import seed_for
+from autocontrastive_gen.foundation.errors import FileError, InputError
 
 log = logging.getLogger(__name__)
 
 BOOTSTRAPS = 1000
 """Resamples of the standard errors that lm-eval has no formula for (perplexity)."""
-
-
-def benchmark_cell(name: str, setting: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str, Any]) -> None:
-    """Write ``paths.results`` and ``paths.items``; answers that an interrupted run had are taken from ``.scratch``."""
-    from autocontrastive_gen.generation.cell import code_digest
-
-    path = paths.resolved(name, setting)
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no layers are known for {setting!r}; run `dvc repro train@{name}` first")
-    resolved = read_json(path)
-    files = sorted(file for file in paths.tasks.glob("*") if file.is_file())
-    key = [plan, resolved, [(file.name, file_sha256(file)) for file in files], code_digest()]
-    scratch = SCRATCH / "benchmark" / fingerprint(key)[:16]
-    scratch.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("HF_DATASETS_CACHE", str(SCRATCH / "datasets"))
-    lm = _load(name, resolved, plan, paths)
-    output = evaluate(lm, plan["tasks"], [paths.tasks], plan, cache=scratch / "answers")
-    if output is None:  # only the main process has the results
-        return
-    shutil.rmtree(paths.benchmark(name, setting), ignore_errors=True)
-    write_json(paths.results(name, setting), results(output))
-    write_csv(paths.items(name, setting), ["task", "id", "metric", "value"], items(output))
-    shutil.rmtree(scratch, ignore_errors=True)
-    cost["items"] = sum(1 for _ in items(output))
-    log.info("%s done; written to %s", ", ".join(plan["tasks"]), paths.benchmark(name, setting))
-
-
-def _load(name: str, resolved: Mapping[str, Any], plan: Mapping[str, Any], paths: Paths):
-    from autocontrastive_gen.evaluation.lm_eval_harness.adapter import MultiExitLM
-    from autocontrastive_gen.experiment.processes import Processes
-    from autocontrastive_gen.generation.cell import exit_fields
-
-    fields = exit_fields(resolved, plan["contrast"])
-    processes = Processes.start()
-    os.environ.pop("ACCELERATE_USE_FSDP", None)  # shards are for training: each process answers with a whole model
-    return MultiExitLM(
-        pretrained=str(paths.asset(plan["model"]["asset"])),
-        exits=None if fields["use_original_head"] else str(paths.exits(name)),
-        dtype=plan["model"]["dtype"],
-        device=processes.device.type,
-        batch_size=plan["batch_size"],
-        **fields,
-    )
 
 
 def evaluate(
@@ -90,7 +39,7 @@ def evaluate(
     unknown = sorted(set(tasks) - set(manager.all_tasks))
     if unknown:
         where = ", ".join(str(folder) for folder in folders)
-        raise ValueError(f"run.tasks: no task {', '.join(unknown)} in {where} nor in lm-eval; local: {sorted(local)}")
+        raise InputError(f"run.tasks: no task {', '.join(unknown)} in {where} nor in lm-eval; local: {sorted(local)}")
     seed = seed_for(options["seed"], "benchmark") % 2**31
     # else lm-eval resamples in a forked pool: the same numbers, but a fork of a process with threads may hang
     os.environ.setdefault("DISABLE_MULTIPROC", "1")
@@ -110,7 +59,7 @@ def evaluate(
             fewshot_random_seed=seed,
         )
     except sqlite3.Error as error:
-        raise OSError(
+        raise FileError(
             f"finished answers can't be kept in {cache}*: {error}; is the disk full? Make room, or remove damaged "
             "files there, then run the same command to go on"
         ) from error

@@ -17,8 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from autocontrastive_gen.experiment import stats
-from autocontrastive_gen.experiment.provenance import read_json, seed_for, write_csv, write_json, write_text
+from autocontrastive_gen.foundation import statistics
+from autocontrastive_gen.foundation.digests import seed_for
+from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.files import read_json, write_csv, write_json, write_text
 
 SIDES = ("left", "right")
 VOTES = (*SIDES, "tie")
@@ -46,7 +48,7 @@ def make_pairs(texts: Mapping[str, Sequence[Row]], first: str, second: str, coun
     rows = {setting: {row["id"]: row for row in texts[setting]} for setting in (first, second)}
     common = [name for name in rows[first] if name in rows[second]]
     if count > len(common):
-        raise ValueError(f"pairs: {count} were asked for, but {first} and {second} share {len(common)} prompts")
+        raise InputError(f"pairs: {count} were asked for, but {first} and {second} share {len(common)} prompts")
     generator = random.Random(seed_for(seed, "human", first, second))
     pairs = []
     for number, name in enumerate(generator.sample(common, count), 1):
@@ -70,12 +72,12 @@ def export(pairs: Sequence[dict], folder: Path, question: str = DEFAULT_QUESTION
         ValueError: there are no pairs, or the folder holds the key of other pairs, whose ratings it alone can read.
     """
     if not pairs:
-        raise ValueError("no pairs to show: ask for at least one pair a domain")
+        raise InputError("no pairs to show: ask for at least one pair a domain")
     shown = ["pair", "prompt", "left", "right"]
     hidden = ("prompt_id", "left_setting", "right_setting")
     key = {pair["pair"]: {name: pair[name] for name in hidden} for pair in pairs}
     if (folder / "key.json").exists() and read_json(folder / "key.json") != key:
-        raise ValueError(f"{folder / 'key.json'} is the key of other pairs: name another folder, or remove this one")
+        raise InputError(f"{folder / 'key.json'} is the key of other pairs: name another folder, or remove this one")
     write_csv(folder / "pairs.csv", [*shown, "vote"], [{name: pair[name] for name in shown} for pair in pairs])
     write_text(folder / "form.html", _form(pairs, question))
     write_json(folder / "key.json", key)
@@ -95,7 +97,7 @@ def read_votes(files: Iterable[Path], key: Mapping[str, Mapping]) -> list[dict]:
             for line, row in enumerate(csv.DictReader(file), 2):
                 where = f"{path}:{line}"
                 if not {"pair", "vote"} <= set(row):
-                    raise ValueError(f"{where}: needs the columns pair and vote, has {', '.join(map(str, row))}")
+                    raise InputError(f"{where}: needs the columns pair and vote, has {', '.join(map(str, row))}")
                 vote = {
                     "pair": (row["pair"] or "").zfill(3),
                     "rater": row.get("rater") or Path(path).stem,
@@ -104,17 +106,17 @@ def read_votes(files: Iterable[Path], key: Mapping[str, Mapping]) -> list[dict]:
                 if not vote["vote"]:
                     continue
                 if vote["pair"] not in key:
-                    raise ValueError(f"{where}: pair {vote['pair']!r} is not in the key; is it of another export?")
+                    raise InputError(f"{where}: pair {vote['pair']!r} is not in the key; is it of another export?")
                 if vote["vote"] not in VOTES:
-                    raise ValueError(f"{where}: vote {vote['vote']!r} is not one of {', '.join(VOTES)}")
+                    raise InputError(f"{where}: vote {vote['vote']!r} is not one of {', '.join(VOTES)}")
                 if (cell := (vote["pair"], vote["rater"])) in seen:
-                    raise ValueError(
+                    raise InputError(
                         f"{where}: rater {vote['rater']} voted on pair {vote['pair']} in {seen[cell]}, too"
                     )
                 seen[cell] = where
                 votes.append(vote)
     if not votes:
-        raise ValueError(f"the files given hold no votes: fill in their column vote with one of {', '.join(VOTES)}")
+        raise InputError(f"the files given hold no votes: fill in their column vote with one of {', '.join(VOTES)}")
     return votes
 
 
@@ -138,7 +140,7 @@ def summarise(
     for setting in settings:
         shares = [np.mean([_share(w, setting) for w in found]) for pair, found in sorted(by_pair.items())]
         seed_ = seed_for(seed, "human votes", *settings)
-        rates[setting] = {"win_rate": stats.interval(shares, samples=samples, level=level, seed=seed_).as_dict()}
+        rates[setting] = {"win_rate": statistics.interval(shares, samples=samples, level=level, seed=seed_).as_dict()}
     return {
         "settings": rates,
         "ties": sum(vote["vote"] == "tie" for vote in votes) / len(votes),

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from autocontrastive_gen.foundation.errors import InputError, mendable
+
 NGRAMS = (2, 3, 4)
 COUNTS = tuple(f"{kind}_{n}" for n in NGRAMS for kind in ("unique", "total"))
-"""Columns of ``ngram_counts``, in the order that ``stats.pooled_product`` takes."""
+"""Columns of ``ngram_counts``, in the order that ``statistics.pooled_product`` takes."""
 
 
 def ngram_counts(text: str) -> tuple[int, ...]:
@@ -59,8 +61,10 @@ def load_encoder(folder: Path | str, device: str = "cpu"):
     if (folder / "modules.json").exists():
         from sentence_transformers import SentenceTransformer
 
-        return SentenceTransformer(str(folder), device=device, local_files_only=True, trust_remote_code=False)
-    return PooledEncoder(folder, device)
+        with mendable(f"{folder}: is not a sentence encoder (score.coherence_asset)"):
+            return SentenceTransformer(str(folder), device=device, local_files_only=True, trust_remote_code=False)
+    with mendable(f"{folder}: is not an encoder (score.coherence_asset)"):
+        return PooledEncoder(folder, device)
 
 
 class PooledEncoder:
@@ -126,7 +130,7 @@ def mauve(machine: np.ndarray, human: np.ndarray, seed: int) -> float:
     try:
         from mauve import compute_mauve
     except ModuleNotFoundError:
-        raise ValueError(
+        raise InputError(
             "score.mauve: true needs mauve-text; install the extra `mauve` of this package, or set it to false"
         ) from None
     return float(compute_mauve(p_features=machine, q_features=human, seed=seed % 2**31, verbose=False).mauve)

@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from autocontrastive_gen.experiment.provenance import fingerprint
+from autocontrastive_gen.foundation.digests import fingerprint
+from autocontrastive_gen.foundation.errors import InputError, MissingFileError
 
 LOCK = Path("dvc.lock")
 
@@ -47,14 +48,14 @@ def parse_lock(text: str) -> dict[str, Entry]:
     """Entries by name (``train@smollm2``) of the text of a lock; ValueError if it is none."""
     content = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
     if not isinstance(content, dict) or not isinstance(content.get("stages", {}), dict):
-        raise ValueError(f"{LOCK}: is no lock file of DVC; `dvc repro` writes one")
+        raise InputError(f"{LOCK}: is no lock file of DVC; `dvc repro` writes one")
     return {name: _entry(name, stage) for name, stage in content.get("stages", {}).items()}
 
 
 def read_lock(path: Path = LOCK) -> dict[str, Entry]:
     """Entries of a lock file; OSError with the remedy if it is absent."""
     if not path.exists():
-        raise FileNotFoundError(f"{path}: not found; run `dvc repro` in the project's root first")
+        raise MissingFileError(f"{path}: not found; run `dvc repro` in the project's root first")
     return parse_lock(path.read_text(encoding="utf-8"))
 
 

@@ -22,7 +22,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from autocontrastive_gen.experiment.grid import Setting, parse_benchmark_setting, parse_setting
+from autocontrastive_gen.experiment.settings import Setting, parse_benchmark_setting, parse_setting
+from autocontrastive_gen.foundation.errors import InputError
 
 PARAMS = Path("params.yaml")
 PROFILES = Path("conf/profiles")
@@ -34,7 +35,7 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Mode = Literal["LAYER_SPECIFIC_PROJECTION", "SHARED_PROJECTION_CAST_OUTPUTS", "SHARED_PROJECTION_DIRECT"]
 
 
-class ParamsError(ValueError):
+class ParamsError(InputError):
     """All faults of a parameter file, one a line."""
 
 

@@ -12,9 +12,12 @@ from typing import Any
 
 import yaml
 
-from autocontrastive_gen.experiment.grid import Paths, Setting, parse_benchmark_setting, parse_setting
 from autocontrastive_gen.experiment.params import PROFILES, Params, PathAsset, load_params
-from autocontrastive_gen.experiment.provenance import file_sha256, fingerprint, write_text
+from autocontrastive_gen.experiment.paths import Paths
+from autocontrastive_gen.experiment.settings import Setting, parse_benchmark_setting, parse_setting
+from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
+from autocontrastive_gen.foundation.errors import InputError, MissingFileError
+from autocontrastive_gen.foundation.files import write_text
 
 _DECODE_KEYS = {"greedy": (), "beam": ("num_beams",), "top-k": ("top_k",), "top-p": ("top_p",)}
 
@@ -167,10 +170,10 @@ def read_plan(profile: str, *keys: str) -> dict[str, Any]:
     """Entry of the plan under ``keys``, say ``("generate", model, setting)``; KeyError-free: ValueError if absent."""
     path = Paths(profile).plan
     if not path.exists():
-        raise FileNotFoundError(f"{path}: there is no plan yet; run `dvc repro fetch` first")
+        raise MissingFileError(f"{path}: there is no plan yet; run `dvc repro fetch` first")
     entry = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     for i, key in enumerate(keys):
         if key not in entry:
-            raise ValueError(f"{'.'.join(keys[: i + 1])}: not in {path}; there are: {', '.join(map(str, entry))}")
+            raise InputError(f"{'.'.join(keys[: i + 1])}: not in {path}; there are: {', '.join(map(str, entry))}")
         entry = entry[key]
     return entry

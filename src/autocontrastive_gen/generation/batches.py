@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from autocontrastive_gen.experiment.provenance import read_jsonl, write_jsonl
+from autocontrastive_gen.foundation.files import read_jsonl, write_jsonl
 
 Rows = list[dict]
 Share = tuple[int, int]

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from transformers import LogitsProcessorList, TopKLogitsWarper, TopPLogitsWarper
 
-from autocontrastive_gen.experiment.grid import DECODES
+from autocontrastive_gen.experiment.settings import DECODES
+from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.generation.batches import ALONE, Share, in_batches, pad, pad_token
 from autocontrastive_gen.generation.sampling import GumbelMax
 
@@ -47,7 +48,7 @@ def generate_texts(
             repeated id.
     """
     if decode["decode"] not in DECODES:
-        raise ValueError(f"decode: {decode['decode']!r} is not one of {', '.join(DECODES)}")
+        raise InputError(f"decode: {decode['decode']!r} is not one of {', '.join(DECODES)}")
     new_tokens = int(decode["new_tokens"])
     encoded = _encode(model, tokenizer, prompts, new_tokens)
 
@@ -106,18 +107,18 @@ def _processors(decode: Mapping, ids: Sequence[str], seed: int) -> LogitsProcess
 
 def _encode(model, tokenizer, prompts, new_tokens: int) -> list[list[int]]:
     if model.config.is_encoder_decoder:
-        raise ValueError(f"{type(model).__name__} is an encoder-decoder; continuations need a decoder-only model")
+        raise InputError(f"{type(model).__name__} is an encoder-decoder; continuations need a decoder-only model")
     ids = [prompt["id"] for prompt in prompts]
     if len(set(ids)) < len(ids):
         twice = sorted({i for i in ids if ids.count(i) > 1})
-        raise ValueError(f"prompt ids must be unique, they seed the sampling; repeated: {', '.join(map(str, twice))}")
+        raise InputError(f"prompt ids must be unique, they seed the sampling; repeated: {', '.join(map(str, twice))}")
     encoded = [tokenizer(prompt["prompt"])["input_ids"] for prompt in prompts]
     room = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     for name, tokens in zip(ids, encoded, strict=True):
         if not tokens:
-            raise ValueError(f"prompt {name!r} is empty")
+            raise InputError(f"prompt {name!r} is empty")
         if room is not None and len(tokens) + new_tokens > room:
-            raise ValueError(
+            raise InputError(
                 f"prompt {name!r}: {len(tokens)} tokens and {new_tokens} new ones exceed the model's {room} positions; "
                 "lower prepare.prompt_words or generate.new_tokens"
             )

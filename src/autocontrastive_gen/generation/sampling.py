@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
-from autocontrastive_gen.experiment.provenance import seed_for
+from autocontrastive_gen.foundation.digests import seed_for
 
 
 def gumbel(seed: int, prompt_id: str, step: int, size: int) -> Tensor:

@@ -1,6 +1,7 @@
 """Where the parts of a language model are: found by watching it run, proved by comparing logits.
 
 No family is known by name. A probe of four tokens shows which list of blocks the text runs through, which modules lead
+from autocontrastive_gen.foundation.errors import InputError
 from the last block to the output matrix, and what happens to the logits after it. Then the parts are put together again
 and must give the model's own logits, from its last layer and from a trunk that ends early; else the model is refused.
 """
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.modeling.trunk import LayerTap, Trunk, state_in, tap_head, trunk_run
 
 PROBE_LENGTH = 4
@@ -76,7 +78,7 @@ def _apply(steps: tuple[LogitStep, ...], x: Tensor) -> Tensor:
     return x
 
 
-class UnsupportedModelError(ValueError):
+class UnsupportedModelError(InputError):
     """The parts of the model were not found, or do not give its logits."""
 
     def __init__(self, model: nn.Module, reason: str) -> None:

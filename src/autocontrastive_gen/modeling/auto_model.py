@@ -4,6 +4,7 @@ import logging
 import os
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -11,6 +12,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
 )
 
+from autocontrastive_gen.foundation.errors import InputError, mendable
 from autocontrastive_gen.modeling import heads
 from autocontrastive_gen.modeling.checkpoint import check_stored_base, settle_exits
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
@@ -52,7 +54,7 @@ class AutoMultiExitModel:
             OSError: a file is missing or unreadable; exits were trained for another base (a ValueError, too).
         """
         if kwargs.pop("trust_remote_code", None):
-            raise ValueError(f"trust_remote_code=True: {CODE_IS_NOT_RUN}")
+            raise InputError(f"trust_remote_code=True: {CODE_IS_NOT_RUN}")
         setting = _setting(multi_exit_config)
         config = kwargs.pop("config", None) or pretrained_model_name_or_path
         if isinstance(config, str | os.PathLike):
@@ -60,9 +62,10 @@ class AutoMultiExitModel:
         settle_exits(config, setting, exits is not None)
         model_class = multi_exit_class(plain_class(config))
         kwargs.pop("output_loading_info", None)
-        model, info = model_class.from_pretrained(
-            pretrained_model_name_or_path, config=config, output_loading_info=True, **kwargs
-        )
+        with mendable(f"{pretrained_model_name_or_path}", (OSError, SafetensorError)):
+            model, info = model_class.from_pretrained(
+                pretrained_model_name_or_path, config=config, output_loading_info=True, **kwargs
+            )
         if model.config.output_hidden_states and "output_hidden_states" not in kwargs:
             # The reference stores it in its checkpoints, where it turns what generate returns into an object.
             model.config.output_hidden_states = False
@@ -109,11 +112,12 @@ def _setting(given: Any) -> MultiExitConfiguration:
 
 def _config_of(source: str | os.PathLike, options: dict[str, Any]) -> PreTrainedConfig:
     try:
-        return AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
-    except ValueError as error:
+        with mendable(f"{source}"):
+            return AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
+    except InputError as error:
         if "trust_remote_code" not in str(error):
             raise
-        raise ValueError(f"{source}: its model is defined by code of its own; {CODE_IS_NOT_RUN}") from None
+        raise InputError(f"{source}: its model is defined by code of its own; {CODE_IS_NOT_RUN}") from None
 
 
 def _reach_forward(model: PreTrainedModel) -> None:
@@ -121,7 +125,7 @@ def _reach_forward(model: PreTrainedModel) -> None:
     if "_old_forward" in model.__dict__:
         model._old_forward = type(model).forward.__get__(model)
     elif "forward" in model.__dict__:
-        raise ValueError(
+        raise InputError(
             f"{type(model).__name__}: its forward was replaced on this instance; give it exits before that"
         )
 
@@ -138,7 +142,7 @@ def plain_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
         if type(config) in mapping:
             found = mapping[type(config)]
             return found[0] if isinstance(found, list | tuple) else found
-    raise ValueError(f"a model of type {config.model_type!r} generates no text; give a causal language model or T5")
+    raise InputError(f"a model of type {config.model_type!r} generates no text; give a causal language model or T5")
 
 
 def _with_exits(

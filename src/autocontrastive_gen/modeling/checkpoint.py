@@ -20,6 +20,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import cached_file
 
+from autocontrastive_gen.foundation.errors import FileError, InputError
 from autocontrastive_gen.modeling import heads
 from autocontrastive_gen.modeling.configuration import ORIGINAL, MultiExitConfiguration, VocabularyProjectionMode
 
@@ -33,7 +34,7 @@ INEXACT = "inexact"
 """Stands for a hash where the unembedding is not what was trained: quantised, or rounded to float16."""
 
 
-class WrongBaseError(OSError, ValueError):
+class WrongBaseError(FileError, InputError):
     """Exits that were trained for another base model."""
 
 
@@ -123,7 +124,7 @@ def settle_exits(config: PreTrainedConfig, setting: MultiExitConfiguration, exit
     direct = mode is VocabularyProjectionMode.SHARED_PROJECTION_DIRECT  # fits any checkpoint
     if stored_mode is not None and setting.mode_is_given and stored_mode != mode.name and not direct:
         if setting.lm_head_layer_indices is None:
-            raise ValueError(
+            raise InputError(
                 f"vocab_projection_mode={mode.name}: the checkpoint's exits are {stored_mode}; leave the mode out to "
                 "use them, or name lm_head_layer_indices to create new ones"
             )
@@ -143,7 +144,7 @@ def write_exits(model: PreTrainedModel, folder: str | os.PathLike) -> None:
     for name, parameter in heads.exit_state(model).items():
         if type(parameter.data) is not Tensor or not parameter.is_floating_point() or parameter.is_meta:
             kind = f"{type(parameter.data).__name__}, {parameter.dtype}, {parameter.device}"
-            raise ValueError(
+            raise InputError(
                 f"{name} is quantised, offloaded or in shards ({kind}) and can't be stored alone; load the exits "
                 "whole, without quantization_config, on a device"
             )
@@ -170,7 +171,7 @@ def read_exits(source: str | os.PathLike) -> StoredExits:
         layers = tuple(int(layer) for layer in description["lm_head_layer_indices"])
         state = load_file(_file(source, WEIGHTS))
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise OSError(
+        raise FileError(
             f"{source}: no readable exits ({type(error).__name__}: {error}); train or fetch them anew"
         ) from None
     return StoredExits(mode, layers, description.get("base"), state)
@@ -180,12 +181,12 @@ def _file(source: str | os.PathLike, name: str) -> str:
     if Path(source).is_dir():
         path = Path(source) / name
         if not path.is_file():
-            raise OSError(f"{source}: no file {name}; exits stored alone need {WEIGHTS} and {DESCRIPTION}")
+            raise FileError(f"{source}: no file {name}; exits stored alone need {WEIGHTS} and {DESCRIPTION}")
         return str(path)
     try:
         return cached_file(str(source), name)
     except OSError as error:
-        raise OSError(
+        raise FileError(
             f"exits {source}: no folder of that name, and not on the hub ({' '.join(str(error).split())[:200]}); exits "
             f"stored alone are a folder with {WEIGHTS} and {DESCRIPTION}, as save_exits writes it"
         ) from None
@@ -221,7 +222,7 @@ def install_exits(model: PreTrainedModel, exits: StoredExits, source: str) -> No
 def _checked(found: Tensor | None, name: str, parameter: Tensor, source: str) -> Tensor:
     if found is None or found.shape != parameter.shape:
         got = "nothing" if found is None else tuple(found.shape)
-        raise OSError(f"{source}: {name} must have shape {tuple(parameter.shape)}, got {got}; was it cut short?")
+        raise FileError(f"{source}: {name} must have shape {tuple(parameter.shape)}, got {got}; was it cut short?")
     if not found.isfinite().all():
-        raise OSError(f"{source}: {name} holds values that are no numbers; train these exits again")
+        raise FileError(f"{source}: {name} holds values that are no numbers; train these exits again")
     return found

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.modeling.configuration import ORIGINAL, MultiExitConfiguration
 from autocontrastive_gen.modeling.early_exit import EarlyExit
 
@@ -49,7 +50,7 @@ def changed(config: MultiExitConfiguration, fields: dict[str, Any], given: bool)
     """A setting with some fields changed; naming one way to use the exits drops the others."""
     names = config.__dataclass_fields__
     if unknown := sorted(set(fields) - set(names)):
-        raise ValueError(f"set_exits: no such field: {', '.join(unknown)}; there are {', '.join(names)}")
+        raise InputError(f"set_exits: no such field: {', '.join(unknown)}; there are {', '.join(names)}")
     if not given and (not fields or any(fields.get(name) is not None for name in SELECTING)):
         named = any(fields.get(name) is not None for name in SELECTING[1:])
         fields = {**dict(zip(SELECTING, (not named, None, None, None), strict=True)), **fields}

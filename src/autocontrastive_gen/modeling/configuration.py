@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.modeling.contrast import Method, resolve
 from autocontrastive_gen.modeling.early_exit import EarlyExit
 
@@ -78,7 +79,7 @@ class MultiExitConfiguration:
         if len(given) == 1 and self._needs_no_lower:
             given = (*given, None)
         if len(given) != 2:
-            raise ValueError(
+            raise InputError(
                 f"contrast_layer_indices must name an upper and a lower exit, such as 'original;12' or (24, 12), "
                 f"got {self.contrast_layer_indices!r}"
             )
@@ -99,7 +100,7 @@ class MultiExitConfiguration:
         if self.use_original_head:
             for name in given:
                 if name != "output_layer_index":
-                    raise ValueError(
+                    raise InputError(
                         f"{name}={getattr(self, name)} contradicts use_original_head=True (the default); "
                         "set use_original_head=False to use it"
                     )
@@ -110,9 +111,9 @@ class MultiExitConfiguration:
                 )
         elif len(given) > 1:
             values = " and ".join(f"{name}={getattr(self, name)}" for name in given)
-            raise ValueError(f"{values} are both given; choose one of them")
+            raise InputError(f"{values} are both given; choose one of them")
         elif not given:
-            raise ValueError(
+            raise InputError(
                 "use_original_head=False needs an exit: set output_layer_index (one exit), contrast_layer_indices "
                 "(two of them) or early_exit"
             )
@@ -137,7 +138,7 @@ def _mode(value: Any) -> VocabularyProjectionMode:
         return VocabularyProjectionMode[str(value).upper().rpartition(".")[2]]
     except KeyError:
         allowed = ", ".join(mode.name for mode in VocabularyProjectionMode)
-        raise ValueError(f"vocab_projection_mode must be one of {allowed}, got {value!r}") from None
+        raise InputError(f"vocab_projection_mode must be one of {allowed}, got {value!r}") from None
 
 
 def _split(value: Any) -> tuple | None:
@@ -156,7 +157,7 @@ def _head_layers(value: Any) -> tuple[int, ...] | None:
     # The original head is always there; the reference lets it be named.
     layers = tuple(_layer("lm_head_layer_indices", entry) for entry in given if entry != ORIGINAL)
     if not layers or len(set(layers)) != len(layers):
-        raise ValueError(f"lm_head_layer_indices must name one or more distinct layers, got {value!r}")
+        raise InputError(f"lm_head_layer_indices must name one or more distinct layers, got {value!r}")
     return layers
 
 
@@ -167,9 +168,9 @@ def _layer(key: str, value: Any) -> int:
         layer = int(value)
     except (TypeError, ValueError):
         also = " or 'original'" if key == "contrast_layer_indices" else ""
-        raise ValueError(f"{key}: a layer is a whole number{also}, got {value!r}") from None
+        raise InputError(f"{key}: a layer is a whole number{also}, got {value!r}") from None
     if layer < 1:
-        raise ValueError(f"{key}: layers with exits are numbered from 1 (0 is the embeddings), got {value!r}")
+        raise InputError(f"{key}: layers with exits are numbered from 1 (0 is the embeddings), got {value!r}")
     return layer
 
 
@@ -177,5 +178,5 @@ def _flag(key: str, value: Any) -> bool:
     if isinstance(value, str) and value.strip().lower() in ("true", "false"):
         return value.strip().lower() == "true"
     if not isinstance(value, bool):
-        raise ValueError(f"{key} must be True or False, got {value!r}")
+        raise InputError(f"{key} must be True or False, got {value!r}")
     return value

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.modeling.methods import Acd, Cd, Dola, Ensemble, Method, Uncontrasted, method_fields
 from autocontrastive_gen.modeling.plausible import Candidates
 
@@ -27,9 +28,9 @@ REGISTRY: dict[str, type[Method]] = {method.name: method for method in (Acd, Cd,
 def register(cls: type[Method]) -> type[Method]:
     """Class decorator: make a method of your own known by its ``name``."""
     if not (isinstance(cls, type) and issubclass(cls, Method) and is_dataclass(cls)):
-        raise ValueError(f"register() takes a dataclass derived from Method, got {cls!r}")
+        raise InputError(f"register() takes a dataclass derived from Method, got {cls!r}")
     if REGISTRY.get(cls.name, cls).__qualname__ != cls.__qualname__:
-        raise ValueError(f"a method named {cls.name!r} is registered already: {REGISTRY[cls.name].__qualname__}")
+        raise InputError(f"a method named {cls.name!r} is registered already: {REGISTRY[cls.name].__qualname__}")
     REGISTRY[cls.name] = cls
     return cls
 
@@ -51,7 +52,7 @@ def resolve(spec: Any = None) -> Method | ContrastFunction:
     if isinstance(spec, Mapping):
         parameters = dict(spec)
         if not isinstance(name := parameters.pop("name", None), str):
-            raise ValueError(f"contrast_function: a mapping needs a 'name' ({_known()}), got {dict(spec)!r}")
+            raise InputError(f"contrast_function: a mapping needs a 'name' ({_known()}), got {dict(spec)!r}")
         return _by_name(name, parameters)
     if isinstance(spec, type) and issubclass(spec, Method):
         return _build(spec, {})
@@ -61,7 +62,7 @@ def resolve(spec: Any = None) -> Method | ContrastFunction:
         function, parameters = _unwrap(spec)
         stands_for = getattr(function, "method", None)
         return _build(stands_for, parameters) if isinstance(stands_for, type) else spec
-    raise ValueError(f"contrast_function must be a name, 'module:function', a mapping or a callable, got {spec!r}")
+    raise InputError(f"contrast_function must be a name, 'module:function', a mapping or a callable, got {spec!r}")
 
 
 def to_config(method: Any) -> dict[str, Any] | str:
@@ -90,19 +91,19 @@ def _by_name(name: str, parameters: dict[str, Any]) -> Method | ContrastFunction
         if isinstance(found, type) and issubclass(found, Method):
             return _build(found, parameters)
         if isinstance(found, Method) and parameters:
-            raise ValueError(f"contrast_function: {name} has its parameters already, got {parameters!r} as well")
+            raise InputError(f"contrast_function: {name} has its parameters already, got {parameters!r} as well")
         return resolve(functools.partial(found, **parameters) if parameters else found)
     if name not in REGISTRY:
         near = difflib.get_close_matches(name, REGISTRY, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
-        raise ValueError(f"contrast_function: {name!r} is not {_known()}{hint}")
+        raise InputError(f"contrast_function: {name!r} is not {_known()}{hint}")
     return _build(REGISTRY[name], parameters)
 
 
 def _build(cls: type[Method], parameters: dict[str, Any]) -> Method:
     allowed = method_fields(cls)
     if unknown := sorted(set(parameters) - set(allowed)):
-        raise ValueError(
+        raise InputError(
             f"contrast_function: {cls.name} has no parameter {', '.join(map(repr, unknown))}; "
             f"it takes {', '.join(allowed) or 'none'}"
         )
@@ -114,9 +115,9 @@ def _imported(path: str) -> Callable:
     try:
         found = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"contrast_function: can't import {path!r} ({error}); is it on the Python path?") from None
+        raise InputError(f"contrast_function: can't import {path!r} ({error}); is it on the Python path?") from None
     if not callable(found):
-        raise ValueError(f"contrast_function: {path!r} is a {type(found).__name__}, not a function")
+        raise InputError(f"contrast_function: {path!r} is a {type(found).__name__}, not a function")
     return found
 
 
@@ -125,7 +126,7 @@ def _unwrap(function: Callable) -> tuple[Callable, dict[str, Any]]:
     if not isinstance(function, functools.partial):
         return function, {}
     if function.args:
-        raise ValueError("contrast_function: a partial may fix arguments by name only; the first two are the logits")
+        raise InputError("contrast_function: a partial may fix arguments by name only; the first two are the logits")
     inner, parameters = _unwrap(function.func)
     return inner, {**parameters, **function.keywords}
 
@@ -133,8 +134,8 @@ def _unwrap(function: Callable) -> tuple[Callable, dict[str, Any]]:
 def _path(function: Callable) -> str:
     if not (inspect.isfunction(function) or inspect.isbuiltin(function) or isinstance(function, type)):
         kind = type(function).__qualname__
-        raise ValueError(f"contrast_function: a {kind} object has no name to save; use module:function")
+        raise InputError(f"contrast_function: a {kind} object has no name to save; use module:function")
     path = f"{function.__module__}:{function.__qualname__}"
     if function.__module__ == "__main__" or "<" in path:
-        raise ValueError(f"contrast_function: {path} can't be imported again; move it to the top level of a module")
+        raise InputError(f"contrast_function: {path} can't be imported again; move it to the top level of a module")
     return path

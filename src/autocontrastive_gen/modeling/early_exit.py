@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers.cache_utils import Cache, EncoderDecoderCache
 from transformers.modeling_utils import slice_logits_to_keep
 
+from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.modeling.methods import CHUNK, entries
 from autocontrastive_gen.modeling.plausible import most_likely
 from autocontrastive_gen.modeling.trunk import trunk_run
@@ -43,12 +44,12 @@ class EarlyExit:
     def __post_init__(self) -> None:
         number = isinstance(self.threshold, int | float) and not isinstance(self.threshold, bool)
         if not number or not 0 <= self.threshold <= 1:
-            raise ValueError(f"early_exit: threshold must be a number from 0 to 1, got {self.threshold!r}")
+            raise InputError(f"early_exit: threshold must be a number from 0 to 1, got {self.threshold!r}")
         if self.criterion not in CRITERIA:
-            raise ValueError(f"early_exit: criterion must be one of {', '.join(CRITERIA)}, got {self.criterion!r}")
+            raise InputError(f"early_exit: criterion must be one of {', '.join(CRITERIA)}, got {self.criterion!r}")
         layers = entries(self.layers, int)
         if any(not isinstance(layer, int) or isinstance(layer, bool) or layer < 1 for layer in layers):
-            raise ValueError(f"early_exit: layers must be whole numbers from 1, got {self.layers!r}")
+            raise InputError(f"early_exit: layers must be whole numbers from 1, got {self.layers!r}")
         object.__setattr__(self, "layers", tuple(sorted(set(layers))))
 
     @classmethod
@@ -59,12 +60,12 @@ class EarlyExit:
         if isinstance(value, Mapping):
             names = [field.name for field in fields(cls)]
             if unknown := sorted(set(value) - set(names)):
-                raise ValueError(f"early_exit: no such field: {', '.join(unknown)}; there are {', '.join(names)}")
+                raise InputError(f"early_exit: no such field: {', '.join(unknown)}; there are {', '.join(names)}")
             return cls(**value)
         try:
             threshold = float(value) if isinstance(value, str) else value
         except ValueError:
-            raise ValueError(
+            raise InputError(
                 f"early_exit: give a threshold from 0 to 1, or a mapping of threshold, criterion, layers; got {value!r}"
             ) from None
         return cls(threshold=threshold)

@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.modeling.plausible import FIRST_LOOK, Candidates, plausible_candidates, plausible_mask
 
 CHUNK = 1 << 22
@@ -43,7 +44,7 @@ class Method:
 
     def _require(self, field: str, ok: bool, allowed: str) -> None:
         if not ok:
-            raise ValueError(f"{field} of {self.name} must be {allowed}, got {getattr(self, field)!r}")
+            raise InputError(f"{field} of {self.name} must be {allowed}, got {getattr(self, field)!r}")
 
 
 def _is_number(value: object, low: float, high: float) -> bool:
@@ -59,7 +60,7 @@ def _in_chunks(function: Callable[..., Tensor], upper: Tensor, *others: Tensor) 
     """Apply a function of (rows, V) float32 tensors piece by piece to tensors of one shape (..., V)."""
     for other in others:
         if other.shape != upper.shape:
-            raise ValueError(
+            raise InputError(
                 f"the exits' logits must have one shape, got {tuple(upper.shape)} and {tuple(other.shape)}; "
                 "project the same positions through each exit"
             )

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint as recomputed
 from transformers import PreTrainedModel
 from transformers.modeling_utils import slice_logits_to_keep
 
+from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.modeling import checkpoint, heads
 from autocontrastive_gen.modeling.anatomy import Anatomy, find_anatomy
 from autocontrastive_gen.modeling.choosing import PLAIN, Exit, Plan, PreviousSetting, changed
@@ -51,7 +52,7 @@ class MultiExitMixin:
         layers, size = self._config_layers(), depth_of(self.config)
         beyond = [layer for layer in layers if not 1 <= layer <= size]
         if beyond:
-            raise ValueError(f"lm_head_layer_indices: the model has layers 1 to {size}, got {beyond}")
+            raise InputError(f"lm_head_layer_indices: the model has layers 1 to {size}, got {beyond}")
         heads.add_exits(self, self.projection_mode, layers, size)
 
     # what there is -------------------------------------------------------------------------------------------------
@@ -130,12 +131,12 @@ class MultiExitMixin:
     def _apply_setting(self, config: MultiExitConfiguration) -> None:
         asked = tuple(sorted(layer for layer in config.lm_head_layer_indices or () if layer != ORIGINAL))
         if asked and asked != self._config_layers():
-            raise ValueError(
+            raise InputError(
                 f"lm_head_layer_indices={asked}: the model's exits are at {self._config_layers() or 'no layer'}; leave "
                 "the layers out, or load the model anew to create others"
             )
         if config.mode_is_given and config.vocab_projection_mode is not self.projection_mode:
-            raise ValueError(
+            raise InputError(
                 f"vocab_projection_mode={config.vocab_projection_mode.name}: the exits of this model are "
                 f"{self.projection_mode.name}; leave the mode out, or load the model anew"
             )
@@ -172,13 +173,13 @@ class MultiExitMixin:
             self._require_exit("early_exit: layers", layer)
         layers = tuple(layer for layer in rule.layers or self.exit_layers if layer < self.num_layers)
         if not layers:
-            raise ValueError(f"early_exit: the model has no exit below its last layer {self.num_layers}")
+            raise InputError(f"early_exit: the model has no exit below its last layer {self.num_layers}")
         return replace(rule, layers=layers)
 
     def _require_exit(self, key: str, exit_: Exit) -> None:
         if exit_ != ORIGINAL and exit_ not in self.exit_layers:
             exits = ", ".join(map(str, self.exit_layers)) or "none yet (train some, or give lm_head_layer_indices)"
-            raise ValueError(
+            raise InputError(
                 f"{key}: the model has no exit {exit_!r}; exits of its {self.num_layers} layers: {exits}; "
                 "its own head: 'original'"
             )
@@ -189,7 +190,7 @@ class MultiExitMixin:
         two_heads = lower != upper and self.projection_mode is Mode.LAYER_SPECIFIC_PROJECTION
         if self._layer_of(lower) > self._layer_of(upper) or (same_state and not two_heads):
             below = [layer for layer in self.exit_layers if layer < self._layer_of(upper)]
-            raise ValueError(
+            raise InputError(
                 f"contrast_layer_indices: the lower exit must lie below the upper exit {upper}, got {lower}; "
                 f"exits below it: {', '.join(map(str, below)) or 'none'}"
             )
@@ -208,7 +209,7 @@ class MultiExitMixin:
         self._require_anatomy()
         layers = tuple(sorted({self._layer_of(layer) for layer in layers or self.exit_layers}))
         if not layers or not 1 <= layers[0] <= layers[-1] <= self.num_layers:
-            raise ValueError(f"layers: the model has layers 1 to {self.num_layers}, got {layers}")
+            raise InputError(f"layers: the model has layers 1 to {self.num_layers}, got {layers}")
         kwargs = {"input_ids": input_ids, "attention_mask": attention_mask, "use_cache": False, **inputs}
         return self._run_trunk(layers, kwargs)[1]
 

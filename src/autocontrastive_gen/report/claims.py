@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from autocontrastive_gen.experiment.stats import Comparison, holm
+from autocontrastive_gen.foundation.statistics import Comparison, holm
 from autocontrastive_gen.report.gains import Gain, compare, compare_items
 from autocontrastive_gen.report.paper import NOT_RUN, Claim, Claims
 from autocontrastive_gen.report.results import Results

@@ -13,9 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from autocontrastive_gen.experiment import stats
-from autocontrastive_gen.experiment.grid import DECODES
-from autocontrastive_gen.experiment.provenance import atomic_path, seed_for
+from autocontrastive_gen.experiment.settings import DECODES
+from autocontrastive_gen.foundation import statistics
+from autocontrastive_gen.foundation.digests import seed_for
+from autocontrastive_gen.foundation.files import atomic_path
 from autocontrastive_gen.report.results import HUMAN, Results
 from autocontrastive_gen.report.table import Number, Table
 from autocontrastive_gen.report.tables import ACCURACIES
@@ -187,12 +188,12 @@ def _reported_layers(results: Results, model: str) -> dict[int, dict[str, Number
 def _reported(results: Results, model: str, setting: str) -> dict[str, Number]:
     """Diversity and coherence over the documents of all domains, with intervals; empty if the setting was not run."""
     found = {}
-    for metric, statistic in (("diversity", stats.pooled_product), ("coherence", stats.mean)):
+    for metric, statistic in (("diversity", statistics.pooled_product), ("coherence", statistics.mean)):
         values = results.values(model, setting, metric).to_numpy(dtype=float)
         if not len(values):
             return {}
         seed = seed_for(results.plan["seed"], "layer", model, setting, metric)
-        found[metric] = Number.of(stats.interval(values, statistic, seed=seed, **results.plan["bootstrap"]))
+        found[metric] = Number.of(statistics.interval(values, statistic, seed=seed, **results.plan["bootstrap"]))
     return found
 
 

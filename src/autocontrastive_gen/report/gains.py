@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from autocontrastive_gen.experiment import stats
-from autocontrastive_gen.experiment.provenance import seed_for
+from autocontrastive_gen.foundation import statistics
+from autocontrastive_gen.foundation.digests import seed_for
+from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.report.results import Results
 
 
@@ -29,7 +30,7 @@ def compare(
     domain: str | None = None,
     margin: float = 0.0,
     **options: float,
-) -> stats.Comparison | None:
+) -> statistics.Comparison | None:
     """Weighted sum of gains over the documents that all its settings have; None if there are none.
 
     Args:
@@ -39,9 +40,9 @@ def compare(
             not add up.
         options: ``samples`` and ``level`` of the test; by default those of the run's intervals.
     """
-    statistic = stats.pooled_product if metric == "diversity" else stats.mean
+    statistic = statistics.pooled_product if metric == "diversity" else statistics.mean
     if margin and metric == "diversity":
-        raise ValueError("a margin is defined for means over documents, not for corpus diversity")
+        raise InputError("a margin is defined for means over documents, not for corpus diversity")
     names = dict.fromkeys(name for gain in gains for name in (gain.contrast, gain.plain))
     values = _aligned({name: results.values(model, name, metric, domain) for name in names})
     if not values or not len(next(iter(values.values()))):
@@ -52,16 +53,18 @@ def compare(
     weights = [abs(gain.weight) for gain in gains]
     parts = [metric, domain, *(f"{g.contrast}-{g.plain}-{g.weight}" for g in gains)]
     options = _options(results, "gain", model, *parts) | options
-    found = stats.paired_difference(a, b, _weighted(statistic, weights, a.shape[1] // len(gains)), **options)
+    found = statistics.paired_difference(a, b, _weighted(statistic, weights, a.shape[1] // len(gains)), **options)
     if margin:
-        shifted = stats.paired_difference(a + margin / sum(weights), b, _weighted(statistic, weights, 1), **options)
-        return stats.Comparison(found.difference, shifted.p_value, found.effect)
+        shifted = statistics.paired_difference(
+            a + margin / sum(weights), b, _weighted(statistic, weights, 1), **options
+        )
+        return statistics.Comparison(found.difference, shifted.p_value, found.effect)
     return found
 
 
 def compare_items(
     results: Results, model: str, setting: str, metric: str, tasks: list[str] | None = None, **options: float
-) -> stats.Comparison | None:
+) -> statistics.Comparison | None:
     """A benchmark setting less the original head, item by item; over several tasks each task counts the same."""
     tables = results.items.get(model, {})
     if setting not in tables or "original" not in tables:
@@ -74,22 +77,22 @@ def compare_items(
     weights = len(index) / (task.map(task.value_counts()) * task.nunique()).to_numpy()  # (items,), mean 1
     a, b = (table.loc[index, "value"].to_numpy() * weights for table in values.values())
     options = _options(results, "items", model, setting, metric, tasks) | options
-    return stats.paired_difference(a, b, _of_items(metric), **options)
+    return statistics.paired_difference(a, b, _of_items(metric), **options)
 
 
-def item_interval(results: Results, model: str, setting: str, task: str, metric: str) -> stats.Interval | None:
+def item_interval(results: Results, model: str, setting: str, task: str, metric: str) -> statistics.Interval | None:
     """Bootstrap interval of a benchmark's metric over its items; None if the items were not kept."""
     table = results.items.get(model, {}).get(setting)
     values = _items(table, metric, [task]) if table is not None else []
     if not len(values):
         return None
     options = _options(results, "item", model, setting, task, metric)
-    return stats.interval(values.to_numpy(), _of_items(metric), **options)
+    return statistics.interval(values.to_numpy(), _of_items(metric), **options)
 
 
-def _of_items(metric: str) -> stats.Statistic:
+def _of_items(metric: str) -> statistics.Statistic:
     """How lm-eval makes a metric of its items: of log-likelihoods the exponential of the mean, else their mean."""
-    return _perplexity if metric == "perplexity" else stats.mean
+    return _perplexity if metric == "perplexity" else statistics.mean
 
 
 def _perplexity(totals: np.ndarray, n: int) -> np.ndarray:
@@ -111,7 +114,7 @@ def _aligned(tables: dict[str, pd.DataFrame]) -> dict[str, np.ndarray]:
     return {name: table.loc[index].to_numpy(dtype=float) for name, table in tables.items()}
 
 
-def _weighted(statistic: stats.Statistic, weights: list[float], width: int) -> stats.Statistic:
+def _weighted(statistic: statistics.Statistic, weights: list[float], width: int) -> statistics.Statistic:
     """Sum over blocks of ``width`` columns of weight * statistic of the block."""
     if len(weights) == 1 and weights[0] == 1:
         return statistic

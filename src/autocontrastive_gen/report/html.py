@@ -13,9 +13,10 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from autocontrastive_gen.experiment.provenance import file_sha256, write_text
+from autocontrastive_gen.foundation.digests import file_sha256
+from autocontrastive_gen.foundation.files import write_text
 from autocontrastive_gen.report.claims import CONTRADICTED, NO_VERDICT, NOT_SHOWN, SUPPORTED, Check
-from autocontrastive_gen.report.cost import duration, size
+from autocontrastive_gen.report.cost_summary import duration, size
 from autocontrastive_gen.report.figures import FAINT, INK, Figure
 from autocontrastive_gen.report.origin import Origins, last_commit
 from autocontrastive_gen.report.paper import NOT_RUN, Deviation, Paper

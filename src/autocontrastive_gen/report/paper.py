@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from autocontrastive_gen.foundation.errors import InputError, MissingFileError
+
 FOLDER = Path("conf/paper")
 NOT_AVAILABLE = "not available"
 REPRODUCED, OUTSIDE, NOT_RUN, NOT_COMPARABLE = "reproduced", "outside", "not run", "not comparable"
@@ -35,11 +37,11 @@ class Claim(_Section):
     @model_validator(mode="after")
     def _fits(self) -> Claim:
         if (self.margin is None) == (self.kind == "no-loss"):
-            raise ValueError(f"claim {self.id}: `margin` belongs to kind no-loss, and to no other")
+            raise InputError(f"claim {self.id}: `margin` belongs to kind no-loss, and to no other")
         if bool(self.than) != (self.kind == "smaller"):
-            raise ValueError(f"claim {self.id}: `than` belongs to kind smaller, and to no other")
+            raise InputError(f"claim {self.id}: `than` belongs to kind smaller, and to no other")
         if bool(self.decodes) == self.benchmark:
-            raise ValueError(f"claim {self.id}: needs either `decodes` or `benchmark: true`")
+            raise InputError(f"claim {self.id}: needs either `decodes` or `benchmark: true`")
         return self
 
 
@@ -61,7 +63,7 @@ class Tolerance(_Section):
     @model_validator(mode="after")
     def _one_of_two(self) -> Tolerance:
         if (self.value is None) == (self.relative is None):
-            raise ValueError("a tolerance is either `value` or `relative`")
+            raise InputError("a tolerance is either `value` or `relative`")
         return self
 
     def at(self, published: float) -> float:
@@ -138,11 +140,11 @@ def read_deviations(folder: Path = FOLDER) -> list[Deviation]:
 def _read(path: Path, schema: type[_Section]):
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
-        raise FileNotFoundError(f"{path}: no such file of published values (report.paper); there are: {known}")
+        raise MissingFileError(f"{path}: no such file of published values (report.paper); there are: {known}")
     try:
         return schema.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
         faults = (f"{path}: {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise ValueError("\n".join(faults)) from None
+        raise InputError("\n".join(faults)) from None

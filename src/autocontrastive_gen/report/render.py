@@ -6,13 +6,13 @@ import logging
 import shutil
 from typing import Any
 
-from autocontrastive_gen.experiment.grid import Paths
-from autocontrastive_gen.experiment.provenance import write_json
+from autocontrastive_gen.experiment.paths import Paths
+from autocontrastive_gen.foundation.files import write_json
 from autocontrastive_gen.report.claims import check_claims
-from autocontrastive_gen.report.cost import write_cost
+from autocontrastive_gen.report.cost_summary import write_cost
 from autocontrastive_gen.report.figures import all_figures, cost_figure
 from autocontrastive_gen.report.html import write_page
-from autocontrastive_gen.report.metrics import flat
+from autocontrastive_gen.report.metrics_file import flat
 from autocontrastive_gen.report.paper import read_claims, read_deviations, read_paper
 from autocontrastive_gen.report.results import Results
 from autocontrastive_gen.report.tables import all_tables

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from autocontrastive_gen.experiment.grid import Paths, Setting, halfway, parse_setting
-from autocontrastive_gen.experiment.provenance import read_json, read_jsonl
-from autocontrastive_gen.experiment.stats import Interval
+from autocontrastive_gen.experiment.paths import Paths, halfway
+from autocontrastive_gen.experiment.settings import Setting, parse_setting
+from autocontrastive_gen.foundation.files import read_json, read_jsonl
+from autocontrastive_gen.foundation.statistics import Interval
 
 HUMAN = "human"
 ORDERS = (2, 3, 4)
 COUNTS = [f"{kind}_{order}" for order in ORDERS for kind in ("unique", "total")]
-"""Columns of per_prompt.csv that corpus diversity pools, as ``stats.pooled_product`` wants them."""
+"""Columns of per_prompt.csv that corpus diversity pools, as ``statistics.pooled_product`` wants them."""
 
 
 @dataclass
@@ -132,6 +133,11 @@ class Results:
         generate = [f"generate-{model}-{s.name}" for model in self.models for s in self.settings]
         bench = [f"benchmark-{model}-{name}" for model in self.models for name in self.plan["benchmark_settings"]]
         return ["fetch", "prepare", *per_model[: len(self.models)], *generate, *per_model[len(self.models) :], *bench]
+
+    @property
+    def confidence(self) -> str:
+        """Confidence level of the run's intervals, as in "95 %"."""
+        return f"{100 * self.plan['bootstrap']['level']:g} %"
 
     @cached_property
     def assets(self) -> dict[str, dict]:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autocontrastive_gen.experiment.provenance import rounded, write_text
-from autocontrastive_gen.experiment.stats import Interval
+from autocontrastive_gen.foundation.files import rounded, write_text
+from autocontrastive_gen.foundation.statistics import Interval
 
 EMPTY = "–"
 _TEX = {

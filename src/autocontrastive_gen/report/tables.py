@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
-from autocontrastive_gen.experiment.stats import Interval
+from autocontrastive_gen.foundation.statistics import Interval
 from autocontrastive_gen.report.claims import Check
 from autocontrastive_gen.report.gains import Gain, compare, compare_items, item_interval
-from autocontrastive_gen.report.metrics import QUALITY
+from autocontrastive_gen.report.metrics_file import QUALITY
 from autocontrastive_gen.report.paper import NOT_AVAILABLE, NOT_COMPARABLE, NOT_RUN, Paper
 from autocontrastive_gen.report.results import HUMAN, Results
 from autocontrastive_gen.report.table import Column, Number, Table
@@ -176,8 +176,8 @@ def exits_table(results: Results) -> Table:
     columns += [Column("entropy", "Entropy (nats)", numeric=True)]
     columns += [Column("contrast_diversity", "Diversity with it as lower layer", numeric=True)]
     note = (
-        f"On held-out text; {results.confidence} intervals are normal ones over blocks of text, of perplexity on the log "
-        "scale. Agreement: share of positions where the exit's most likely token is the final layer's. "
+        f"On held-out text; {results.confidence} intervals are normal ones over blocks of text, of perplexity on the "
+        "log scale. Agreement: share of positions where the exit's most likely token is the final layer's. "
         "Diversity: greedy search on validation prompts of all domains, contrasted with this exit (original: no "
         "contrast). An exit that is no language model at all can make text look diverse: read the two together."
     )

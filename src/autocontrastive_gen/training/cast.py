@@ -12,6 +12,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from autocontrastive_gen.foundation.errors import InputError
+
 
 class NormalEquations:
     """X'X and X'Y of every exit, summed in float64.
@@ -46,7 +48,7 @@ class NormalEquations:
         matrix.
         """
         if not self.rows:
-            raise ValueError("cast: no token was left to fit on; allowed: at least one block of training text")
+            raise InputError("cast: no token was left to fit on; allowed: at least one block of training text")
         return {layer: self._solve(i, damping) for i, layer in enumerate(self.layers)}
 
     def _solve(self, i: int, damping: float) -> Tensor:
@@ -54,7 +56,7 @@ class NormalEquations:
         system = self.gram[i] + ridge * torch.eye(self.gram.shape[-1], dtype=torch.float64, device=self.gram.device)
         factor, info = torch.linalg.cholesky_ex(system)
         if info.item():
-            raise ValueError(
+            raise InputError(
                 f"train.cast.damping = {damping}: {int(self.rows)} positions do not determine the {len(system)} x "
                 f"{len(system)} cast of layer {self.layers[i]}; raise it (0.001 as a rule) or train.cast.tokens"
             )

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from autocontrastive_gen.data.blocks import pack
-from autocontrastive_gen.experiment.provenance import atomic_path
+from autocontrastive_gen.foundation.errors import InputError, MissingFileError
+from autocontrastive_gen.foundation.files import atomic_path
+from autocontrastive_gen.training.blocks import pack
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ def read_texts(folder: Path) -> Iterator[str]:
     """Texts of all shards of ``folder``, in order; OSError if it holds none."""
     shards = sorted(folder.glob("*.jsonl"))
     if not shards:
-        raise FileNotFoundError(f"{folder}: no training text (*.jsonl); run `dvc repro prepare` first")
+        raise MissingFileError(f"{folder}: no training text (*.jsonl); run `dvc repro prepare` first")
     for shard in shards:
         with open(shard, encoding="utf-8") as file:
             for line in file:
@@ -66,7 +67,7 @@ class TokenBlocks:
     def check(self, vocabulary: int, batch_size: int) -> None:
         """ValueError if there is too little text for one batch, or a token that the model does not know."""
         if len(self) < batch_size:
-            raise ValueError(
+            raise InputError(
                 f"training text: {len(self)} blocks of {self.block_size} tokens are fewer than train.batch_size = "
                 f"{batch_size}; raise prepare.training.tokens, or lower train.block_size or train.batch_size"
             )
@@ -77,7 +78,7 @@ class TokenBlocks:
 def check_tokens(largest: int, vocabulary: int) -> None:
     """ValueError if ``largest``, a token that the tokenizer made, is none of the model's."""
     if largest >= vocabulary:
-        raise ValueError(
+        raise InputError(
             f"tokenizer: it made token {largest}, but the model's vocabulary ends at {vocabulary - 1}; "
             "take the tokenizer that belongs to the model"
         )

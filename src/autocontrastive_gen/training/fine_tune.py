@@ -16,8 +16,10 @@ from typing import Any
 
 import torch
 
-from autocontrastive_gen.experiment import cli
-from autocontrastive_gen.experiment.provenance import read_jsonl, seed_for
+from autocontrastive_gen.foundation.commands import run
+from autocontrastive_gen.foundation.digests import seed_for
+from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.files import read_jsonl
 from autocontrastive_gen.training.spans import corrupt
 
 log = logging.getLogger(__name__)
@@ -46,7 +48,7 @@ def encode_tasks(rows: Iterable[Mapping[str, str]], tokenizer, encoder_decoder: 
     for number, row in enumerate(rows):
         missing = [key for key in ("source", "target") if not row.get(key)]
         if missing:
-            raise ValueError(f"row {number}: {', '.join(missing)} is missing or empty; rows need source and target")
+            raise InputError(f"row {number}: {', '.join(missing)} is missing or empty; rows need source and target")
         source = tokenizer(row["source"], add_special_tokens=False)["input_ids"]
         target = [*tokenizer(row["target"], add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
         if encoder_decoder:
@@ -55,7 +57,7 @@ def encode_tasks(rows: Iterable[Mapping[str, str]], tokenizer, encoder_decoder: 
             examples.append({"input_ids": source, "labels": [*target[: max_length - 1], target[-1]][:max_length]})
             continue
         if len(target) >= max_length:
-            raise ValueError(
+            raise InputError(
                 f"row {number}: a target of {len(target)} tokens leaves no room in max_length={max_length}; raise "
                 "--max-length"
             )
@@ -87,7 +89,7 @@ def sentinel_tokens(tokenizer) -> list[int]:
     while (name := f"<extra_id_{len(found)}>") in vocabulary:
         found.append(vocabulary[name])
     if not found:
-        raise ValueError(f"{tokenizer.name_or_path}: no <extra_id_0>; span corruption needs a tokenizer of T5")
+        raise InputError(f"{tokenizer.name_or_path}: no <extra_id_0>; span corruption needs a tokenizer of T5")
     return found
 
 
@@ -114,7 +116,7 @@ def fine_tune(
     from transformers import Trainer, TrainingArguments
 
     if not examples:
-        raise ValueError("fine-tuning: there is no example; allowed: at least one row of data")
+        raise InputError("fine-tuning: there is no example; allowed: at least one row of data")
     model.requires_grad_(True)
     if freeze:
         model.freeze_trunk()
@@ -145,10 +147,10 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, help="left out: the reference's")
     parser.add_argument("--max-length", type=int, default=512)
     parser.add_argument("--seed", type=int, default=0)
-    run(parser.parse_args())
+    train_as_told(parser.parse_args())
 
 
-def run(arguments: argparse.Namespace) -> None:
+def train_as_told(arguments: argparse.Namespace) -> None:
     """Load, train and save as the command line says."""
     from transformers import AutoTokenizer
 
@@ -161,7 +163,7 @@ def run(arguments: argparse.Namespace) -> None:
     encoder_decoder, rows = model.config.is_encoder_decoder, read_jsonl(arguments.data)
     if arguments.objective == "spans":
         if not encoder_decoder:
-            raise ValueError(f"--objective spans: {arguments.model} is decoder-only; it needs an encoder-decoder")
+            raise InputError(f"--objective spans: {arguments.model} is decoder-only; it needs an encoder-decoder")
         examples = encode_spans((row["text"] for row in rows), tokenizer, arguments.max_length, arguments.seed)
         recipe = OPTIMIZERS["spans"]
     else:
@@ -185,4 +187,4 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, "fine-tune")
+    run(main, "fine-tune")

@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 
 from autocontrastive_gen.experiment.params import Train
-from autocontrastive_gen.experiment.processes import Processes
-from autocontrastive_gen.experiment.provenance import seed_for
+from autocontrastive_gen.foundation.digests import seed_for
+from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.processes import Processes
 from autocontrastive_gen.training.cast import NormalEquations
 from autocontrastive_gen.training.corpus import TokenBlocks, write_blocks
 from autocontrastive_gen.training.exits import Exits
@@ -72,7 +73,7 @@ def fit_exits(
         if isinstance(error, RuntimeError) and not _out_of_memory(error):
             raise
         lines = str(error).splitlines() or ["no details"]
-        raise ValueError(
+        raise InputError(
             f"out of memory ({lines[0]}); lower train.microbatch_size = {settings.microbatch_size}, train.block_size = "
             f"{settings.block_size}, train fewer exits at once ({list(exits.layers)}), or use train.sampled_softmax"
         ) from error
@@ -91,7 +92,7 @@ def _blocks(folder, texts, tokenizer, settings, tokens, vocabulary, processes) -
 def _train(exits, trunk, blocks, held_out, settings: Train, seed, folder, processes) -> list[dict]:
     gradient = settings.method != "least-squares"
     if settings.trunk_dropout and settings.cache_states and gradient:
-        raise ValueError(
+        raise InputError(
             "train.cache_states: true keeps the states of a trunk without dropout; set it to false with "
             "train.trunk_dropout"
         )
@@ -103,7 +104,7 @@ def _train(exits, trunk, blocks, held_out, settings: Train, seed, folder, proces
         cache = StateCache(folder, trunk.layers, len(blocks), blocks.block_size, exits.width, processes)
     generates = cast and settings.cast.text == "generated"
     if generates and trunk.sharded:
-        raise ValueError("train.cast.text: generated needs the trunk whole in each process; launch without FSDP")
+        raise InputError("train.cast.text: generated needs the trunk whole in each process; launch without FSDP")
     given = None if generates else equations
     if cache or given:
         fit_blocks = max(1, settings.cast.tokens // blocks.block_size)

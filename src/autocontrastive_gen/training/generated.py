@@ -9,8 +9,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from autocontrastive_gen.experiment.params import CastFit
-from autocontrastive_gen.experiment.processes import Processes
-from autocontrastive_gen.experiment.provenance import seed_for
+from autocontrastive_gen.foundation.digests import seed_for
+from autocontrastive_gen.foundation.processes import Processes
 from autocontrastive_gen.training.cast import NormalEquations
 from autocontrastive_gen.training.corpus import TokenBlocks
 from autocontrastive_gen.training.states import CHECKPOINT_EVERY, TOKENS_AT_ONCE, Trunk, record, resume

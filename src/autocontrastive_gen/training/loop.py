@@ -21,8 +21,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from autocontrastive_gen.experiment.params import Train
-from autocontrastive_gen.experiment.processes import Processes
-from autocontrastive_gen.experiment.provenance import atomic_path, seed_for
+from autocontrastive_gen.foundation.digests import seed_for
+from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.files import atomic_path
+from autocontrastive_gen.foundation.processes import Processes
 from autocontrastive_gen.training.corpus import TokenBlocks
 from autocontrastive_gen.training.exits import Exits
 from autocontrastive_gen.training.objective import (
@@ -64,12 +66,12 @@ class Loop:
         self.microbatch_size = settings.microbatch_size or settings.batch_size
         self.microbatches = -(-settings.batch_size // self.microbatch_size)
         if processes.world > self.microbatches:
-            raise ValueError(
+            raise InputError(
                 f"train.microbatch_size = {settings.microbatch_size}: a step of {settings.batch_size} blocks makes "
                 f"{self.microbatches} microbatches, too few for {processes.world} processes; lower it"
             )
         if processes.sharded and self.microbatches % processes.world:
-            raise ValueError(
+            raise InputError(
                 f"train.microbatch_size = {settings.microbatch_size}: a step of {settings.batch_size} blocks makes "
                 f"{self.microbatches} microbatches, with FSDP they must be a multiple of {processes.world} processes"
             )
@@ -200,7 +202,7 @@ class Loop:
         kept = "no checkpoint had been written yet"
         if self.path.exists():
             kept = f"the state after step {_step_of(self.path)} is kept in {self.path}"
-        raise ValueError(
+        raise InputError(
             f"exit {layer}, step {self.step}: {what}; {kept}; lower train.learning_rate = {self.settings.learning_rate}"
             + (" or set train.bf16 to false" if self.settings.bf16 else "")
         )

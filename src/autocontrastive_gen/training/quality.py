@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autocontrastive_gen.data.blocks import pack
-from autocontrastive_gen.experiment.processes import Processes
+from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.processes import Processes
+from autocontrastive_gen.training.blocks import pack
 from autocontrastive_gen.training.corpus import check_tokens
 from autocontrastive_gen.training.exits import Exits
 from autocontrastive_gen.training.objective import Projection, chunk_rows
@@ -42,7 +43,7 @@ class Validation:
         for domain, documents in texts.items():
             blocks = list(islice(pack(documents, tokenizer, block_size), max(1, tokens // block_size)))
             if not blocks:
-                raise ValueError(
+                raise InputError(
                     f"validation text of {domain}: less than one block of {block_size} tokens; raise "
                     "prepare.validation_documents or lower train.block_size"
                 )

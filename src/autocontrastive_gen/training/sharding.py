@@ -6,7 +6,7 @@ norm, head, exits and their optimizer stay whole in every process: training is d
 
 from __future__ import annotations
 
-from autocontrastive_gen.experiment.processes import Processes
+from autocontrastive_gen.foundation.processes import Processes
 
 
 def shard_trunk(model, processes: Processes) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
+from autocontrastive_gen.foundation.errors import InputError
+
 
 def corrupt(
     tokens: Sequence[int],
@@ -22,11 +24,11 @@ def corrupt(
     more spans than sentinels.
     """
     if len(tokens) < 2:
-        raise ValueError(f"span corruption needs at least 2 tokens, got {len(tokens)}")
+        raise InputError(f"span corruption needs at least 2 tokens, got {len(tokens)}")
     noise = min(max(round(len(tokens) * density), 1), len(tokens) - 1)
     spans = min(max(round(noise / mean_span), 1), noise, len(tokens) - noise)
     if spans > len(sentinels):
-        raise ValueError(f"a text of {len(tokens)} tokens has {spans} spans, but there are {len(sentinels)} sentinels")
+        raise InputError(f"a text of {len(tokens)} tokens has {spans} spans, but there are {len(sentinels)} sentinels")
     taken = _parts(noise, spans, generator)
     kept = _parts(len(tokens) - noise, spans, generator)
     inputs, target, at = [], [], 0

@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from autocontrastive_gen.experiment.processes import Processes
-from autocontrastive_gen.experiment.provenance import atomic_path
+from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.files import atomic_path
+from autocontrastive_gen.foundation.processes import Processes
 from autocontrastive_gen.training.cast import NormalEquations
 from autocontrastive_gen.training.corpus import TokenBlocks
 
@@ -57,7 +58,7 @@ class StateCache:
         self, folder: Path, layers: tuple[int, ...], blocks: int, block_size: int, width: int, processes: Processes
     ) -> None:
         if processes.machines > 1:
-            raise ValueError("train.cache_states: true is for the processes of one machine; set it to false on several")
+            raise InputError("train.cache_states: true is for the processes of one machine; set it to false on several")
         self.files = {layer: folder / f"states-{layer}.bf16" for layer in layers}
         self.shape = (blocks, block_size, width)
         size = blocks * block_size * width

@@ -12,18 +12,20 @@ machines without a GPU, too (``--cpu`` starts a single process there).
 from lm_eval.__main__ import cli_evaluate
 
 from autocontrastive_gen.evaluation.lm_eval_harness import adapter
-from autocontrastive_gen.experiment import cli
+from autocontrastive_gen.foundation.commands import run
+from autocontrastive_gen.foundation.errors import InputError, mendable
 
 
 def main() -> None:
     """Bad input ends as in every command of the project: one message, exit code 2."""
     try:
-        cli_evaluate()
+        with mendable("lm-eval"):
+            cli_evaluate()
     except TypeError as error:  # what transformers makes of a name that nobody knows
         if "unexpected keyword argument" not in str(error):
             raise
-        raise ValueError(f"--model_args: {error}; of multi-exit models: {', '.join(adapter.ARGUMENTS)}") from error
+        raise InputError(f"--model_args: {error}; of multi-exit models: {', '.join(adapter.ARGUMENTS)}") from error
 
 
 if __name__ == "__main__":
-    cli.run(main, "run_lm_eval")
+    run(main, "run_lm_eval")

@@ -1,0 +1,82 @@
+"""The lower layer of ``-acd``: the most diverse exit among those that keep coherence, on validation prompts."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+log = logging.getLogger(__name__)
+
+Scores = dict[str, dict[str, float]]
+"""{"plain" or layer: {"diversity", "coherence"}}, means over domains. Layers also have "coherence_error", the standard
+error of their difference from plain, paired by prompt: the rule goes by the means, this says how sure they are. It is
+left out where a domain has one prompt."""
+
+
+def choose(scores: Scores, below: int, margin: float) -> int | None:
+    """The rule: highest diversity subject to coherence >= plain - ``margin``, among the layers below ``below``.
+
+    If no layer keeps coherence, the one that keeps most of it; None if there is no layer below.
+    """
+    candidates = [int(name) for name in scores if name != "plain" and int(name) < below]
+    floor = scores["plain"]["coherence"] - margin
+    kept = [layer for layer in candidates if scores[str(layer)]["coherence"] >= floor]
+    if kept:
+        return max(kept, key=lambda layer: (scores[str(layer)]["diversity"], layer))
+    return max(candidates, key=lambda layer: (scores[str(layer)]["coherence"], layer), default=None)
+
+
+def score_candidates(
+    model,
+    tokenizer,
+    encoder,
+    prompts: Mapping[str, Sequence[dict[str, str]]],
+    candidates: Sequence[int],
+    *,
+    upper: int | str,
+    contrast: Mapping[str, Any],
+    new_tokens: int,
+    seed: int,
+) -> Scores:
+    """Scores of the plain upper exit and of each candidate, all domains' prompts continued in one greedy batch."""
+    from autocontrastive_gen.generation.decode import generate_texts
+    from autocontrastive_gen.pipeline.cell_model import exit_fields
+
+    everything = [row for rows in prompts.values() for row in rows]
+    spec = {"decode": "greedy", "new_tokens": new_tokens}
+    scores: Scores = {}
+    plain: list[np.ndarray] = []
+    for lower in (None, *candidates):
+        with model.set_exits(**exit_fields({"upper": upper, "lower": lower}, contrast)):
+            rows = generate_texts(model, tokenizer, everything, spec, seed, len(everything))
+        name = "plain" if lower is None else str(lower)
+        scores[name], coherences = _scores(encoder, prompts, [row["continuation"] for row in rows])
+        log.info("lower layer %s: diversity %.3f, coherence %.3f", name, *scores[name].values())
+        plain = plain or coherences
+        if lower is not None and all(len(values) > 1 for values in plain):
+            scores[name]["coherence_error"] = _paired_error(coherences, plain)
+    return scores
+
+
+def _paired_error(values: list[np.ndarray], plain: list[np.ndarray]) -> float:
+    """Standard error of the mean over domains of the mean differences of their prompts."""
+    differences = [ours - theirs for ours, theirs in zip(values, plain, strict=True)]
+    return math.sqrt(sum(d.var(ddof=1) / len(d) for d in differences)) / len(differences)
+
+
+def _scores(encoder, prompts: Mapping[str, Sequence[dict]], continuations: list[str]):
+    """Means over domains, and the coherence of every prompt by domain."""
+    from autocontrastive_gen.evaluation.metrics import coherence, diversity
+
+    start, diversities, coherences = 0, [], []
+    for rows in prompts.values():
+        texts = continuations[start : start + len(rows)]
+        start += len(rows)
+        diversities.append(float(diversity(texts)))
+        coherences.append(np.array(coherence(encoder, [row["prompt"] for row in rows], texts)))
+    coherent = sum(float(values.mean()) for values in coherences) / len(prompts)
+    return {"diversity": sum(diversities) / len(prompts), "coherence": coherent}, coherences

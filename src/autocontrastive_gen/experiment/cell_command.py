@@ -1,0 +1,57 @@
+"""Stages that have cells, as commands: ``python -m stages.<stage> --model ... [--setting ...]``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import yaml
+
+from autocontrastive_gen.experiment.params import PARAMS
+from autocontrastive_gen.experiment.paths import Paths
+from autocontrastive_gen.foundation.commands import run
+from autocontrastive_gen.foundation.errors import InputError
+
+
+def current_profile() -> str:
+    """The profile that params.yaml names; everything else that a stage may know is in the plan."""
+    try:
+        return yaml.safe_load(PARAMS.read_text(encoding="utf-8"))["profile"]
+    except (KeyError, TypeError, yaml.YAMLError):
+        raise InputError(
+            f"{PARAMS}: has no readable `profile`; `python -m stages.profile use laptop` writes one"
+        ) from None
+
+
+def run_cell(stage: str, purpose: str, work: Callable[..., None], setting: str = "", launched: bool = True) -> None:
+    """Run a stage that has cells, as its command: ``python -m stages.<stage> --model ... [--setting ...]``.
+
+    Args:
+        purpose: what the help says of it.
+        work: is called with the model, the setting if there is one, the cell's entry of the plan, the paths and the
+            cost to add to. It imports what it needs itself: the command's help and its launcher need no model library.
+        setting: what ``--setting`` is, for stages with a cell for each.
+        launched: whether it runs in the processes of ``launcher``.
+    """
+    run(lambda: _cell(stage, purpose, work, setting, launched), stage)
+
+
+def _cell(stage: str, purpose: str, work: Callable[..., None], setting: str, launched: bool) -> None:
+    parser = argparse.ArgumentParser(prog=f"python -m stages.{stage}", description=purpose)
+    parser.add_argument("--model", required=True, help="a model of run.models")
+    if setting:
+        parser.add_argument("--setting", required=True, help=setting)
+    cell = tuple(vars(parser.parse_args()).values())
+
+    from autocontrastive_gen.experiment.launch import relaunched
+
+    if launched and relaunched(f"stages.{stage}"):
+        return
+
+    from autocontrastive_gen.experiment.plan import read_plan
+    from autocontrastive_gen.foundation.cost import cost_meter
+
+    profile = current_profile()
+    plan, paths = read_plan(profile, stage, *cell), Paths(profile)
+    with cost_meter(paths.cost(stage, "-".join(cell))) as cost:
+        work(*cell, plan, paths, cost)

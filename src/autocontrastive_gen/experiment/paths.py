@@ -1,0 +1,150 @@
+"""Where the files of a run lie: the one place that knows.
+
+Everything that a stage writes lies under ``runs/<profile>/<stage>/``; what a reader keeps lies under
+``reports/<profile>/``. A *cell* is one run of a stage, named as DVC names it (``generate@smollm2-greedy-acd``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+STAGES = ("fetch", "prepare", "train", "generate", "score", "benchmark", "report", "track")
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Paths of one profile, relative to the project's root (the working directory of every stage)."""
+
+    profile: str
+
+    @property
+    def runs(self) -> Path:
+        return Path("runs") / self.profile
+
+    @property
+    def reports(self) -> Path:
+        return Path("reports") / self.profile
+
+    @property
+    def plan(self) -> Path:
+        """Resolved parameters of every cell: what DVC compares to tell which cells an edit touches."""
+        return self.reports / "plan.yaml"
+
+    # fetch ------------------------------------------------------------------------------------------------------
+    def asset(self, name: str) -> Path:
+        """Folder of an asset; a model's folder loads with ``from_pretrained``."""
+        return self.runs / "fetch" / name
+
+    @property
+    def assets(self) -> Path:
+        """assets.json: name -> {kind, source, revision, sha256, licence, note, files}."""
+        return self.runs / "fetch" / "assets.json"
+
+    @property
+    def task_data(self) -> Path:
+        """Bundle with the data of those of run.tasks that are lm-eval's own."""
+        return self.runs / "fetch" / "lm-eval-tasks"
+
+    # prepare ----------------------------------------------------------------------------------------------------
+    @property
+    def prepare(self) -> Path:
+        return self.runs / "prepare"
+
+    @property
+    def training_text(self) -> Path:
+        """Folder of ``text-<shard>.jsonl``, one ``{"id", "source", "text"}`` a document, in reading order."""
+        return self.prepare / "text"
+
+    @property
+    def validation_text(self) -> Path:
+        """``{"id", "domain", "text"}`` a line: held-out documents for perplexity by exit."""
+        return self.prepare / "validation.jsonl"
+
+    def prompts(self, domain: str, split: str = "test") -> Path:
+        """``{"id", "prompt", "human"}`` a line; ``split`` is "test" (reported) or "validation" (layer selection)."""
+        return self.prepare / "prompts" / split / f"{domain}.jsonl"
+
+    @property
+    def tasks(self) -> Path:
+        """lm-eval task folder: ``<task>.yaml`` with its ``<task>.jsonl``."""
+        return self.prepare / "tasks"
+
+    @property
+    def data_card(self) -> Path:
+        return self.prepare / "card.json"
+
+    # train ------------------------------------------------------------------------------------------------------
+    def train(self, model: str) -> Path:
+        return self.runs / "train" / model
+
+    def exits(self, model: str) -> Path:
+        """Trained exits stored alone; ``AutoMultiExitModel`` attaches them to the base model."""
+        return self.train(model) / "exits"
+
+    def resolved(self, model: str, setting: str) -> Path:
+        """``{"upper", "lower", "exits": {layer: sha256}}``: the layers a setting uses and the digest of their weights.
+
+        ``generate`` and ``benchmark`` depend on this file and not on the weights, so a plain setting, whose file
+        names no exit, does not run again when training changes.
+        """
+        return self.train(model) / "settings" / f"{setting}.json"
+
+    def curves(self, model: str) -> Path:
+        """csv: step, tokens, layer, loss, validation_perplexity (empty where not measured)."""
+        return self.train(model) / "curves.csv"
+
+    def exit_quality(self, model: str) -> Path:
+        """json: {domain: {layer: {perplexity, agreement, entropy, tokens}}}, layer "original" included."""
+        return self.train(model) / "exits.json"
+
+    def selection(self, model: str) -> Path:
+        """json: lower layer chosen for ``-acd``, the rule, and diversity and coherence of every candidate."""
+        return self.train(model) / "selection.json"
+
+    # cells ------------------------------------------------------------------------------------------------------
+    def generate(self, model: str, setting: str) -> Path:
+        return self.runs / "generate" / f"{model}-{setting}"
+
+    def texts(self, model: str, setting: str, domain: str) -> Path:
+        """``{"id", "prompt", "continuation", "tokens", "changed"}`` a line, in the order of the prompts."""
+        return self.generate(model, setting) / f"{domain}.jsonl"
+
+    def score(self, model: str) -> Path:
+        return self.runs / "score" / model
+
+    def metrics(self, model: str) -> Path:
+        """json: {setting or "human": {domain: {metric: {value, low, high, n}}}}."""
+        return self.score(model) / "metrics.json"
+
+    def per_prompt(self, model: str) -> Path:
+        """csv: setting, domain, id, a column a metric, and the counts unique_2, total_2, ... unique_4, total_4.
+
+        Corpus diversity pools the n-gram counts over texts, so paired tests of it need them by document.
+        """
+        return self.score(model) / "per_prompt.csv"
+
+    def benchmark(self, model: str, setting: str) -> Path:
+        return self.runs / "benchmark" / f"{model}-{setting}"
+
+    def results(self, model: str, setting: str) -> Path:
+        """json: {task: {metric: {value, stderr, n}}}."""
+        return self.benchmark(model, setting) / "results.json"
+
+    def items(self, model: str, setting: str) -> Path:
+        """csv: task, id, metric, value: one row an item, so that settings are compared item by item."""
+        return self.benchmark(model, setting) / "items.csv"
+
+    # exempt from "same bytes" -------------------------------------------------------------------------------------
+    def cost(self, stage: str, cell: str = "") -> Path:
+        """json of one cell: wall seconds, CPU seconds, peak memory, device. Only ``report`` reads it."""
+        return self.runs / "cost" / f"{stage}{'-' + cell if cell else ''}.json"
+
+    @property
+    def receipt(self) -> Path:
+        return self.runs / "track" / "receipt.json"
+
+
+def halfway(layers: int) -> int:
+    """The paper's lower layer of ``layers``: 12 of 24."""
+    return layers // 2

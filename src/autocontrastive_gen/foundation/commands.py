@@ -1,0 +1,79 @@
+"""What every command of the project does alike: its log, its exit code, and what it says when it fails."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+
+from autocontrastive_gen.foundation.errors import UserError
+from autocontrastive_gen.foundation.files import SCRATCH
+
+FAULT = 2
+"""Exit code of bad input."""
+
+
+def run(main: Callable[[], None], name: str) -> None:
+    """Run a command: what a user can mend ends in one clear message and exit code 2, a bug in its traceback and 1.
+
+    Mendable are a ``UserError`` and what the operating system refuses (a full disk, a missing file). The traceback of
+    any failure is kept in ``.scratch/logs/<name>.log``, which the message names. Ctrl-C ends with 130 and SIGTERM with
+    143, both through the clean-up of the blocks that are open.
+    """
+    logging.basicConfig(level=logging.INFO, format=f"{name}: %(message)s", stream=sys.stderr, force=True)
+    noisy = ("httpx", "httpx2", "httpcore", "urllib3", "datasets", "filelock", "alembic", "matplotlib", "fontTools")
+    for library in noisy:
+        logging.getLogger(library).setLevel(logging.WARNING)
+    for variable in ("DVC_NO_ANALYTICS", "DO_NOT_TRACK", "HF_HUB_DISABLE_TELEMETRY", "MLFLOW_DISABLE_TELEMETRY"):
+        os.environ.setdefault(variable, "1")
+    signal.signal(signal.SIGTERM, _terminate)
+    # workers of a forked pool are ended by SIGTERM: one that ran our handler instead could wait for its queue for ever
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(_say(name, "stopped; what was finished is kept, run the same command to go on", 130))
+    except UserError as error:
+        sys.exit(_say(name, f"{error}{_keep_traceback(name)}", FAULT))
+    except OSError as error:
+        if error.errno is None:  # not the system's: raised by some library, and nothing a user would understand
+            _tell_of_bug(name)
+            raise
+        sys.exit(_say(name, f"{error}{_remedy(error)}{_keep_traceback(name)}", FAULT))
+    except Exception:
+        _tell_of_bug(name)
+        raise
+
+
+def _tell_of_bug(name: str) -> None:
+    _say(name, f"this is a fault of the program and not of your input; please report it{_keep_traceback(name)}", 1)
+
+
+def _remedy(error: OSError) -> str:
+    """The system's own words for a full disk name no way out."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "; the disk or your share of it is full: make room, then run the same command to go on"
+    return ""
+
+
+def _terminate(signum, frame):
+    sys.exit(128 + signum)
+
+
+def _say(name: str, message: str, code: int) -> int:
+    print(f"{name}: {message}", file=sys.stderr, flush=True)
+    return code
+
+
+def _keep_traceback(name: str) -> str:
+    try:
+        path = SCRATCH / "logs" / f"{name}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(traceback.format_exc(), encoding="utf-8")
+    except OSError:  # the disk may be what failed
+        return ""
+    return f"\n{name}: full traceback in {path}"

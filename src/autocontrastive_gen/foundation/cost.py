@@ -1,0 +1,40 @@
+"""What a block of work costs: wall time, CPU time, peak memory, device."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from autocontrastive_gen.foundation.files import write_json
+
+
+@contextmanager
+def cost_meter(path: Path) -> Iterator[dict]:
+    """Measure the block and write its cost; the block may add entries (say ``tokens``) to the dict it gets."""
+    start, cpu = time.perf_counter(), _cpu_seconds()
+    extra: dict[str, Any] = {}
+    yield extra
+    if int(os.environ.get("RANK", "0")):  # of several processes the first one tells
+        return
+    write_json(path, {"wall_s": time.perf_counter() - start, "cpu_s": _cpu_seconds() - cpu, **_machine(), **extra})
+
+
+def _cpu_seconds() -> float:
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def _machine() -> dict[str, Any]:
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    unit = 1 if platform.system() == "Darwin" else 1024
+    machine = {"peak_rss_bytes": peak * unit, "cores": os.cpu_count(), "device": "cpu"}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        machine |= {"device": torch.cuda.get_device_name(), "peak_gpu_bytes": torch.cuda.max_memory_allocated()}
+    return machine

@@ -1,0 +1,42 @@
+"""What the environment says of this process: cores, threads, and the launcher that started it."""
+
+from __future__ import annotations
+
+import os
+
+from autocontrastive_gen.foundation.errors import InputError
+
+LAUNCHED = "AUTOCONTRASTIVE_LAUNCHED"
+"""Variable that a launched process finds set: accelerate sets no rank where it starts a single one."""
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads(default: int) -> int:
+    """OMP_NUM_THREADS, its first number if it has one for each level of nesting ("4,2"); ``default`` if it is not set.
+
+    ValueError if it is no number.
+    """
+    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if not given:
+        return default
+    if not given.isdecimal() or int(given) == 0:
+        value = os.environ["OMP_NUM_THREADS"]
+        raise InputError(f"OMP_NUM_THREADS={value}: allowed: a number of threads from 1 on, or several such as 4,2")
+    return int(given)
+
+
+def check_processes(world: int) -> None:
+    """ValueError if a launcher that was asked for several processes started one (``world``).
+
+    ``accelerate launch --cpu --num_processes 2`` does so without MPI, and the run would be no faster than before.
+    """
+    launcher = os.environ.get(LAUNCHED, "")
+    if world == 1 and "WORLD_SIZE" not in os.environ and "MASTER_PORT" in os.environ and "accelerate" in launcher:
+        raise InputError(
+            f"launcher: {launcher!r} was asked for several processes and started one; without a GPU write "
+            "`accelerate launch --multi_gpu --num_processes <number>` (no --cpu), which takes gloo, or use torchrun"
+        )

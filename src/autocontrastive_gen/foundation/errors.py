@@ -1,0 +1,47 @@
+"""What a user can mend. Everything else is a bug and keeps its traceback.
+
+Commands end with one message and exit code 2 for these errors alone (``foundation.commands``). They are also the
+built-in kinds that a caller of the library expects: ``ValueError`` for a value, ``OSError`` for a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class UserError(Exception):
+    """Something a user can mend; the message names what was given, what is allowed, and the remedy."""
+
+
+class InputError(UserError, ValueError):
+    """A value that is not allowed: a parameter, an argument, the content of a file."""
+
+
+class FileError(UserError, OSError):
+    """A file, folder, server or disk that cannot be used."""
+
+
+class MissingFileError(FileError, FileNotFoundError):
+    """A file that is not there; the message says what makes it."""
+
+
+@contextmanager
+def mendable(what: str, kinds: tuple[type[Exception], ...] = (OSError, ValueError)) -> Iterator[None]:
+    """Raise a library's complaint about input as a ``UserError``: ``what`` and then the library's own words.
+
+    Args:
+        what: the subject of the message, such as the path of a model.
+        kinds: the exceptions by which the library complains.
+
+    Raises:
+        FileError: the library raised an ``OSError``.
+        InputError: it raised any other of ``kinds``.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except kinds as error:
+        kind = FileError if isinstance(error, OSError) else InputError
+        raise kind(f"{what}: {error}") from error

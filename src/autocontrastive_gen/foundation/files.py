@@ -1,0 +1,81 @@
+"""Files that are either whole or absent, and the formats the project writes: same content, same bytes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from autocontrastive_gen.foundation.errors import mendable
+
+SCRATCH = Path(os.environ.get("DVC_ROOT", "")) / ".scratch"
+"""Resume state and downloads: never an output, safe to delete. DVC runs queued experiments in a copy of the project and
+names the project itself in DVC_ROOT, so the copies share it."""
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """A temporary name beside ``path``, renamed to it when the block succeeds and removed when it fails.
+
+    Always the same name: what a killed process left is written over, and no file has two writers at a time.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def rounded(value: Any, digits: int = 6) -> Any:
+    """The same JSON-like value with floats to ``digits`` significant digits: bytes do not hang on the last bit."""
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}")
+    if isinstance(value, dict):
+        return {key: rounded(item, digits) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item, digits) for item in value]
+    return value
+
+
+def write_json(path: Path | str, value: Any, digits: int = 6) -> None:
+    """Sorted keys, rounded floats, one final newline. Non-finite numbers are refused: they are not JSON."""
+    text = json.dumps(rounded(value, digits), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def read_json(path: Path | str) -> Any:
+    with mendable(f"{path}: is not readable as JSON; remove it, and what makes it will write it again", (ValueError,)):
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def write_jsonl(path: Path | str, rows: Iterable[dict]) -> None:
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n")
+
+
+def read_jsonl(path: Path | str) -> list[dict]:
+    with open(path, encoding="utf-8") as file:
+        with mendable(f"{path}: is not readable as JSON lines", (ValueError,)):
+            return [json.loads(line) for line in file if line.strip()]
+
+
+def write_csv(path: Path | str, columns: list[str], rows: Iterable[dict], digits: int = 6) -> None:
+    """Rows as csv, in the order given; missing and None values are empty."""
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="raise")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({key: "" if value is None else rounded(value, digits) for key, value in row.items()})

@@ -1,0 +1,206 @@
+"""Things that are known by a name and have parameters of their own: contrast methods and decoders.
+
+A thing is a frozen dataclass in a module of its own; its parameters, with ranges and help, are stated there and nowhere
+else. Parameter files, command-line arguments and error messages read them from the class.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import math
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+from autocontrastive_gen.foundation.errors import InputError
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a parameter may be.
+
+    ``kind`` is int, float, bool or str, or any function that reads a value and raises ValueError for one it cannot
+    read. ``low`` and ``high`` are included, ``above`` is not; ``choices``, if given, are all there is. With ``many``
+    the parameter is a tuple of such values, and may be written ``"2;4"``.
+    """
+
+    kind: Callable[[Any], Any] = float
+    low: float = -math.inf
+    high: float = math.inf
+    above: float = -math.inf
+    choices: tuple = ()
+    many: bool = False
+    optional: bool = False
+    """None is allowed, too."""
+
+    def read(self, value: Any) -> Any:
+        """The value in its own type, also from its text form; ValueError if it is not allowed."""
+        if value is None and self.optional:
+            return None
+        if self.many:
+            return tuple(map(self._one, _entries(value)))
+        return self._one(value)
+
+    def _one(self, value: Any) -> Any:
+        if value in self.choices:
+            return value
+        if self.kind in (int, float):
+            value = self._number(value)
+        elif self.kind is bool:
+            value = {"true": True, "false": False}.get(str(value).lower())
+        else:
+            value = self.kind(value)
+        if value is None or (self.choices and value not in self.choices):
+            raise ValueError
+        return value
+
+    def _number(self, value: Any) -> float | int:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ValueError
+        number = self.kind(value)  # int("2.5") raises ValueError by itself
+        if self.kind is int and number != float(value):
+            raise ValueError
+        if not (self.low <= number <= self.high and self.above < number < math.inf):
+            raise ValueError
+        return number
+
+    def __str__(self) -> str:
+        if self.kind not in (int, float):
+            words = " or ".join(map(str, self.choices)) or ("true or false" if self.kind is bool else "text")
+        else:
+            noun = "whole number" if self.kind is int else "number"
+            bounds = [f"above {self.above:g}"] if self.above > -math.inf else []
+            if self.low > -math.inf and self.high < math.inf:
+                bounds.append(f"from {self.low:g} to {self.high:g}")
+            elif self.low > -math.inf:
+                bounds.append(f"of at least {self.low:g}")
+            elif self.high < math.inf:
+                bounds.append(f"of at most {self.high:g}")
+            words = " ".join([f"{noun}s" if self.many else f"a {noun}", " and ".join(bounds)]).strip()
+            words = " or ".join([*map(str, self.choices), words])
+        return f"{words} or null" if self.optional else words
+
+
+def _entries(value: Any) -> tuple:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.strip("()[] ").replace(",", ";").split(";") if part.strip())
+    return tuple(value or ()) if isinstance(value, list | tuple | None) else (value,)
+
+
+def parameter(default: Any, help: str, **allowed: Any) -> Any:
+    """A field of a ``Named`` dataclass.
+
+    Args:
+        default: its value if none is given.
+        help: what it does, in a sentence; shown by ``--help`` and in the documents.
+        allowed: the fields of ``Range``.
+    """
+    return field(default=default, metadata={"help": help, "range": Range(**allowed)})
+
+
+@dataclass(frozen=True)
+class Named:
+    """A thing with a name; every parameter is read and checked when it is made (InputError)."""
+
+    name: ClassVar[str]
+    kind: ClassVar[str] = "thing"
+    """What messages call it."""
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            allowed: Range | None = each.metadata.get("range")
+            if allowed is None:
+                continue
+            given = getattr(self, each.name)
+            try:
+                object.__setattr__(self, each.name, allowed.read(given))
+            except (TypeError, ValueError):
+                raise InputError(f"{each.name} of {self.name} must be {allowed}, got {given!r}") from None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters as JSON-like values, in the order in which the class states them."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+T = TypeVar("T", bound=Named)
+
+
+class Registry(Generic[T]):
+    """The named things of one kind: those of a package, each in a module of its own, and those a user registers."""
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind, self._package = kind, package
+        self._classes: dict[str, type[T]] = {}
+        self._found = False
+
+    def register(self, cls: type[T]) -> type[T]:
+        """Class decorator: make a frozen dataclass derived from ``Named`` known by its ``name``.
+
+        Raises:
+            InputError: it is no such dataclass, or another class has the name.
+        """
+        if not (isinstance(cls, type) and issubclass(cls, Named) and is_dataclass(cls)):
+            raise InputError(f"register takes a dataclass for a {self.kind}, got {cls!r}")
+        known = self._classes.get(cls.name, cls)
+        if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise InputError(f"a {self.kind} named {cls.name!r} is registered already: {known.__qualname__}")
+        self._classes[cls.name] = cls
+        return cls
+
+    def __iter__(self) -> Iterator[str]:
+        self._find()
+        return iter(self._classes)
+
+    def __contains__(self, name: object) -> bool:
+        self._find()
+        return name in self._classes
+
+    def __getitem__(self, name: str) -> type[T]:
+        """The class of that name; InputError with the nearest name if there is none."""
+        self._find()
+        if name not in self._classes:
+            near = difflib.get_close_matches(str(name), self._classes, 1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise InputError(f"{name!r} is not a {self.kind}; there are: {', '.join(self._classes)}{hint}")
+        return self._classes[name]
+
+    def build(self, name: str, parameters: Mapping[str, Any]) -> T:
+        """A thing by name and parameters; InputError names what is unknown or out of range, and what is allowed."""
+        return build(self[name], parameters)
+
+    def _find(self) -> None:
+        if not self._found:
+            self._found = True
+            package = importlib.import_module(self._package)
+            for module in pkgutil.iter_modules(package.__path__):
+                importlib.import_module(f"{self._package}.{module.name}")
+
+
+def build(cls: type[T], parameters: Mapping[str, Any]) -> T:
+    """An instance of a ``Named`` class; unknown parameters are named together with those that there are."""
+    known = [each.name for each in fields(cls)]
+    if unknown := sorted(set(parameters) - set(known)):
+        near = difflib.get_close_matches(unknown[0], known, 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise InputError(
+            f"{cls.name} has no parameter {', '.join(map(repr, unknown))}; it takes {', '.join(known) or 'none'}{hint}"
+        )
+    return cls(**parameters)
+
+
+def describe(cls: type[Named]) -> list[tuple[str, Any, str, str]]:
+    """(name, default, what is allowed, help) of each parameter."""
+    return [
+        (
+            each.name,
+            each.default,
+            str(each.metadata["range"]),
+            each.metadata["help"],
+        )
+        for each in fields(cls)
+        if "range" in each.metadata
+    ]

@@ -1,0 +1,82 @@
+"""The processes of one stage: which of them this is, on which device, and what they do together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+
+from autocontrastive_gen.foundation.environment import check_processes, cores, threads
+from autocontrastive_gen.foundation.errors import InputError
+
+TIMEOUT = timedelta(days=1)
+"""How long a process waits for another: the first works alone for long, on tokens and on the choice of a layer."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Rank, number and device of the processes that a launcher (``accelerate launch``, ``torchrun``) started."""
+
+    rank: int = 0
+    world: int = 1
+    device: torch.device = torch.device("cpu")
+    machines: int = 1
+    sharded: bool = False
+    """The trunk of a model in training is spread over the processes (accelerate's FSDP, version 2)."""
+
+    @classmethod
+    def start(cls) -> Processes:
+        """Join the process group that the environment describes; one process if it describes none.
+
+        Sets the number of threads, too: OMP_NUM_THREADS if given, else this process's share of the cores, as threads
+        that outnumber the cores wait for each other. ValueError if the launcher has not started what it was told to.
+        """
+        from accelerate import PartialState
+
+        # told of no accelerator, accelerate takes the process group of the CPU (gloo); else it sees one process
+        state = PartialState(cpu=not torch.accelerator.is_available(), timeout=TIMEOUT)
+        check_processes(state.num_processes)
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", state.num_processes))
+        torch.set_num_threads(threads(max(1, cores() // local)))
+        world = state.num_processes
+        return cls(state.process_index, world, state.device, world // local, world > 1 and _wants_shards())
+
+    @property
+    def main(self) -> bool:
+        return self.rank == 0
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """Index of this process and the number of them."""
+        return self.rank, self.world
+
+    def deal(self, items: range) -> range:
+        """This process's part of ``items``, dealt out in turn."""
+        return items[self.rank :: self.world]
+
+    def idle(self, items: int) -> bool:
+        """Whether others have one item more than this process, when so many are dealt out."""
+        return self.rank >= items % self.world > 0
+
+    def sum(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Replace each tensor by its sum over the processes; all get the same bits."""
+        if self.world > 1:
+            for tensor in tensors:
+                torch.distributed.all_reduce(tensor)
+
+    def wait(self) -> None:
+        if self.world > 1:
+            torch.distributed.barrier()
+
+
+def _wants_shards() -> bool:
+    """What accelerate's configuration says of FSDP; ValueError for the version that wraps whole models."""
+    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() != "true":
+        return False
+    if (version := os.environ.get("FSDP_VERSION", "1")) != "2":
+        raise InputError(f"fsdp_version: {version} of accelerate's configuration is not supported; allowed: 2")
+    os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"  # transformers would load weights in one process only
+    return True

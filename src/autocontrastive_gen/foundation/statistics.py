@@ -1,0 +1,209 @@
+"""Intervals and tests over documents, seeded and deterministic.
+
+Every statistic here is a function of column *totals* over documents, ``rows`` of shape (documents, columns): a mean is
+total / n, corpus diversity a product of ratios of totals (:func:`pooled_product`). So the document is always what is
+resampled, and the same code serves per-document scores and pooled counts.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from scipy import stats as scipy_stats
+
+from autocontrastive_gen.foundation.errors import InputError
+
+Statistic = Callable[[np.ndarray, int], np.ndarray]
+"""(totals of shape (..., columns), number of documents) -> values of shape (...)."""
+
+_BATCH = 2**22
+"""Numbers that a batch of resamples may hold: bounds memory whatever the number of documents."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its confidence interval and the number of documents (or items) behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A paired difference ``a - b``: interval, two-sided p-value and standardised effect.
+
+    ``effect`` is the difference over the standard deviation of the documents' jackknife pseudo-values (Efron and
+    Stein 1981), which for a mean are the differences themselves: Cohen's d_z. None where all documents are alike.
+    """
+
+    difference: Interval
+    p_value: float
+    effect: float | None
+
+
+def mean(totals: np.ndarray, n: int) -> np.ndarray:
+    """Mean over documents of the only column."""
+    return totals[..., 0] / n
+
+
+def pooled_product(totals: np.ndarray, n: int) -> np.ndarray:
+    """Product over k of numerator / denominator, for totals with the columns (numerator_1, denominator_1, ...).
+
+    Corpus diversity is this over (unique, total) counts of 2-, 3- and 4-grams, counted in each text and summed over
+    texts: the same n-gram in two texts is no repetition. A ratio 0 / 0 counts as 0: without n-grams, no diversity.
+    """
+    numerator, denominator = totals[..., 0::2], totals[..., 1::2]
+    ratio = np.divide(numerator, denominator, out=np.zeros_like(numerator, dtype=float), where=denominator != 0)
+    return ratio.prod(axis=-1)
+
+
+def interval(
+    rows: np.ndarray,
+    statistic: Statistic = mean,
+    *,
+    samples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+    method: str = "bca",
+) -> Interval:
+    """Bootstrap interval of a statistic over documents.
+
+    Args:
+        rows: (documents,) or (documents, columns), finite.
+        statistic: function of the totals over documents; by default the mean of the only column.
+        samples: bootstrap resamples.
+        level: confidence level in (0, 1).
+        seed: the same seed gives the same interval.
+        method: "bca" (bias-corrected and accelerated, Efron 1987) or "percentile". Where BCa is not defined, because
+            all documents are alike or an end lies beyond the resamples, the percentile interval is given.
+
+    Returns:
+        The estimate and its interval; with one document the interval is the estimate itself.
+
+    Raises:
+        ValueError: no documents, values that are not finite, or an unknown method.
+    """
+    rows = _checked(rows)
+    n = len(rows)
+    value = float(statistic(rows.sum(axis=0), n))
+    if n == 1:
+        return Interval(value, value, value, 1)
+    low, high = _bootstrap(rows, statistic, samples, level, seed, method)
+    return Interval(value, low, high, n)
+
+
+def paired_difference(
+    a: np.ndarray,
+    b: np.ndarray,
+    statistic: Statistic = mean,
+    *,
+    samples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+    method: str = "bca",
+) -> Comparison:
+    """Compare two settings on the same documents, row by row: statistic of ``a`` less statistic of ``b``.
+
+    The interval resamples documents, both settings together. The p-value is that of a permutation test that swaps the
+    two settings within documents (for means: sign flips): exact where all 2**n swaps are fewer than ``samples``, else
+    random with the observed arrangement counted, so never 0.
+    """
+    a, b = _checked(a), _checked(b)
+    if a.shape != b.shape:
+        raise InputError(f"paired values must match row by row: shapes {a.shape} and {b.shape}")
+    columns = a.shape[1]
+
+    def difference(totals: np.ndarray, n: int) -> np.ndarray:
+        return statistic(totals[..., :columns], n) - statistic(totals[..., columns:], n)
+
+    rows = np.concatenate([a, b], axis=1)
+    found = interval(rows, difference, samples=samples, level=level, seed=seed, method=method)
+    return Comparison(found, _swap_test(a, b, statistic, samples, seed), _effect(rows, difference))
+
+
+def _effect(rows: np.ndarray, statistic: Statistic) -> float | None:
+    n, totals = len(rows), rows.sum(axis=0)
+    if n < 2:
+        return None
+    value = statistic(totals, n)
+    spread = (n * value - (n - 1) * statistic(totals - rows, n - 1)).std(ddof=1)
+    return float(value / spread) if spread > 1e-9 else None
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Holm's step-down adjustment: p-values that hold for the whole family of tests (Holm 1979)."""
+    adjusted, highest = {}, 0.0
+    for rank, key in enumerate(sorted(p_values, key=lambda key: (p_values[key], key))):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[key]))
+        adjusted[key] = highest
+    return {key: adjusted[key] for key in p_values}
+
+
+def _checked(rows: np.ndarray) -> np.ndarray:
+    rows = np.asarray(rows, dtype=float)
+    rows = rows[:, None] if rows.ndim == 1 else rows
+    if rows.ndim != 2 or not rows.size:
+        raise InputError(f"need values of at least one document, got shape {rows.shape}")
+    if not np.isfinite(rows).all():
+        raise InputError(f"{int((~np.isfinite(rows)).any(axis=1).sum())} of {len(rows)} documents are not finite")
+    return rows
+
+
+def _bootstrap(rows, statistic, samples, level, seed, method) -> tuple[float, float]:
+    """Interval by scipy, which resamples the *indices* of documents."""
+    if method not in ("bca", "percentile"):
+        raise InputError(f"bootstrap method {method!r} is not one of bca, percentile")
+    n, columns = rows.shape
+
+    def of_indices(index, axis=-1):
+        return statistic(rows[index].sum(axis=-2), index.shape[-1])
+
+    def ends(kind):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", scipy_stats.DegenerateDataWarning)
+            warnings.simplefilter("ignore", RuntimeWarning)
+            result = scipy_stats.bootstrap(
+                (np.arange(n),),
+                of_indices,
+                n_resamples=samples,
+                batch=max(1, _BATCH // (n * columns)),
+                confidence_level=level,
+                method=kind,
+                vectorized=True,
+                rng=np.random.default_rng(seed),
+            )
+        return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+    found = ends("BCa") if method == "bca" else (np.nan, np.nan)
+    return found if np.isfinite(found).all() else ends("percentile")
+
+
+def _swap_test(a, b, statistic, samples, seed) -> float:
+    n = len(a)
+    pool = np.concatenate([a, b])
+    if np.array_equal(a, b):
+        return 1.0
+
+    def of_indices(first, second, axis=-1):
+        upper, lower = (statistic(pool[index].sum(axis=-2), n) for index in (first, second))
+        # equal arrangements summed in another order must tie: round off the last bits
+        return np.round(upper - lower, 12)
+
+    result = scipy_stats.permutation_test(
+        (np.arange(n), np.arange(n) + n),
+        of_indices,
+        permutation_type="samples",
+        n_resamples=samples,
+        batch=max(1, _BATCH // (2 * pool.size)),
+        vectorized=True,
+        rng=np.random.default_rng(seed),
+    )
+    return float(result.pvalue)

@@ -1,0 +1,60 @@
+"""One cell of the benchmark stage: lm-eval's tasks with one model under one setting."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+from autocontrastive_gen.evaluation.benchmarks import evaluate, items, results
+from autocontrastive_gen.experiment.paths import Paths
+from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
+from autocontrastive_gen.foundation.errors import MissingFileError
+from autocontrastive_gen.foundation.files import SCRATCH, read_json, write_csv, write_json
+
+log = logging.getLogger(__name__)
+
+
+def benchmark_cell(name: str, setting: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str, Any]) -> None:
+    """Write ``paths.results`` and ``paths.items``; answers that an interrupted run had are taken from ``.scratch``."""
+    from autocontrastive_gen.pipeline.code import code_digest
+
+    path = paths.resolved(name, setting)
+    if not path.exists():
+        raise MissingFileError(f"{path}: no layers are known for {setting!r}; run `dvc repro train@{name}` first")
+    resolved = read_json(path)
+    files = sorted(file for file in paths.tasks.glob("*") if file.is_file())
+    key = [plan, resolved, [(file.name, file_sha256(file)) for file in files], code_digest("benchmark")]
+    scratch = SCRATCH / "benchmark" / fingerprint(key)[:16]
+    scratch.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("HF_DATASETS_CACHE", str(SCRATCH / "datasets"))
+    lm = _load(name, resolved, plan, paths)
+    output = evaluate(lm, plan["tasks"], [paths.tasks], plan, cache=scratch / "answers")
+    if output is None:  # only the main process has the results
+        return
+    shutil.rmtree(paths.benchmark(name, setting), ignore_errors=True)
+    write_json(paths.results(name, setting), results(output))
+    write_csv(paths.items(name, setting), ["task", "id", "metric", "value"], items(output))
+    shutil.rmtree(scratch, ignore_errors=True)
+    cost["items"] = sum(1 for _ in items(output))
+    log.info("%s done; written to %s", ", ".join(plan["tasks"]), paths.benchmark(name, setting))
+
+
+def _load(name: str, resolved: Mapping[str, Any], plan: Mapping[str, Any], paths: Paths):
+    from autocontrastive_gen.evaluation.lm_eval_harness.adapter import MultiExitLM
+    from autocontrastive_gen.foundation.processes import Processes
+    from autocontrastive_gen.pipeline.cell_model import exit_fields
+
+    fields = exit_fields(resolved, plan["contrast"])
+    processes = Processes.start()
+    os.environ.pop("ACCELERATE_USE_FSDP", None)  # shards are for training: each process answers with a whole model
+    return MultiExitLM(
+        pretrained=str(paths.asset(plan["model"]["asset"])),
+        exits=None if fields["use_original_head"] else str(paths.exits(name)),
+        dtype=plan["model"]["dtype"],
+        device=processes.device.type,
+        batch_size=plan["batch_size"],
+        **fields,
+    )

@@ -1,0 +1,136 @@
+"""One cell of the train stage: from the plan's entry and prepared text to the files that the cells below read."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autocontrastive_gen.evaluation.lower_layer import Scores, choose, score_candidates
+from autocontrastive_gen.experiment.params import Train
+from autocontrastive_gen.experiment.paths import Paths
+from autocontrastive_gen.experiment.resolution import resolved_settings
+from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
+from autocontrastive_gen.foundation.errors import mendable
+from autocontrastive_gen.foundation.files import SCRATCH, read_json, read_jsonl, write_csv, write_json, write_text
+from autocontrastive_gen.foundation.processes import Processes
+from autocontrastive_gen.pipeline.code import code_digest
+from autocontrastive_gen.training.corpus import read_texts
+from autocontrastive_gen.training.fit import Fitted, fit_exits
+from autocontrastive_gen.training.model_card import model_card
+from autocontrastive_gen.training.sharding import shard_trunk
+
+log = logging.getLogger(__name__)
+
+CURVE_COLUMNS = ["step", "tokens", "layer", "loss", "validation_perplexity"]
+
+
+def train_cell(name: str, plan: dict[str, Any], paths: Paths, cost: dict[str, Any]) -> None:
+    """Train, measure, select and write everything under ``paths.train(name)``; entries for ``cost`` are added to it."""
+    processes = Processes.start()
+    asset = paths.asset(plan["model"]["asset"])
+    model, tokenizer = _load(asset, plan["model"], processes)
+    folder = SCRATCH / "train" / f"{_fingerprint(plan, paths, asset)}-{processes.world}"
+    folder.mkdir(parents=True, exist_ok=True)
+    validation = _validation(paths, plan["domains"])
+    fitted = fit_exits(
+        model,
+        tokenizer,
+        lambda: read_texts(paths.training_text),
+        validation,
+        Train.model_validate({key: plan[key] for key in Train.model_fields}),
+        tokens=plan["tokens"],
+        seed=plan["seed"],
+        folder=folder,
+        processes=processes,
+    )
+    scores = {}
+    if plan["select"] and (processes.main or processes.sharded):  # a sharded trunk runs in all of them together
+        scores = _select(model, tokenizer, plan, paths)
+    if processes.main:
+        _write(name, plan, paths, model, fitted, scores)
+        cost["processes"] = processes.world
+        shutil.rmtree(folder)
+    processes.wait()
+
+
+def _load(asset: Path, model: dict[str, Any], processes: Processes):
+    from transformers import AutoTokenizer
+
+    from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
+    from autocontrastive_gen.modeling.configuration import MultiExitConfiguration, VocabularyProjectionMode
+
+    configuration = MultiExitConfiguration(
+        vocab_projection_mode=VocabularyProjectionMode[model["mode"]], lm_head_layer_indices=tuple(model["exits"])
+    )
+    dtype = getattr(torch, model["dtype"])
+    with mendable(f"{asset}: no tokenizer can be read there"):
+        tokenizer = AutoTokenizer.from_pretrained(asset, local_files_only=True, trust_remote_code=False)
+    loaded = AutoMultiExitModel.from_pretrained(
+        asset, multi_exit_config=configuration, dtype=dtype, local_files_only=True
+    )
+    if processes.sharded:
+        shard_trunk(loaded, processes)
+    return loaded.to(processes.device).eval(), tokenizer
+
+
+def _fingerprint(plan: dict[str, Any], paths: Paths, asset: Path) -> str:
+    """Of all that training depends on: parameters, text, base model and this code."""
+    files = [*sorted(paths.training_text.glob("*.jsonl")), paths.validation_text]
+    files += sorted(path for path in asset.iterdir() if path.is_file())
+    return fingerprint([plan, [(path.name, file_sha256(path)) for path in files], code_digest("train")])[:16]
+
+
+def _validation(paths: Paths, domains: list[str]) -> dict[str, list[str]]:
+    rows = read_jsonl(paths.validation_text)
+    return {domain: [row["text"] for row in rows if row["domain"] == domain] for domain in domains}
+
+
+def _select(model, tokenizer, plan: dict[str, Any], paths: Paths) -> Scores:
+    from autocontrastive_gen.evaluation.metrics import load_encoder
+
+    select = plan["select"]
+    encoder = load_encoder(paths.asset(plan["coherence_asset"]), str(model.device))
+    upper = plan["model"]["upper"]
+    candidates = [layer for layer in plan["model"]["exits"] if upper == "original" or layer < upper]
+    return score_candidates(
+        model,
+        tokenizer,
+        encoder,
+        {domain: read_jsonl(paths.prompts(domain, "validation")) for domain in plan["domains"]},
+        candidates,
+        upper=upper,
+        contrast={"name": "acd", "alpha": plan["select"]["alpha"]},
+        new_tokens=select["new_tokens"],
+        seed=plan["seed"],
+    )
+
+
+def _write(name: str, plan: dict[str, Any], paths: Paths, model, fitted: Fitted, scores: Scores) -> None:
+    margin = plan["select"]["coherence_margin"] if plan["select"] else 0.0
+    layers = model.num_layers
+    shutil.rmtree(paths.train(name), ignore_errors=True)
+    for setting, content in resolved_settings(plan["model"], layers, scores, margin, fitted.digests):
+        write_json(paths.resolved(name, setting), content)
+    model.save_exits(paths.exits(name))
+    assets = read_json(paths.assets) if paths.assets.exists() else {}
+    licence = assets.get(plan["model"]["asset"], {}).get("licence", "not stated")
+    card = model_card(name, plan, layers, fitted.quality, licence, fitted.tokens)
+    write_text(paths.exits(name) / "README.md", card)
+    write_csv(paths.curves(name), CURVE_COLUMNS, fitted.curve)
+    write_json(paths.exit_quality(name), fitted.quality)
+    upper = plan["model"]["upper"]
+    below = layers if upper == "original" else upper
+    rule = f"highest diversity subject to coherence >= plain - {margin}, greedy search, validation prompts"
+    write_json(
+        paths.selection(name),
+        {
+            "rule": rule if scores else f"lower: {plan['model']['lower']}",
+            "lower": choose(scores, below, margin) if scores else None,
+            "upper": upper,
+            "scores": scores,
+        },
+    )

@@ -1,0 +1,54 @@
+"""What a run has cost, by stage: sums of time and the highest memory of its cells, as they were when each last ran."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autocontrastive_gen.experiment.paths import STAGES
+from autocontrastive_gen.foundation.files import write_json, write_text
+from autocontrastive_gen.report.results import Results
+
+
+def summarise(results: Results) -> dict[str, Any]:
+    """{"stages": one row a stage, "total": sums over them, "cells": the cost files}."""
+    rows = []
+    for stage in STAGES:
+        cells = [cost for name, cost in results.costs.items() if name == stage or name.startswith(f"{stage}-")]
+        if cells:
+            rows.append({"stage": stage, "cells": len(cells), **_sum(cells)})
+    return {"stages": rows, "total": _sum(list(results.costs.values())), "cells": results.costs}
+
+
+def write_cost(results: Results) -> dict[str, Any]:
+    """Write cost.json and cost.md, which are exempt from being the same on every run; return their content."""
+    cost = summarise(results)
+    write_json(results.paths.reports / "cost.json", cost)
+    lines = ["### Cost", "", "| Stage | Cells | Wall | CPU | Peak memory | GPU memory | Device |"]
+    lines.append("|:--|--:|--:|--:|--:|--:|:--|")
+    for row in [*cost["stages"], {"stage": "all", "cells": len(results.costs), **cost["total"]}]:
+        shown = (duration(row["wall_s"]), duration(row["cpu_s"]), size(row["peak_rss_bytes"]))
+        gpu = size(row["peak_gpu_bytes"]) if row.get("peak_gpu_bytes") else "–"
+        lines.append(f"| {row['stage']} | {row['cells']} | {' | '.join(shown)} | {gpu} | {row['device']} |")
+    lines += ["", "Each cell as it was when it last ran; cells taken from the cache cost nothing again.", ""]
+    write_text(results.paths.reports / "cost.md", "\n".join(lines))
+    return cost
+
+
+def duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def size(count: float) -> str:
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def _sum(cells: list[dict]) -> dict[str, Any]:
+    """Times add up; of memory the highest counts."""
+    summed = {key: sum(cell.get(key, 0) for cell in cells) for key in ("wall_s", "cpu_s")}
+    peaks = {
+        key: max((cell.get(key) or 0 for cell in cells), default=0) for key in ("peak_rss_bytes", "peak_gpu_bytes")
+    }
+    return {**summed, **peaks, "device": ", ".join(sorted({cell.get("device", "cpu") for cell in cells}))}

@@ -1,0 +1,319 @@
+"""What a run will cost, before it runs: operations, bytes moved and memory of every cell, counted from the parameters.
+
+A cell's time is, of each of its parts, the larger of operations / (FLOP/s) and bytes / bandwidth, plus what starting a
+block's kernels takes, plus the start of the process. It is an estimate: half or twice as much is no surprise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from autocontrastive_gen.experiment.params import Model, Params
+from autocontrastive_gen.experiment.settings import Setting, parse_benchmark_setting, parse_setting
+from autocontrastive_gen.review.model_sizes import Shape, of_asset, read_sizes
+
+START_S = 8.0
+"""Imports and loading, a process."""
+BLOCK_S = 2e-4
+"""Starting the kernels of one transformer block and its share of the decoding loop, a call."""
+TOKENS_A_WORD = 1.35
+BYTES_A_TOKEN = 4.5
+"""Of English text."""
+LOGITS_COPIES = 4
+"""float32 copies of a step's logits that decoding holds at once: logits, log-probabilities, sorted, warped."""
+_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True)
+class Work:
+    """Operations (a multiplication and an addition are two), bytes read and written, blocks called, seconds."""
+
+    flops: float = 0.0
+    moved: float = 0.0
+    calls: float = 0.0
+
+    def __add__(self, other: Work) -> Work:
+        return Work(self.flops + other.flops, self.moved + other.moved, self.calls + other.calls)
+
+    def times(self, n: float) -> Work:
+        return Work(n * self.flops, n * self.moved, n * self.calls)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What the device does: FLOP/s of large products in float32 and in bfloat16, bytes/s of a copy."""
+
+    float32: float
+    bfloat16: float
+    bandwidth: float
+
+    def seconds(self, work: Work, narrow: bool) -> float:
+        peak = self.bfloat16 if narrow else self.float32
+        return max(work.flops / peak, work.moved / self.bandwidth) + work.calls * BLOCK_S
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One cell: its parts, and bytes of memory at its peak (on the GPU where there is one) and left on disk."""
+
+    stage: str
+    cell: str
+    parts: tuple[tuple[Work, bool], ...] = ()
+    """Work, and whether its products are in 16 bits."""
+    memory: float = 0.0
+    disk: float = 0.0
+
+    @property
+    def work(self) -> Work:
+        return sum((work for work, _ in self.parts), Work())
+
+    def seconds(self, rates: Rates) -> float:
+        return START_S + sum(rates.seconds(work, narrow) for work, narrow in self.parts)
+
+
+def estimate(params: Params) -> list[Cost]:
+    """Costs of all cells of a run, in the order of its stages."""
+    costs = [_prepare(params)]
+    encoder = of_asset(params, params.score.coherence_asset, encoder=True)
+    assets = 4 * encoder.parameters
+    for name in params.run.models:
+        counter = Counter(params, name, of_asset(params, params.models[name].asset), encoder)
+        assets += counter.weights
+        costs += counter.costs()
+    # the store of downloads, the run's own copy and DVC's
+    costs.insert(0, Cost("fetch", "", disk=3 * assets))
+    order = ["fetch", "prepare", "train", "generate", "score", "benchmark"]
+    return sorted(costs, key=lambda cost: order.index(cost.stage))
+
+
+def _prepare(params: Params) -> Cost:
+    return Cost("prepare", "", disk=2 * BYTES_A_TOKEN * params.prepare.training.tokens)
+
+
+class Counter:
+    """Counts the cells of one model."""
+
+    def __init__(self, params: Params, name: str, shape: Shape, encoder: Shape):
+        self.params, self.name, self.shape, self.encoder = params, name, shape, encoder
+        self.model: Model = params.models[name]
+        self.bytes = _BYTES[self.model.dtype]
+        self.weights = shape.parameters * self.bytes
+        self.narrow = self.bytes == 2
+        self.prompt = params.prepare.prompt_words * TOKENS_A_WORD
+        self.length = self.prompt + params.generate.new_tokens
+
+    @property
+    def exit_size(self) -> int:
+        """Weights of one exit."""
+        sizes = {
+            "LAYER_SPECIFIC_PROJECTION": self.shape.width * self.shape.vocabulary,
+            "SHARED_PROJECTION_CAST_OUTPUTS": self.shape.width**2,
+            "SHARED_PROJECTION_DIRECT": 0,
+        }
+        return sizes[self.model.mode]
+
+    def costs(self) -> Iterator[Cost]:
+        run = self.params.run
+        yield self.train()
+        yield from (self.generate(parse_setting(name)) for name in run.settings)
+        yield self.score()
+        yield from (self.benchmark(parse_benchmark_setting(name)) for name in run.benchmark_settings)
+
+    # what a model does ------------------------------------------------------------------------------------------
+    def reading(self, tokens: float, length: float, heads: float, batch: float, layers: int | None = None) -> Work:
+        """``tokens`` in texts of ``length``, ``batch`` texts a pass, with ``heads`` output matrices at every one."""
+        shape, depth = self.shape, layers or self.shape.layers
+        passes = tokens / (length * batch)
+        flops = tokens * (shape.trunk(length, depth) + heads * shape.head)
+        per_pass = self.bytes * (depth * shape.block + heads * shape.width * shape.vocabulary)
+        logits = 2 * 4 * heads * shape.vocabulary * tokens
+        return Work(flops, passes * per_pass + logits, passes * depth)
+
+    def exit_head(self) -> float:
+        """Operations of one exit at one position."""
+        cast = 2 * self.exit_size if self.model.mode == "SHARED_PROJECTION_CAST_OUTPUTS" else 0
+        return self.shape.head + cast
+
+    def layers_of(self, setting: Setting) -> int:
+        upper = setting.exit or self.model.upper
+        return upper if isinstance(upper, int) else self.shape.layers
+
+    def decoding(self, prompts: int, new_tokens: int, batch_size: int, beams: int, layers: int) -> Work:
+        """Continue prompts: the prompt at once, then a token a step; contrast's lower exit is read at a few rows."""
+        shape, passes = self.shape, -(-prompts // batch_size)
+        rows = prompts * beams
+        context = self.prompt + new_tokens / 2
+        prefill = self.reading(rows * self.prompt, self.prompt, 0, batch_size * beams, layers)
+        flops = rows * new_tokens * (shape.trunk(context, layers) + shape.head)
+        weights = self.bytes * (layers * shape.block + shape.width * shape.vocabulary)
+        cache = 2 * layers * shape.kv_width * self.bytes * context * rows * new_tokens
+        logits = LOGITS_COPIES * 4 * shape.vocabulary * rows * new_tokens
+        # beams reorder the cache at every step: it is read and written once more
+        moved = passes * new_tokens * weights + cache * (3 if beams > 1 else 1) + logits
+        return prefill + Work(flops, moved, passes * new_tokens * layers)
+
+    # cells -------------------------------------------------------------------------------------------------------
+    def train(self) -> Cost:
+        p, t, shape = self.params, self.params.train, self.shape
+        exits, tokens = len(self.model.exits), self.params.prepare.training.tokens
+        narrow = self.narrow or t.bf16
+        parts: list[tuple[Work, bool]] = []
+        trained = t.method != "none" and self.exit_size
+        if trained:
+            gradient = t.method != "least-squares"
+            fitted = min(t.cast.tokens, tokens) if t.method == "least-squares" or t.start == "cast" else 0
+            passes = (1 if t.cache_states else t.epochs) if gradient else 0
+            batch = max(1, t.microbatch_size or t.batch_size)
+            parts.append((self.reading(max(tokens * passes, fitted), t.block_size, 0, batch), self.narrow))
+            # X'X and X'Y in float64, a product at half the speed of float32
+            parts.append((Work(2 * fitted * exits * 4 * shape.width**2), False))
+            if gradient:
+                steps = tokens * t.epochs / (t.block_size * t.batch_size)
+                parts.append((self.gradients(tokens * t.epochs), t.bf16))
+                # AdamW reads weight, gradient and two moments and writes three of them
+                parts.append((Work(moved=7 * 4 * exits * self.exit_size * steps, calls=exits * steps), False))
+        measured = t.validation_tokens * len(p.run.domains)
+        gradient_steps = tokens * t.epochs // (t.block_size * t.batch_size) if trained else 0
+        times = 2 + gradient_steps // t.evaluate_every
+        heads = Work(measured * (shape.head + exits * self.exit_head()))
+        parts.append((self.reading(measured, t.block_size, 0, 1) + heads.times(times), narrow))
+        if self.model.lower == "auto":
+            prompts = p.prepare.validation_prompts * len(p.run.domains)
+            one = self.decoding(prompts, p.select.new_tokens, prompts, 1, shape.layers)
+            parts.append((one.times(1 + exits), self.narrow))
+        state = 4 * exits * self.exit_size * (4 if trained and t.method != "least-squares" else 1)
+        rows = t.block_size * (t.microbatch_size or t.batch_size)
+        activations = 4 * rows * shape.width * (exits + 3) + 2**30
+        cached = 2 * tokens * shape.width * (exits + 1) if trained and t.cache_states else 0
+        # the run's exits and DVC's copy of them; while it trains, the checkpoint with AdamW's moments and the states
+        disk = 2 * self.bytes * exits * self.exit_size + (12 * exits * self.exit_size if trained else 0) + cached
+        return Cost("train", self.name, tuple(parts), self.weights + state + activations, disk)
+
+    def gradients(self, tokens: float) -> Work:
+        """Forward and backward pass of all exits; whole vocabulary, or its sample."""
+        t, shape = self.params.train, self.shape
+        sample = t.sampled_softmax
+        rows = shape.vocabulary
+        if sample:
+            rows = min(
+                rows, sample.frequent + sample.negatives + (t.microbatch_size or t.batch_size) * t.block_size / 3
+            )
+        head = 2 * shape.width * rows
+        # a frozen head: logits and the gradient of the states; a trained one: logits and the gradient of the matrix
+        products = 2 * head
+        if self.model.mode == "SHARED_PROJECTION_CAST_OUTPUTS":
+            products += 2 * 2 * shape.width**2
+        teacher = head if t.method == "distillation" else 0
+        if not sample:
+            teacher *= len(self.model.exits)
+        logits = 3 * 4 * rows * len(self.model.exits)
+        return Work(tokens * (len(self.model.exits) * products + teacher), tokens * logits)
+
+    def generate(self, setting: Setting) -> Cost:
+        g, p, shape = self.params.generate, self.params, self.shape
+        beams = g.num_beams if setting.decode == "beam" else 1
+        layers = self.layers_of(setting)
+        prompts = p.prepare.prompts
+        one = self.decoding(prompts, g.new_tokens, g.batch_size, beams, layers)
+        heads = 2 if setting.contrast else 1
+        # then every text is read once: its likelihood, and the tokens that contrast changed
+        noted = self.reading(prompts * self.length, self.length, 0, g.batch_size)
+        noted += Work(prompts * g.new_tokens * heads * self.exit_head(), calls=prompts)
+        parts = tuple((work.times(len(p.run.domains)), self.narrow) for work in (one, noted))
+        rows = min(prompts, g.batch_size) * beams
+        cache = 2 * shape.layers * shape.kv_width * self.bytes * self.length * rows
+        memory = self._loaded(setting) + cache + LOGITS_COPIES * 4 * rows * shape.vocabulary
+        texts = 2 * 3 * BYTES_A_TOKEN * prompts * len(p.run.domains) * self.length
+        return Cost("generate", f"{self.name}-{setting.name}", parts, memory, texts)
+
+    def _loaded(self, setting: Setting) -> float:
+        """Bytes of the weights that a setting loads: all exits if it uses one."""
+        uses = setting.contrast or setting.exit is not None or self.model.upper != "original"
+        return self.weights + (self.bytes * len(self.model.exits) * self.exit_size if uses else 0)
+
+    def score(self) -> Cost:
+        p = self.params
+        texts = p.prepare.prompts * len(p.run.domains)
+        sentences = texts * (1 + len(p.run.settings))
+        encoded = Work(sentences * self.length * self.encoder.trunk(self.length), calls=sentences / 8)
+        parts = [(encoded, False)]
+        if p.score.text_perplexity:
+            parts.append((self.reading(texts * self.length, self.length, 1, p.generate.batch_size), self.narrow))
+        return Cost("score", self.name, tuple(parts), self.weights + 4 * self.encoder.parameters)
+
+    def benchmark(self, setting: Setting) -> Cost:
+        p, sizes = self.params, read_sizes()["tasks"]
+        work, layers = Work(), self.layers_of(setting)
+        longest = 0
+        for task in p.run.tasks:
+            size = sizes.get(task, sizes["other"])
+            items = p.prepare.benchmark_items.get(task, size["items"])
+            items = min(items, p.benchmark.limit or items)
+            tokens = items * size["requests"] * size["tokens"] * (1 + p.benchmark.num_fewshot)
+            longest = max(longest, size["tokens"] * (1 + p.benchmark.num_fewshot))
+            work += self.reading(tokens, size["tokens"], 0, p.benchmark.batch_size, layers)
+            # logits are needed where the answer stands, an eighth of a request at most
+            work += Work(tokens / 8 * (1 + setting.contrast) * self.shape.head)
+        logits = 2 * 4 * p.benchmark.batch_size * longest * self.shape.vocabulary
+        memory = self._loaded(setting) + logits * (1 + setting.contrast)
+        return Cost("benchmark", f"{self.name}-{setting.name}", ((work, self.narrow),), memory)
+
+
+def measured_rates() -> Rates:
+    """Of this machine, or its GPU: products of 1024 x 1024 matrices and a copy of 256 MiB, half a second in all."""
+    import time
+
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+
+    def seconds(call) -> float:
+        def once() -> float:
+            start = time.perf_counter()
+            call()
+            if device == "cuda":
+                torch.cuda.synchronize()
+            return time.perf_counter() - start
+
+        once()
+        return min(once() for _ in range(5))
+
+    size = 8192 if device == "cuda" else 1024
+    speeds = []
+    for dtype in (torch.float32, torch.bfloat16):
+        a = torch.ones(size, size, dtype=dtype, device=device)
+        speeds.append(2 * size**3 / seconds(lambda a=a: a @ a))
+    source = torch.ones(2**26, device=device)
+    target = torch.empty_like(source)
+    return Rates(*speeds, 2 * source.nbytes / seconds(lambda: target.copy_(source)))
+
+
+def stated(rates: Rates | None, flops: float | None, bandwidth: float | None) -> Rates:
+    """Rates of this machine, with what the user states of another one in their place; None needs both stated."""
+    rates = rates or Rates(0.0, 0.0, 0.0)
+    if flops is not None:
+        rates = replace(rates, float32=flops, bfloat16=flops)
+    return rates if bandwidth is None else replace(rates, bandwidth=bandwidth)
+
+
+def table(costs: list[Cost], rates: Rates) -> str:
+    """A line a cell, a line a stage that has several, and the whole run: one process on one device."""
+    lines = [f"{'stage':10} {'cell':34} {'operations':>10} {'time':>9} {'memory':>9} {'disk':>9}"]
+    for stage in dict.fromkeys(cost.stage for cost in costs):
+        cells = [cost for cost in costs if cost.stage == stage]
+        lines += [_line(stage, cost.cell, [cost], rates) for cost in cells]
+        if len(cells) > 1:
+            lines.append(_line(stage, f"all {len(cells)}", cells, rates))
+    lines.append(_line("run", f"all {len(costs)}", costs, rates))
+    speeds = f"{rates.float32:.2g} FLOP/s in float32, {rates.bfloat16:.2g} in bfloat16"
+    lines.append(f"with {speeds} and {rates.bandwidth:.2g} bytes/s")
+    return "\n".join(lines)
+
+
+def _line(stage: str, cell: str, costs: list[Cost], rates: Rates) -> str:
+    flops, seconds = sum(cost.work.flops for cost in costs), sum(cost.seconds(rates) for cost in costs)
+    memory, disk = max(cost.memory for cost in costs), sum(cost.disk for cost in costs)
+    hours, minutes = divmod(round(seconds / 60), 60)
+    time = f"{seconds:.0f} s" if seconds < 120 else f"{minutes} min" if not hours else f"{hours} h {minutes:02}"
+    return f"{stage:10} {cell:34} {flops:10.2g} {time:>9} {memory / 2**30:5.1f} GiB {disk / 2**30:5.1f} GiB"

@@ -1,0 +1,188 @@
+"""States of the project that can be compared: the workspace, a git revision, a DVC experiment, an MLflow run.
+
+Each gives the text of a file by its path in the project, wherever it is kept, so nothing above cares which it is.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import subprocess
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from autocontrastive_gen.experiment.lock import LOCK, Entry, parse_lock
+from autocontrastive_gen.experiment.params import PARAMS
+from autocontrastive_gen.experiment.paths import Paths
+from autocontrastive_gen.foundation.errors import InputError, MissingFileError
+from autocontrastive_gen.review.records import cell_folder, cell_name, grid_cells
+from autocontrastive_gen.review.tracking import PIPELINE, store_faults, tracking_uri
+
+WORKSPACE = "workspace"
+
+
+class State:
+    """A state of the project. ``cell`` is (stage, model, setting) where it is that of a single cell."""
+
+    commit: str | None = None
+    cell: tuple[str, str, str] | None = None
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+
+    def read(self, path: Path) -> str | None:
+        """Text of a file; None where this state does not have it."""
+        raise NotImplementedError
+
+    def need(self, path: Path) -> str:
+        text = self.read(path)
+        if text is None:
+            raise MissingFileError(f"{self.label}: has no {path}; only finished runs can be compared")
+        return text
+
+    @cached_property
+    def params(self) -> dict[str, Any]:
+        return yaml.safe_load(self.need(PARAMS))
+
+    @cached_property
+    def paths(self) -> Paths:
+        return Paths(self.params["profile"])
+
+    @cached_property
+    def grid(self) -> list[tuple[str, str, str]]:
+        """(stage, model, setting) of the cells that this state is made of."""
+        return [self.cell] if self.cell else list(grid_cells(self.params["run"]))
+
+    @cached_property
+    def lock(self) -> dict[str, Entry]:
+        return parse_lock(self.need(LOCK))
+
+    def read_json(self, path: Path) -> Any:
+        text = self.read(path)
+        return None if text is None else json.loads(text)
+
+
+class Workspace(State):
+    """The files as they lie in the current directory."""
+
+    def read(self, path: Path) -> str | None:
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+class Revision(State):
+    """A commit; what DVC keeps comes from its cache, or from its remote."""
+
+    def __init__(self, label: str, commit: str) -> None:
+        super().__init__(label)
+        self.commit = commit
+
+    @cached_property
+    def _files(self):
+        from dvc.api import DVCFileSystem
+
+        return DVCFileSystem(".", rev=self.commit)
+
+    def read(self, path: Path) -> str | None:
+        try:
+            return self._files.read_text(path.as_posix(), encoding="utf-8")
+        except OSError:  # not in the commit, or in no cache that can be reached
+            return None
+
+
+class TrackedRun(State):
+    """A run of MLflow: a pipeline, or one of its cells."""
+
+    def __init__(self, label: str, client, run) -> None:
+        super().__init__(label)
+        self._client, self._run = client, run
+        self.commit = run.data.tags.get("mlflow.source.git.commit")
+        parent = run.data.tags.get("mlflow.parentRunId")
+        self._pipeline = client.get_run(parent) if parent else run
+        if parent:
+            stage, tags = run.data.tags["dvc.stage"].partition("@")[0], run.data.tags
+            self.cell = (stage, tags["model"], tags.get("setting", ""))
+
+    def read(self, path: Path) -> str | None:
+        if path.parts[0] == "runs":
+            for cell in grid_cells(self.params["run"]):
+                folder = cell_folder(self.paths, *cell)
+                if path.is_relative_to(folder):
+                    return self._artifact(self._cell_run(cell_name(*cell)), path.relative_to(folder).as_posix())
+        return self._artifact(self._pipeline, path.name)
+
+    def _cell_run(self, name: str):
+        found = self._client.search_runs([self._run.info.experiment_id], f"tags.`cell.key` = '{self.lock[name].key}'")
+        return found[0] if found else None
+
+    def _artifact(self, run, name: str) -> str | None:
+        from mlflow.exceptions import MlflowException
+
+        if run is None:
+            return None
+        try:
+            return Path(self._client.download_artifacts(run.info.run_id, name)).read_text(encoding="utf-8")
+        except (MlflowException, OSError):  # the store has the run without this artifact
+            return None
+
+    @cached_property
+    def paths(self) -> Paths:
+        return Paths(self._run.data.tags["profile"])
+
+
+def find_state(name: str) -> State:
+    """The state of that name: ``workspace``, a git revision or DVC experiment, or an MLflow run's id or name.
+
+    Of several MLflow runs of one name the newest pipeline is meant. ValueError with the nearest names if there is none.
+    """
+    if name == WORKSPACE:
+        return Workspace(name)
+    commit = _revision(name)
+    if commit:
+        return Revision(name, commit)
+    with store_faults():
+        found = _tracked(name)
+    if found is None:
+        raise InputError(_unknown(name))
+    return found
+
+
+def _revision(name: str) -> str | None:
+    """The commit of a git revision or a DVC experiment."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from dvc.scm import NoSCM, SCMError, resolve_rev
+
+    try:
+        with Repo(".") as repo:
+            return None if isinstance(repo.scm, NoSCM) else resolve_rev(repo.scm, name)
+    except (DvcException, SCMError):
+        return None
+
+
+def _tracked(name: str) -> TrackedRun | None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    if tracking_uri().startswith("sqlite:") and not Path(tracking_uri().removeprefix("sqlite:///")).exists():
+        return None
+    client = MlflowClient(tracking_uri())
+    try:
+        return TrackedRun(name, client, client.get_run(name))
+    except MlflowException:
+        pass
+    experiments = [item.experiment_id for item in client.search_experiments()]
+    quoted = name.replace("'", "")
+    runs = client.search_runs(experiments, f"attributes.run_name = '{quoted}' and tags.`cell.key` LIKE '%'")
+    runs.sort(key=lambda run: run.data.tags["dvc.stage"] != PIPELINE)
+    return TrackedRun(name, client, runs[0]) if runs else None
+
+
+def _unknown(name: str) -> str:
+    branches = subprocess.run(["git", "for-each-ref", "--format=%(refname)"], capture_output=True, text=True)
+    known = {reference.rpartition("/")[2] for reference in branches.stdout.split()}
+    near = difflib.get_close_matches(name, [*known, WORKSPACE], 1)
+    hint = f"did you mean {near[0]}?" if near else "`dvc exp show` and `make ui` list what there is"
+    return f"{name!r} is no git revision, DVC experiment or MLflow run, nor `{WORKSPACE}`; {hint}"

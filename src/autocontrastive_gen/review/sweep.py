@@ -1,0 +1,141 @@
+"""A sweep: the finished experiments that differ in chosen parameters alone, as a table and a figure."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from autocontrastive_gen.experiment.settings import parse_setting
+from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.review.snapshots import WORKSPACE, Revision, State, Workspace
+
+log = logging.getLogger(__name__)
+
+COLUMNS = ["experiment", "model", "setting", "domain", "metric", "value", "low", "high", "n"]
+
+
+def states() -> list[State]:
+    """The workspace and every DVC experiment of this repository, oldest first."""
+    command = ["git", "for-each-ref", "--sort=creatordate", "--format=%(objectname) %(refname)", "refs/exps/*/*/*"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    found = [line.partition(" ")[::2] for line in lines]
+    return [Workspace(WORKSPACE), *(Revision(name.rpartition("/")[2], commit) for commit, name in found)]
+
+
+def value_at(params: dict[str, Any], key: str) -> Any:
+    """Value under a dotted key; ValueError if there is none."""
+    value: Any = params
+    for part in key.split("."):
+        if not isinstance(value, dict) or part not in value:
+            known = ", ".join(value) if isinstance(value, dict) else "none"
+            raise InputError(f"{key}: params.yaml has no {part!r} there; known: {known}")
+        value = value[part]
+    if isinstance(value, dict):
+        raise InputError(f"{key}: is a section of params.yaml; name one of its keys: {', '.join(value)}")
+    return tuple(value) if isinstance(value, list) else value
+
+
+def comparable(found: Iterable[State], keys: Sequence[str]) -> list[State]:
+    """Those whose parameters are the first one's but for ``keys``, one for each combination of the keys' values."""
+    first, *others = found
+    kept = {tuple(value_at(first.params, key) for key in keys): first}
+    for state in others:
+        strange = sorted(_differing(first.params, state.params) - set(keys))
+        if strange:
+            log.info("%s is left out: it differs in %s, too", state.label, ", ".join(strange))
+            continue
+        kept.setdefault(tuple(value_at(state.params, key) for key in keys), state)
+    return list(kept.values())
+
+
+def _differing(a: Any, b: Any, prefix: str = "") -> set[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        both = {*a, *b}
+        return set().union(*(_differing(a.get(key), b.get(key), f"{prefix}{key}.") for key in both)) if both else set()
+    return set() if a == b else {prefix.rstrip(".")}
+
+
+def rows(
+    found: Sequence[State], keys: Sequence[str], settings: Sequence[str], metrics: Sequence[str]
+) -> Iterator[dict]:
+    """A row for each experiment, model, setting, domain and metric: ``keys`` and ``COLUMNS``."""
+    for state in found:
+        values = {key: value_at(state.params, key) for key in keys}
+        for model in state.params["run"]["models"]:
+            scores = state.read_json(state.paths.metrics(model))
+            if scores is None:
+                log.info("%s is left out: its scores are neither here nor in DVC's cache", state.label)
+                continue
+            for setting in settings:
+                for domain, entry in scores.get(setting, {}).items():
+                    for metric in metrics:
+                        if metric not in entry:
+                            raise InputError(f"metric {metric!r} was not scored; there are: {', '.join(sorted(entry))}")
+                        row = {"experiment": state.label, "model": model, "setting": setting, "domain": domain}
+                        yield {**values, **row, "metric": metric, **entry[metric]}
+
+
+def default_settings(params: dict[str, Any]) -> list[str]:
+    """The settings of the run's first way of decoding, with contrast and without."""
+    names = params["run"]["settings"]
+    decode = parse_setting(names[0]).decode
+    return [name for name in names if parse_setting(name).decode == decode]
+
+
+def table(keys: Sequence[str], settings: Sequence[str] = (), metrics: Sequence[str] = ("diversity", "coherence")):
+    """Rows of the sweep over ``keys``, sorted by their values; ValueError if fewer than two values are finished."""
+    for name in settings:
+        parse_setting(name)  # ValueError if it is none
+    found = comparable(states(), keys)
+    ran = list(dict.fromkeys(name for state in found for name in state.params["run"]["settings"]))
+    if strange := [name for name in settings if name not in ran]:
+        raise InputError(f"--settings: {', '.join(strange)} not in run.settings; there are: {', '.join(ran)}")
+    names = list(settings) or default_settings(found[0].params)
+    result = list(rows(found, keys, names, metrics))
+    finished = {tuple(row[key] for key in keys) for row in result}
+    if len(finished) < 2:
+        raise InputError(
+            f"{' x '.join(keys)}: {len(finished)} finished value; a sweep needs two. Queue some, say with "
+            f"`dvc exp run --queue -S '{keys[0]}=<value>,<value>'`, and run them with `dvc queue start`"
+        )
+    return sorted(result, key=lambda row: [_order(row[key]) for key in keys])
+
+
+def _order(value: Any) -> tuple[int, Any]:
+    return (0, value) if isinstance(value, int | float) else (1, str(value))
+
+
+def figure(found: list[dict], keys: Sequence[str]):
+    """The drawn sweep: a row a metric, a column a domain, a line for each setting and each value of the other keys."""
+    from autocontrastive_gen.report import figures
+    from autocontrastive_gen.report.table import Number
+
+    metrics, domains = (list(dict.fromkeys(row[key] for row in found)) for key in ("metric", "domain"))
+    ticks = sorted({row[keys[0]] for row in found}, key=_order)
+    numeric = all(isinstance(tick, int | float) for tick in ticks)
+    place = {tick: tick if numeric else i for i, tick in enumerate(ticks)}
+    lines: dict[str, list[dict]] = {}
+    for row in found:
+        rest = "".join(f", {key.rpartition('.')[2]} {row[key]}" for key in keys[1:])
+        lines.setdefault(f"{row['model']} {row['setting']}{rest}", []).append(row)
+    with figures.matplotlib.rc_context(figures._STYLE):
+        canvas, axes = figures._canvas(len(domains), len(metrics), share_y="row")
+        for i, metric in enumerate(metrics):
+            for j, domain in enumerate(domains):
+                axis = axes[i, j]
+                for k, (label, members) in enumerate(lines.items()):
+                    points = [row for row in members if row["metric"] == metric and row["domain"] == domain]
+                    colour, marker = figures.SERIES[k % 7], figures.MARKERS[k % 7]
+                    axis.plot([place[row[keys[0]]] for row in points], [row["value"] for row in points], color=colour)
+                    for row in points:
+                        number = Number(row["value"], row["low"], row["high"])
+                        figures._point(axis, place[row[keys[0]]], number, colour, marker, label)
+                axis.set_xticks(list(place.values()), [f"{tick:g}" if numeric else str(tick) for tick in ticks])
+                axis.set_xlabel(keys[0] if i == len(metrics) - 1 else "")
+                axis.set_title(domain if i == 0 else "")
+                axis.set_ylabel(figures._AXES.get(metric, metric) if j == 0 else "")
+        figures._legend(canvas, axes[0, 0])
+        name = "-by-".join(key.replace(".", "-") for key in keys)
+        return figures._figure(canvas, name, f"{', '.join(metrics)} by {keys[0]}.", "The numbers are in the csv.")

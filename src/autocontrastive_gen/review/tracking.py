@@ -1,0 +1,303 @@
+"""Publish the cells of a run to MLflow: each once, whatever was interrupted, restored or run twice.
+
+Stages write files and never speak to a server, because DVC restores a stage's outputs without running it. ``track``
+then brings the store into the state of the files. A run of MLflow is found by the tag ``cell.key``; the tag
+``published`` is written last, so a run without it was interrupted and is filled in place.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from autocontrastive_gen.experiment.lock import LOCK, Entry
+from autocontrastive_gen.experiment.params import PARAMS
+from autocontrastive_gen.experiment.paths import Paths
+from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
+from autocontrastive_gen.foundation.errors import UserError
+from autocontrastive_gen.foundation.files import SCRATCH, read_json
+from autocontrastive_gen.review.mlflow_view import TAG, shared_view
+from autocontrastive_gen.review.records import Cell, Point, flatten, headline
+
+PIPELINE = "pipeline"
+"""``dvc.stage`` of the run that holds the cells of a pipeline."""
+
+TABLE = "samples.json"
+"""Artifact of a generate cell that MLflow shows as a table, side by side for several runs."""
+
+_KEY, _PUBLISHED = "cell.key", "published"
+_TAKEN = "BAD_REQUEST"  # how MLflow answers when a row that it would insert is there already
+_PARAM_LIMIT = 6000  # characters that MLflow's stores accept
+_PROSE = ("title", "banner", "examples", "paper")
+_DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+
+
+class TrackingError(UserError):
+    """The store cannot be reached or refuses: nothing is lost, the files hold every result."""
+
+
+def project_root() -> Path:
+    """Root of the user's project; DVC names it where a stage runs in a temporary copy (``dvc exp run --temp``)."""
+    return Path(os.environ.get("DVC_ROOT") or ".").resolve()
+
+
+def tracking_uri() -> str:
+    """``MLFLOW_TRACKING_URI``, or the database file in the project's root."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root() / 'mlflow.db'}"
+
+
+@dataclass(frozen=True)
+class Document:
+    """What one run of MLflow is to hold."""
+
+    key: str
+    name: str
+    version: str
+    """Written as the tag ``published`` once all the rest is there."""
+    tags: dict[str, str]
+    params: dict[str, str] = field(default_factory=dict)
+    points: tuple[Point, ...] = ()
+    files: dict[str, Path] = field(default_factory=dict)
+    table: dict[str, list] | None = None
+
+
+@contextmanager
+def publishing_lock() -> Iterator[None]:
+    """One publisher at a time in a project, so that two never create the same run."""
+    path = SCRATCH / "track.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def publish(profile: str, plan: dict[str, Any], lock: dict[str, Entry], cells: list[Cell]) -> dict[str, int]:
+    """Bring the store into the state of the cells; how many runs were "created", "updated" and "unchanged".
+
+    Raises TrackingError if the store cannot be reached or refuses.
+    """
+    label = _label()
+    common = {"profile": profile, "dvc.exp": os.environ.get("DVC_EXP_NAME", ""), **_commit_tag()}
+    card = _data_card(Paths(profile))
+    with publishing_lock(), store_faults():
+        store = _Store(tracking_uri(), plan["track"]["experiment"])
+        pipeline = _pipeline(profile, label, plan, lock, cells)
+        parent = store.find_or_create(pipeline, common)
+        for cell in cells:
+            document = _document(cell)
+            run = store.find_or_create(document, common, parent=parent.info.run_id)
+            store.fill(run, document, card if cell.entry.stage in ("train", "generate") else None)
+        store.fill(parent, pipeline, card)
+        store.choose_columns(shared_view(cells))
+        return store.count
+
+
+def _document(cell: Cell) -> Document:
+    outs = {path: md5 for path, md5 in cell.entry.outs.items() if "/cost/" not in path}
+    tags = {"dvc.stage": cell.entry.name, "dvc.md5": " ".join(outs.values()), "model": cell.model}
+    tags |= {"setting": cell.setting} if cell.setting else {}
+    return Document(
+        cell.entry.key, cell.entry.name, cell.version, tags, cell.params, cell.points, cell.files, cell.table
+    )
+
+
+def _pipeline(profile: str, label: str, plan: dict, lock: dict[str, Entry], cells: list[Cell]) -> Document:
+    """The parent run: one for each distinct set of cells, with the report and every headline metric."""
+    keys = {cell.entry.name: cell.entry.key for cell in cells}
+    report = lock.get("report")
+    tags = {"dvc.stage": PIPELINE, "cells": str(len(cells))}
+    tags |= {"dvc.md5": " ".join(report.outs.values())} if report else {}
+    choices = {key: value for key, value in plan["report"].items() if key not in _PROSE}
+    return Document(
+        key=fingerprint([profile, keys]),
+        name=f"{profile}-{label}",
+        version=fingerprint([report.key, report.outs] if report else keys),
+        tags=tags,
+        params=flatten({**choices, "profile": profile, "prepare": plan["prepare"], "train": plan["train"]}),
+        points=headline(cells),
+        files=_report_files(Paths(profile)),
+    )
+
+
+def _report_files(paths: Paths) -> dict[str, Path]:
+    """The report as it lies in its folder, and what is needed to compare this run with others."""
+    files = [path for path in sorted(paths.reports.rglob("*")) if path.is_file()]
+    report = {path.relative_to(paths.reports).as_posix(): path for path in files}
+    return report | {path.name: path for path in (PARAMS, LOCK, paths.data_card) if path.exists()}
+
+
+def _data_card(paths: Paths) -> dict[str, str] | None:
+    """Fields of an MLflow dataset for the prepared text."""
+    path = paths.data_card
+    if not path.exists():
+        return None
+    return {
+        "name": f"{paths.profile}-text",
+        "digest": file_sha256(path)[:12],
+        "source_type": "local",
+        "source": json.dumps({"uri": path.as_posix()}),
+        "profile": json.dumps(read_json(path)),
+    }
+
+
+class _Store:
+    """The few things that publishing asks of MLflow."""
+
+    def __init__(self, uri: str, experiment: str) -> None:
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+
+        self.client = MlflowClient(uri)
+        self.count = {"created": 0, "updated": 0, "unchanged": 0}
+        self._new: set[str] = set()
+        found = self.client.get_experiment_by_name(experiment)
+        if found is None:
+            # a server chooses its own place for artifacts; beside a local database they go into the project's root
+            place = (project_root() / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None
+            try:
+                self.experiment = self.client.create_experiment(experiment, place)
+            except MlflowException:  # another publisher came first
+                found = self.client.get_experiment_by_name(experiment)
+                if found is None:
+                    raise
+        if found is not None:
+            self.experiment = found.experiment_id
+
+    def find_or_create(self, document: Document, tags: dict[str, str], parent: str | None = None):
+        """The run of the document's key. Publishers that create it at once all keep the oldest and drop their own."""
+        runs = self._find(document.key)
+        if runs:
+            return runs[0]
+        nested = {"mlflow.parentRunId": parent} if parent else {}
+        tags = {**tags, **document.tags, **nested, _KEY: document.key}
+        own = self.client.create_run(self.experiment, tags=tags, run_name=document.name).info.run_id
+        first = self._find(document.key)[0]
+        if first.info.run_id == own:
+            self._new.add(own)
+        else:
+            self.client.delete_run(own)
+        return first
+
+    def _find(self, key: str) -> list:
+        runs = self.client.search_runs([self.experiment], f"tags.`{_KEY}` = '{key}'")
+        return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
+
+    def fill(self, run, document: Document, card: dict[str, str] | None) -> None:
+        """Write what the run lacks of the document, once more where another publisher wrote the same row first."""
+        from mlflow.exceptions import MlflowException
+
+        for pause in (0.2, 0.5, 1, 2, None):
+            try:
+                return self._fill(run, document, card)
+            except MlflowException as error:
+                if pause is None or error.error_code != _TAKEN:
+                    raise
+                time.sleep(pause)
+                run = self.client.get_run(run.info.run_id)
+
+    def _fill(self, run, document: Document, card: dict[str, str] | None) -> None:
+        """The tag ``published`` comes last."""
+        if run.data.tags.get(_PUBLISHED) == document.version:
+            self.count["unchanged"] += 1
+            return
+        run_id = run.info.run_id
+        self._log_values(run, document)
+        for name, path in document.files.items():
+            self.client.log_artifact(run_id, str(path), os.path.dirname(name) or None)
+        if document.table and not self._has_artifact(run_id, TABLE):  # log_table would append its rows again
+            self.client.log_table(run_id, document.table, TABLE)
+        if card:
+            self._log_input(run_id, card)
+        if run.info.status != "FINISHED":
+            self.client.set_terminated(run_id)
+        self.client.set_tag(run_id, _PUBLISHED, document.version)
+        self.count["created" if run_id in self._new else "updated"] += 1
+
+    def _log_values(self, run, document: Document) -> None:
+        from mlflow.entities import Metric, Param
+
+        known, now = run.data, int(time.time() * 1000)
+        params = [Param(k, v[:_PARAM_LIMIT]) for k, v in document.params.items() if k not in known.params]
+        metrics = [
+            # a curve's points carry the run's own time, so that a point logged twice is one point in the store
+            Metric(p.name, p.value, now if p.step is None else run.info.start_time, p.step or 0)
+            for p in document.points
+            if p.step is not None or known.metrics.get(p.name) != p.value
+        ]
+        for batch in _batches(params, 100):
+            self.client.log_batch(run.info.run_id, params=batch)
+        for batch in _batches(metrics, 1000):
+            self.client.log_batch(run.info.run_id, metrics=batch)
+
+    def choose_columns(self, view: str) -> None:
+        """What the table of runs opens with follows the run that was published last."""
+        if self.client.get_experiment(self.experiment).tags.get(TAG) != view:
+            self.client.set_experiment_tag(self.experiment, TAG, view)
+
+    def _has_artifact(self, run_id: str, name: str) -> bool:
+        return any(file.path == name for file in self.client.list_artifacts(run_id))
+
+    def _log_input(self, run_id: str, card: dict[str, str]) -> None:
+        from mlflow.entities import Dataset, DatasetInput
+
+        self.client.log_inputs(run_id, datasets=[DatasetInput(Dataset(**card))])
+
+
+def _batches(items: list, size: int) -> Iterator[list]:
+    """Slices that one request may carry."""
+    return (items[i : i + size] for i in range(0, len(items), size))
+
+
+@contextmanager
+def store_faults() -> Iterator[None]:
+    """Fail soon and say how to go on: MLflow would try a dead server for minutes."""
+    for variable, value in (("MAX_RETRIES", "1"), ("BACKOFF_FACTOR", "1"), ("TIMEOUT", "30")):
+        os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{variable}", value)
+    try:
+        _check_database_server(tracking_uri())
+        yield
+    except Exception as error:  # MLflow, SQLAlchemy, requests and the artifact store's library each raise their own
+        reason = " ".join(str(error).split())[:500]
+        raise TrackingError(
+            f"MLflow store {_without_password(tracking_uri())}: {type(error).__name__}: {reason}\n"
+            "results are safe in runs/ and reports/; start the server or correct MLFLOW_TRACKING_URI, "
+            "then `make track` (or the next `dvc repro`) publishes them"
+        ) from error
+
+
+def _check_database_server(uri: str) -> None:
+    """One attempt at a database's port, where MLflow would make ten with growing pauses."""
+    parts = urlsplit(uri)
+    port = next((port for name, port in _DATABASE_PORTS.items() if parts.scheme.startswith(name)), None)
+    if port and parts.hostname:
+        socket.create_connection((parts.hostname, parts.port or port), timeout=10).close()
+
+
+def _without_password(uri: str) -> str:
+    parts = urlsplit(uri)
+    return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
+
+
+def _label() -> str:
+    return os.environ.get("DVC_EXP_NAME") or _git("rev-parse", "--short", "HEAD") or "no-git"
+
+
+def _commit_tag() -> dict[str, str]:
+    commit = _git("rev-parse", "HEAD")
+    return {"mlflow.source.git.commit": commit} if commit else {}
+
+
+def _git(*arguments: str) -> str:
+    """Output of a git command, empty outside a repository or before its first commit."""
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,85 @@
+"""The model card of trained exits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autocontrastive_gen.training.quality import Quality
+
+CARD = """---
+license: {license}
+library_name: transformers
+tags: [multi-exit, early-exit, auto-contrastive-decoding]
+---
+
+# Exits of {name}
+
+Exits at the layers {exits} of {layers}, projection mode `{mode}`, stored apart from the model they belong to: the trunk
+is the base model's, unchanged. {note}
+
+```python
+from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
+from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
+
+configuration = MultiExitConfiguration(use_original_head=False, contrast_layer_indices=("original", {example}))
+model = AutoMultiExitModel.from_pretrained("<base model>", multi_exit_config=configuration, exits="<this folder>")
+```
+
+## Training
+
+{training}
+
+## Quality on held-out text
+
+{table}
+
+Perplexity is that of the exit's own distribution; agreement is the share of positions where its most likely token is
+the final layer's; entropy is in nats. Validation text shares no document with the training text.
+
+## Limits
+
+The exits are meant for contrast with, or early exit from, this very base model; another one is refused.
+They inherit its licence ({licence}), its biases and its mistakes. A lower exit is not a good language model by itself.
+"""
+
+
+LICENCES = ("apache-2.0", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc0-1.0", "gpl-3.0", "mit", "openrail")
+"""Among the names of licences that the hub's cards know, those of language models that anyone may use."""
+
+
+def model_card(
+    name: str, plan: dict[str, Any], layers: int, quality: Quality, licence: str = "not stated", tokens: int = 0
+) -> str:
+    """README.md of the trained exits; ``licence`` is the base model's, ``tokens`` what they were trained on."""
+    model = plan["model"]
+    return CARD.format(
+        license=licence.lower() if licence.lower() in LICENCES else "other",
+        licence=licence,
+        name=name,
+        exits=", ".join(map(str, model["exits"])),
+        layers=layers,
+        mode=model["mode"],
+        note=model["note"],
+        example=model["exits"][0],
+        training=_training(plan, tokens),
+        table=_table(quality),
+    )
+
+
+def _training(plan: dict[str, Any], tokens: int) -> str:
+    if plan["method"] == "none":
+        return "The exits were loaded as they were published and only measured."
+    keys = ["method", "start", "block_size", "batch_size", "epochs", "learning_rate", "schedule", "seed"]
+    keys = keys[:2] if plan["method"] == "least-squares" else keys
+    rows = [f"| {key} | {plan[key]} |" for key in keys]
+    rows += [f"| sampled softmax | {plan['sampled_softmax']} |", f"| tokens | {tokens} (at most {plan['tokens']}) |"]
+    return "\n".join(["| parameter | value |", "|---|---|", *rows])
+
+
+def _table(quality: Quality) -> str:
+    head = "| domain | exit | perplexity | agreement | entropy | tokens |\n|---|---|---:|---:|---:|---:|\n"
+    return head + "\n".join(
+        "| {} | {} | {perplexity:.4g} | {agreement:.3f} | {entropy:.3f} | {tokens} |".format(domain, layer, **row)
+        for domain, rows in quality.items()
+        for layer, row in rows.items()
+    )

@@ -1,0 +1,89 @@
+import subprocess
+import sys
+
+import pytest
+
+from autocontrastive_gen.experiment.params import load_params
+from autocontrastive_gen.experiment.paths import Paths
+from autocontrastive_gen.experiment.plan import write_plan
+from autocontrastive_gen.foundation.files import read_json
+
+CODE = """
+from autocontrastive_gen.foundation.commands import run
+def main():
+    {body}
+run(main, "trial")
+"""
+
+
+def run(body, cwd):
+    return subprocess.run([sys.executable, "-c", CODE.format(body=body)], cwd=cwd, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("error", ["InputError", "FileError", "MissingFileError"])
+def test_what_a_user_can_mend_ends_with_2_and_no_traceback(tmp_path, error):
+    done = run(
+        f"from autocontrastive_gen.foundation import errors; raise errors.{error}('alpha: 2 is too large')", tmp_path
+    )
+    assert done.returncode == 2
+    assert "trial: alpha: 2 is too large" in done.stderr and "Traceback" not in done.stderr
+    assert ".scratch/logs/trial.log" in done.stderr
+    assert "Traceback" in (tmp_path / ".scratch/logs/trial.log").read_text()
+
+
+@pytest.mark.parametrize("body", ["open('absent.csv')", "open('/')"])
+def test_what_the_system_refuses_is_told_as_it_says_it(tmp_path, body):
+    done = run(body, tmp_path)
+    assert done.returncode == 2 and "trial: [Errno" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("body", ["{}['x']", "list(zip([1], [], strict=True))", "raise OSError('of some library')"])
+def test_a_bug_keeps_its_traceback(tmp_path, body):
+    done = run(body, tmp_path)
+    assert done.returncode == 1 and "Traceback" in done.stderr
+    assert "please report it" in done.stderr and ".scratch/logs/trial.log" in done.stderr
+    assert "Traceback" in (tmp_path / ".scratch/logs/trial.log").read_text()
+
+
+def test_interrupts_clean_up(tmp_path):
+    body = "\n    ".join(
+        ["import os, signal", "try:", "    os.kill(os.getpid(), signal.SIGTERM)", "    signal.pause()"]
+        + ["finally:", "    open('cleaned', 'w')"]
+    )
+    assert run(body, tmp_path).returncode == 143 and (tmp_path / "cleaned").exists()
+    done = run("raise KeyboardInterrupt", tmp_path)
+    assert done.returncode == 130 and "Traceback" not in done.stderr
+
+
+CELL = """
+import sys
+from autocontrastive_gen.experiment.cell_command import run_cell
+def work(model, setting, plan, paths, cost):
+    cost["texts"] = [model, setting, plan["new_tokens"], str(paths.texts(model, setting, "made-a"))]
+run_cell("generate", "Purpose.", work, setting="a setting")
+"""
+
+
+def test_a_cell_gets_its_names_its_plan_and_a_meter(project):
+    params = load_params()
+    write_plan(params)
+
+    def command(*arguments):
+        return subprocess.run([sys.executable, "-c", CELL, *arguments], capture_output=True, text=True)
+
+    done = command("--model", "tiny", "--setting", "greedy")
+    assert done.returncode == 0, done.stderr
+    cost = read_json(Paths("smoke").cost("generate", "tiny-greedy"))
+    assert cost["texts"] == [
+        "tiny",
+        "greedy",
+        params.generate.new_tokens,
+        "runs/smoke/generate/tiny-greedy/made-a.jsonl",
+    ]
+    assert cost["wall_s"] > 0
+    done = command("--model", "tiny", "--setting", "gredy")
+    assert done.returncode == 2 and "generate.tiny.gredy: not in" in done.stderr and "Traceback" not in done.stderr
+    done = command("--model", "tiny")
+    assert done.returncode == 2 and "required: --setting" in done.stderr
+    done = command("--help")
+    assert done.returncode == 0 and "Purpose." in done.stdout and "python -m stages.generate" in done.stdout

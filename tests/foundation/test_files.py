@@ -1,0 +1,49 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autocontrastive_gen.foundation import digests, files
+from autocontrastive_gen.foundation.cost import cost_meter
+
+
+def test_seed_depends_on_its_parts_alone():
+    assert digests.seed_for(1, "wikipedia-0003", 5) == digests.seed_for(1, "wikipedia-0003", 5)
+    assert digests.seed_for(1, "a", "bc") != digests.seed_for(1, "ab", "c")
+
+
+@given(st.lists(st.one_of(st.integers(), st.text()), max_size=4))
+def test_seed_fits_a_torch_generator(parts):
+    assert 0 <= digests.seed_for(*parts) < 2**63
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
+    path = tmp_path / "a.json"
+    files.write_json(path, {"b": 1, "a": 0.1234567})
+    before = path.read_bytes()
+    with pytest.raises(ValueError):
+        files.write_json(path, {"a": float("nan")})
+    with pytest.raises(RuntimeError), files.atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+    assert before == b'{\n "a": 0.123457,\n "b": 1\n}\n'
+
+
+def test_fingerprint_does_not_hang_on_the_order_of_keys():
+    assert digests.fingerprint({"a": 1, "b": [2]}) == digests.fingerprint({"b": [2], "a": 1})
+    assert digests.fingerprint({"a": 1}) != digests.fingerprint({"a": 2})
+
+
+def test_csv_is_read_back(tmp_path):
+    files.write_csv(tmp_path / "t.csv", ["a", "b"], [{"a": 1.23456789, "b": None}, {"a": "x, y"}])
+    assert (tmp_path / "t.csv").read_text() == 'a,b\n1.23457,\n"x, y",\n'
+
+
+def test_cost_names_time_memory_and_device(tmp_path):
+    with cost_meter(tmp_path / "cost.json") as cost:
+        cost["tokens"] = 3
+    measured = json.loads((tmp_path / "cost.json").read_text())
+    assert measured["tokens"] == 3 and measured["wall_s"] >= 0 and measured["peak_rss_bytes"] > 1e6
+    assert measured["device"]

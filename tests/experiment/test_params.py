@@ -70,3 +70,21 @@ def test_a_file_that_is_no_parameter_file(tmp_path, text):
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(ParamsError, match="params.yaml"):
         load_params(tmp_path / "params.yaml")
+
+
+def test_text_for_evaluation_only_is_no_training_source(content):
+    content["assets"]["news"]["evaluation_only"] = True
+    (fault,) = faults(content)
+    assert "prepare.training.sources: 'news' reads the asset 'news', which is marked evaluation_only" in fault
+    content["prepare"]["training"]["sources"] = ["wikipedia"]
+    assert check(content, "params.yaml").assets["news"].evaluation_only
+
+
+def test_what_pins_an_asset_are_the_fields_that_decide_its_bytes(content):
+    params = check(content, "params.yaml")
+    before = params.assets["minilm"].pins()
+    assert before == {key: content["assets"]["minilm"][key] for key in ("kind", "package", "version", "file", "sha256")}
+    content["assets"]["minilm"] |= {"licence": "another", "note": "another", "evaluation_only": True}
+    assert check(content, "params.yaml").assets["minilm"].pins() == before
+    content["assets"]["minilm"]["archive"] = "sdist"
+    assert check(content, "params.yaml").assets["minilm"].pins() != before

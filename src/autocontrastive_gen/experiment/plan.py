@@ -114,7 +114,7 @@ def _pinned(params: Params, name: str) -> dict:
     gives the same file.
     """
     asset = params.assets[name]
-    source = asset.model_dump(mode="json", exclude={"licence", "note", "mirrors"})
+    source = asset.pins()
     if isinstance(asset, PathAsset) and asset.sha256 is None:
         source["content"] = _content(Path(asset.path).expanduser())
     return {"asset": name, "source": source}

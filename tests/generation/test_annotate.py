@@ -8,12 +8,13 @@ from transformers import AutoModelForCausalLM
 
 from autocontrastive_gen.generation.annotate import annotate
 from autocontrastive_gen.generation.decode import generate_texts
+from autocontrastive_gen.generation.decoder import DECODERS
 
 
 @pytest.fixture
 def rows(model, tokenizer, prompts):
     with model.set_exits(contrast_layer_indices=("original", 2)):
-        return generate_texts(model, tokenizer, prompts, {"decode": "greedy", "new_tokens": 6}, 0, 4)
+        return generate_texts(model, tokenizer, prompts, DECODERS.build("greedy", {}), 6, 0, 4)
 
 
 def logits_after(model, tokenizer, row):

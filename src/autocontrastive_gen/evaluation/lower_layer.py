@@ -44,15 +44,16 @@ def score_candidates(
 ) -> Scores:
     """Scores of the plain upper exit and of each candidate, all domains' prompts continued in one greedy batch."""
     from autocontrastive_gen.generation.decode import generate_texts
+    from autocontrastive_gen.generation.decoder import DECODERS
     from autocontrastive_gen.pipeline.cell_model import exit_fields
 
     everything = [row for rows in prompts.values() for row in rows]
-    spec = {"decode": "greedy", "new_tokens": new_tokens}
+    greedy = DECODERS.build("greedy", {})
     scores: Scores = {}
     plain: list[np.ndarray] = []
     for lower in (None, *candidates):
         with model.set_exits(**exit_fields({"upper": upper, "lower": lower}, contrast)):
-            rows = generate_texts(model, tokenizer, everything, spec, seed, len(everything))
+            rows = generate_texts(model, tokenizer, everything, greedy, new_tokens, seed, len(everything))
         name = "plain" if lower is None else str(lower)
         scores[name], coherences = _scores(encoder, prompts, [row["continuation"] for row in rows])
         log.info("lower layer %s: diversity %.3f, coherence %.3f", name, *scores[name].values())

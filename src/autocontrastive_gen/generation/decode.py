@@ -1,4 +1,4 @@
-"""Continuations of prompts under any decoding mode, reproducible whatever the batch.
+"""Continuations of prompts by any decoder, reproducible whatever the batch.
 
 All continuations are equally long: the end-of-text token is suppressed, since diversity falls with length and a setting
 that stops early would look diverse. (The reference stops at it, which in 100 tokens is rare.)
@@ -6,23 +6,24 @@ that stops early would look diverse. (The reference stops at it, which in 100 to
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from transformers import LogitsProcessorList, TopKLogitsWarper, TopPLogitsWarper
+from transformers import GenerationConfig, LogitsProcessorList
 
-from autocontrastive_gen.experiment.settings import DECODES
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.generation.batches import ALONE, Share, in_batches, pad, pad_token
-from autocontrastive_gen.generation.sampling import GumbelMax
+from autocontrastive_gen.generation.decoder import Decoder
 
 
 def generate_texts(
     model,
     tokenizer,
     prompts: Sequence[Mapping[str, str]],
-    decode: Mapping[str, object],
+    decoder: Decoder,
+    new_tokens: int,
     seed: int,
     batch_size: int,
     keep: Path | None = None,
@@ -31,10 +32,12 @@ def generate_texts(
     """Continue each prompt with the exit or contrast that ``model`` is set to.
 
     Args:
-        model: a decoder-only model of transformers, multi-exit or plain.
+        model: a decoder-only model of transformers, multi-exit or plain. Nothing of its ``generation_config`` but the
+            special tokens is used.
         prompts: mappings with a unique "id" and a "prompt".
-        decode: ``{"decode": greedy | beam | top-k | top-p, "new_tokens": int}`` and num_beams, top_k or top_p.
-        seed: of the noise of top-k and top-p; each (prompt id, step) has its own stream.
+        decoder: how tokens are picked (``DECODERS.build``).
+        new_tokens: length of every continuation in tokens.
+        seed: of what the decoder draws; each (prompt id, step) has its own stream.
         batch_size: prompts at a time; in float32 it changes no token.
         keep: folder for finished batches, read back by a later call.
         share: this process and the number of them (``in_batches``).
@@ -44,17 +47,13 @@ def generate_texts(
         texts of the tokens, which join to the continuation.
 
     Raises:
-        ValueError: unknown mode, an encoder-decoder model, an empty prompt, one too long for the model, or a
-            repeated id.
+        InputError: an encoder-decoder model, an empty prompt, one too long for the model, or a repeated id.
     """
-    if decode["decode"] not in DECODES:
-        raise InputError(f"decode: {decode['decode']!r} is not one of {', '.join(DECODES)}")
-    new_tokens = int(decode["new_tokens"])
     encoded = _encode(model, tokenizer, prompts, new_tokens)
 
     def work(batch: list[int]) -> list[dict]:
         ids = [prompts[i]["id"] for i in batch]
-        continued = _continue(model, tokenizer, [encoded[i] for i in batch], ids, decode, seed)
+        continued = _continue(model, tokenizer, [encoded[i] for i in batch], ids, decoder, new_tokens, seed)
         return [_row(tokenizer, prompts[i], tokens) for i, tokens in zip(batch, continued, strict=True)]
 
     return in_batches(
@@ -63,7 +62,7 @@ def generate_texts(
         batch_size,
         work,
         tokens=new_tokens,
-        title=decode["decode"],
+        title=decoder.name,
         keep=keep,
         share=share,
     )
@@ -76,33 +75,35 @@ def _row(tokenizer, prompt: Mapping[str, str], tokens: list[int]) -> dict:
 
 
 @torch.inference_mode()
-def _continue(model, tokenizer, encoded, ids, decode, seed) -> list[list[int]]:
+def _continue(model, tokenizer, encoded, ids, decoder: Decoder, new_tokens: int, seed: int) -> list[list[int]]:
     """New tokens of one batch, (B, new_tokens)."""
-    input_ids, mask = pad(encoded, pad_token(tokenizer), "left", model.device)
-    output = model.generate(
-        input_ids=input_ids,
-        attention_mask=mask,
-        pad_token_id=pad_token(tokenizer),
-        min_new_tokens=decode["new_tokens"],
-        max_new_tokens=decode["new_tokens"],
-        num_beams=int(decode.get("num_beams", 1)) if decode["decode"] == "beam" else 1,
-        do_sample=False,  # the processors sample
-        logits_processor=_processors(decode, ids, seed),
-        # a checkpoint's generation_config may ask for more than the mode does
-        repetition_penalty=1.0,
-        length_penalty=1.0,
-        early_stopping=False,
-        return_dict_in_generate=False,
-    )
+    model = _without_defaults(model, tokenizer)
+    padding = model.generation_config.pad_token_id
+    input_ids, mask = pad(encoded, padding, "left", model.device)
+    options = {
+        "do_sample": False,  # the processors sample
+        "early_stopping": False,
+        "min_new_tokens": new_tokens,
+        "max_new_tokens": new_tokens,
+        "logits_processor": LogitsProcessorList(decoder.processors(ids, seed)),
+    }
+    output = model.generate(input_ids=input_ids, attention_mask=mask, **{**options, **decoder.arguments()})
     return output[:, input_ids.shape[1] :].tolist()
 
 
-def _processors(decode: Mapping, ids: Sequence[str], seed: int) -> LogitsProcessorList:
-    if decode["decode"] == "top-k":
-        return LogitsProcessorList([TopKLogitsWarper(int(decode["top_k"])), GumbelMax(ids, seed)])
-    if decode["decode"] == "top-p":
-        return LogitsProcessorList([TopPLogitsWarper(float(decode["top_p"])), GumbelMax(ids, seed)])
-    return LogitsProcessorList()
+def _without_defaults(model, tokenizer):
+    """The same model under a ``generation_config`` of special tokens alone: a checkpoint's may ask for anything.
+
+    The padding is the end of text, if there is one. It is suppressed, so that what a decoder thinks of tokens that
+    occurred, padding included, changes nothing.
+    """
+    special = {name: getattr(model.generation_config, name) for name in ("bos_token_id", "eos_token_id")}
+    ends = special["eos_token_id"]
+    end = ends[0] if isinstance(ends, list | tuple) and ends else ends
+    padding = pad_token(tokenizer) if end is None or end == [] else end
+    shared = copy.copy(model)  # the weights stay one
+    shared.generation_config = GenerationConfig(**special, pad_token_id=padding)
+    return shared
 
 
 def _encode(model, tokenizer, prompts, new_tokens: int) -> list[list[int]]:

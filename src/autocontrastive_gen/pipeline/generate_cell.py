@@ -13,6 +13,7 @@ from autocontrastive_gen.experiment.settings import parse_setting
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
 from autocontrastive_gen.foundation.errors import MissingFileError
 from autocontrastive_gen.foundation.files import SCRATCH, read_json, read_jsonl, write_jsonl
+from autocontrastive_gen.generation.decoder import DECODERS, Decoder
 from autocontrastive_gen.pipeline.cell_model import exit_fields, load_cell_model
 from autocontrastive_gen.pipeline.code import code_digest
 
@@ -31,13 +32,21 @@ def generate_cell(name: str, setting_name: str, plan: Mapping[str, Any], paths: 
     scratch = SCRATCH / "generate" / fingerprint(key)[:16]
     share = Processes.start().share
     model, tokenizer = load_cell_model(paths, name, plan["model"], exit_fields(resolved, plan["contrast"]))
-    decode = {**plan, "decode": parse_setting(setting_name).decode}
+    decoder = _decoder(parse_setting(setting_name).decode, plan)
     batch_size, tokens = plan["batch_size"], 0
     texts: dict[Path, list[dict]] = {}
     for domain, path in prompts.items():
         keep = scratch / domain
         rows = generate_texts(
-            model, tokenizer, read_jsonl(path), decode, plan["seed"], batch_size, keep=keep / "texts", share=share
+            model,
+            tokenizer,
+            read_jsonl(path),
+            decoder,
+            plan["new_tokens"],
+            plan["seed"],
+            batch_size,
+            keep=keep / "texts",
+            share=share,
         )
         rows = annotate(model, tokenizer, rows, batch_size, keep=keep / "notes", share=share)
         texts[paths.texts(name, setting_name, domain)] = rows
@@ -49,6 +58,11 @@ def generate_cell(name: str, setting_name: str, plan: Mapping[str, Any], paths: 
         shutil.rmtree(scratch, ignore_errors=True)
     cost |= {"tokens": tokens, "processes": share[1]}
     log.info("%d tokens written to %s", tokens, paths.generate(name, setting_name))
+
+
+def _decoder(name: str, plan: Mapping[str, Any]) -> Decoder:
+    """The decoder of that name with those of its parameters that the plan's entry holds."""
+    return DECODERS.build(name, {key: plan[key] for key in ("num_beams", "top_k", "top_p") if key in plan})
 
 
 def _resolved(paths: Paths, name: str, setting: str) -> dict[str, Any]:

@@ -1,0 +1,24 @@
+"""Nucleus sampling."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from autocontrastive_gen.foundation.named import parameter
+from autocontrastive_gen.generation.decoder import DECODERS, Sampler
+
+
+@DECODERS.register
+@dataclass(frozen=True)
+class TopP(Sampler):
+    """Draws from the nucleus: the fewest most likely tokens that hold the mass ``top_p`` together.
+
+    Holtzman et al. 2020, arXiv:1904.09751, section 3.1.
+    """
+
+    name: ClassVar[str] = "top-p"
+    top_p: float = parameter(0.95, "probability mass that the tokens hold together", above=0, high=1)
+
+    def warpers(self) -> list:
+        from transformers import TopPLogitsWarper
+
+        return [TopPLogitsWarper(self.top_p)]

@@ -15,6 +15,7 @@ import shutil
 from pathlib import Path
 
 from autocontrastive_gen.data.assets import provide, provide_tasks
+from autocontrastive_gen.data.sources import drop_archives
 from autocontrastive_gen.experiment.params import Params, load_params
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import write_plan
@@ -102,6 +103,7 @@ def fetch(params: Params, paths: Paths) -> dict[str, dict]:
         faults.append(str(error))
     if faults:
         raise FileError("\n".join(faults))
+    drop_archives()
     return records
 
 

@@ -1,5 +1,6 @@
 """A working directory of its own for every test, and a web server on loopback that can break connections."""
 
+import base64
 import http.server
 import threading
 from pathlib import Path
@@ -23,6 +24,8 @@ class Server:
         self.files: dict[str, bytes] = {}
         self.cut: int | None = None
         self.ranges = True
+        self.credentials: str | None = None
+        """"user:password" that every request must have."""
         self.requests: list[tuple[str, int]] = []
         """(name, first byte) of each request."""
         server = self
@@ -43,6 +46,10 @@ class Server:
     def answer(self, handler) -> None:
         name = handler.path.lstrip("/")
         start = int(handler.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        expected = self.credentials and "Basic " + base64.b64encode(self.credentials.encode()).decode()
+        if expected and handler.headers.get("Authorization") != expected:
+            handler.send_error(401)
+            return
         self.requests.append((name, start))
         content = self.files.get(name)
         if content is None:

@@ -3,6 +3,8 @@
 import io
 import tarfile
 import zipfile
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -35,37 +37,68 @@ def test_takes_one_file_or_one_folder_or_all(tmp_path):
         assert files_of(folder) == expected
 
 
-@pytest.mark.parametrize("name", ["../out.txt", "/out.txt", "a/../../out.txt", "a\\..\\out.txt", "C:/out.txt"])
-def test_refuses_names_that_climb_out(tmp_path, name):
-    archive = make_zip(tmp_path / "x.zip", {name: "bad"})
-    with pytest.raises(OSError, match="outside the folder"):
-        unpack(archive, tmp_path / "in" / "to")
-    assert not list(tmp_path.rglob("out.txt"))
+NAMES_LEADING_OUT = ["../out.txt", "/out.txt", "a/../../out.txt", "../../../../../../../../../tmp/acd-out.txt"]
 
 
-def test_refuses_links(tmp_path):
-    with pytest.raises(OSError, match="link or a device"):
-        unpack(make_zip(tmp_path / "x.zip", {"link": "/etc/passwd"}, mode=0o120777), tmp_path / "to")
+def make_tar(path, entries):
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in entries.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content.encode()))
+    return path
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+@pytest.mark.parametrize("name", NAMES_LEADING_OUT)
+def test_nothing_is_written_outside_the_folder(tmp_path, make, name):
+    archive = make(tmp_path / "x.archive", {name: "bad"})
+    inside = tmp_path / "in" / "to"
+    with suppress(OSError):
+        unpack(archive, inside)
+    found = {path for path in tmp_path.rglob("*") if path.is_file()} - {archive}
+    assert all(path.is_relative_to(inside) for path in found)
+    assert not Path("/out.txt").exists() and not Path("/tmp/acd-out.txt").exists()
+
+
+def test_tar_refuses_names_that_lead_out(tmp_path):
+    with pytest.raises(OSError, match="refused.*outside the destination"):
+        unpack(make_tar(tmp_path / "x.tar.gz", {"../out.txt": "bad"}), tmp_path / "to")
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_tar_refuses_links_and_devices(tmp_path, kind):
     with tarfile.open(tmp_path / "x.tar", "w") as archive:
         info = tarfile.TarInfo("link")
-        info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        info.type, info.linkname = kind, "/etc/passwd"
         archive.addfile(info)
     with pytest.raises(OSError, match="link or a device"):
         unpack(tmp_path / "x.tar", tmp_path / "to")
 
 
+def test_zip_writes_a_link_as_the_text_it_holds(tmp_path):
+    unpack(make_zip(tmp_path / "x.zip", {"link": "/etc/passwd"}, mode=0o120777), tmp_path / "to")
+    assert not (tmp_path / "to/link").is_symlink() and (tmp_path / "to/link").read_text() == "/etc/passwd"
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_patterns_choose_files_of_a_folder(tmp_path, make):
+    entries = {"package-1/a/task.json": "a", "package-1/b/task.json": "b", "package-1/b/task.py": "code", "x": "x"}
+    archive = make(tmp_path / "x.archive", entries)
+    unpack(archive, tmp_path / "to", "package-1/", ["a/task.json", "b/*.json"])
+    assert files_of(tmp_path / "to") == {"a/task.json": "a", "b/task.json": "b"}
+    with pytest.raises(OSError, match=r"holds no c/\*, d/task.json in package-1/"):
+        unpack(archive, tmp_path / "to", "package-1/", ["a/*", "c/*", "d/task.json"])
+
+
 def test_tar_gz(tmp_path):
-    with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as archive:
-        info = tarfile.TarInfo("folder/a.txt")
-        info.size = 1
-        archive.addfile(info, io.BytesIO(b"a"))
-    unpack(tmp_path / "x.tar.gz", tmp_path / "to")
+    unpack(make_tar(tmp_path / "x.tar.gz", {"folder/a.txt": "a"}), tmp_path / "to")
     assert files_of(tmp_path / "to") == {"folder/a.txt": "a"}
 
 
 def test_names_what_is_missing_or_damaged(tmp_path):
     archive = make_zip(tmp_path / "x.zip", {"a": "a" * 1000})
-    with pytest.raises(OSError, match="holds no b"):
+    with pytest.raises(OSError, match="holds no file in b"):
         unpack(archive, tmp_path / "to", "b")
     archive.write_bytes(archive.read_bytes()[:-30])
     with pytest.raises(OSError, match="damaged"):

@@ -67,6 +67,7 @@ class TestPypi:
             "sha256": DIGEST,
             "licence": "MIT",
             "note": "n",
+            "evaluation_only": False,
             "files": {"data.txt": DIGEST},
         }
         assert files_of(FOLDER) == {"data.txt"}

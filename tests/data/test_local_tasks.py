@@ -17,7 +17,7 @@ def documents():
 
 
 def all_items(task, documents, seed=1):
-    return [item for items in local_tasks.MAKERS[task]("made-b", documents, seed) for item in items]
+    return [item for items in local_tasks.TASKS[task].make("made-b", documents, seed) for item in items]
 
 
 def test_sentences_end_at_stops_and_paragraphs():
@@ -55,7 +55,7 @@ def test_true_continuations_follow_and_wrong_ones_come_from_elsewhere(documents)
 
 
 def test_items_hang_on_the_seed_alone(documents):
-    for task in local_tasks.MAKERS:
+    for task in local_tasks.TASKS:
         assert all_items(task, documents) == all_items(task, documents)
     assert all_items("continuation", documents) != all_items("continuation", documents, seed=2)
 
@@ -92,7 +92,7 @@ def results(documents, tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.chdir(tmp_path_factory.mktemp("project"))
     patch.setenv("HF_DATASETS_CACHE", "cache")
-    rows = {task: all_items(task, documents)[:12] for task in local_tasks.MAKERS}
+    rows = {task: all_items(task, documents)[:12] for task in local_tasks.TASKS}
     for task in rows:
         local_tasks.write_task(Path("runs/tasks"), task, rows[task])
     manager = TaskManager(include_path="runs/tasks", include_defaults=False)

@@ -10,7 +10,15 @@ from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.files import read_json, read_jsonl
 
 PATHS = Paths("test")
-RECORD = {"kind": "path", "source": "s", "revision": "", "sha256": None, "licence": "MIT", "note": ""}
+RECORD = {
+    "kind": "path",
+    "source": "s",
+    "revision": "",
+    "sha256": None,
+    "licence": "MIT",
+    "note": "",
+    "evaluation_only": False,
+}
 
 
 def domain(asset, **more):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-import stat
 import tarfile
 import zipfile
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 from autocontrastive_gen.foundation.errors import FileError
@@ -17,44 +17,64 @@ def is_archive(path: Path) -> bool:
     return path.name.endswith(SUFFIXES)
 
 
-def unpack(archive: Path, folder: Path, member: str = "") -> None:
-    """Write the files of an archive to ``folder``.
+def unpack(archive: Path, folder: Path, member: str = "", patterns: Sequence[str] = ()) -> None:
+    """Write the files of a zip or tar archive to ``folder``.
 
-    ``member`` takes only one file, which keeps its last name, or, ending in "/", one folder, whose name is cut off.
-    OSError for links, devices, absolute names and names that climb out of the folder, and if nothing matches.
+    Names are kept inside the folder by ``zipfile`` and by the data filter of ``tarfile``.
+
+    Args:
+        member: one file, which keeps its last name, or, ending in "/", one folder, whose name is cut off.
+        patterns: glob patterns of the names below that folder; empty for all of them.
+
+    Raises:
+        FileError: the archive is damaged, holds a link, a device or a name that leads out of the folder, or has
+            nothing that ``member`` or one of ``patterns`` asks for.
     """
+    unmatched = set(patterns)
+
+    def target(name: str) -> str | None:
+        """Name below ``folder``; None for a file that was not asked for."""
+        relative = _relative(name, member)
+        if relative is None or not patterns:
+            return relative
+        matching = {pattern for pattern in patterns if fnmatch(relative, pattern)}
+        unmatched.difference_update(matching)
+        return relative if matching else None
+
     try:
-        opened = tarfile.open(archive) if tarfile.is_tarfile(archive) else zipfile.ZipFile(archive)
-        with opened:
-            members = _tar_members(opened) if isinstance(opened, tarfile.TarFile) else _zip_members(opened)
-            count = 0
-            for name, regular, open_member in members:
-                relative = _relative(name, member)
-                if relative is None:
-                    continue
-                _check(archive, name, relative, regular)
-                target = folder / relative
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with open_member() as source, open(target, "wb") as file:
-                    shutil.copyfileobj(source, file, 1 << 20)
-                count += 1
+        count = (_unpack_tar if tarfile.is_tarfile(archive) else _unpack_zip)(archive, folder, target)
+    except tarfile.FilterError as error:
+        raise FileError(f"{archive}: refused: {error}") from error
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise FileError(f"{archive}: is damaged or no archive ({error})") from error
-    if not count:
-        raise FileError(f"{archive}: holds no {member or 'file'}")
+        raise FileError(f"{archive}: is damaged or not an archive ({error})") from error
+    if unmatched or not count:
+        raise FileError(f"{archive}: holds no {', '.join(sorted(unmatched)) or 'file'} in {member or 'it'}")
 
 
-def _tar_members(archive: tarfile.TarFile):
-    for info in archive:
-        if not info.isdir():
-            yield info.name, info.isreg(), lambda info=info: archive.extractfile(info)
+def _unpack_tar(archive: Path, folder: Path, target: Callable[[str], str | None]) -> int:
+    if not hasattr(tarfile, "data_filter"):
+        raise FileError(f"{archive}: only Python 3.11.4 and later can open tar archives safely; use a newer Python")
+    count = 0
+    with tarfile.open(archive) as opened:
+        for info in opened:
+            if info.isdir() or (name := target(info.name)) is None:
+                continue
+            if not info.isreg():
+                raise FileError(f"{archive}: refused: {info.name!r} is a link or a device, not a file")
+            opened.extract(info.replace(name=name, deep=False), folder, filter="data")
+            count += 1
+    return count
 
 
-def _zip_members(archive: zipfile.ZipFile):
-    for info in archive.infolist():
-        if not info.is_dir():
-            kind = stat.S_IFMT(info.external_attr >> 16)
-            yield info.filename, kind in (0, stat.S_IFREG), lambda info=info: archive.open(info)
+def _unpack_zip(archive: Path, folder: Path, target: Callable[[str], str | None]) -> int:
+    count = 0
+    with zipfile.ZipFile(archive) as opened:
+        for info in opened.infolist():
+            if not info.is_dir() and (name := target(info.filename)) is not None:
+                info.filename = name
+                opened.extract(info, folder)
+                count += 1
+    return count
 
 
 def _relative(name: str, member: str) -> str | None:
@@ -64,11 +84,3 @@ def _relative(name: str, member: str) -> str | None:
     if member.endswith("/"):
         return name[len(member) :] if name.startswith(member) else None
     return PurePosixPath(name).name if name == member else None
-
-
-def _check(archive: Path, name: str, relative: str, regular: bool) -> None:
-    path = PurePosixPath(relative)
-    if path.is_absolute() or ".." in path.parts or "\\" in relative or ":" in path.parts[0]:
-        raise FileError(f"{archive}: refused, because {name!r} would be written outside the folder it belongs to")
-    if not regular:
-        raise FileError(f"{archive}: refused, because {name!r} is a link or a device and no file")

@@ -14,16 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from autocontrastive_gen.data import local_tasks
 from autocontrastive_gen.data.sources import STORE, Mismatch, bring, describe, digests, folder_sha256, reach, verify
-from autocontrastive_gen.experiment.params import Asset, HubAsset, PathAsset, PypiAsset, UrlAsset
+from autocontrastive_gen.experiment.params import Asset, AssetTerms, HubAsset, PathAsset, PypiAsset, UrlAsset
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
 from autocontrastive_gen.foundation.errors import FileError
 from autocontrastive_gen.foundation.files import read_json, write_json
 
 log = logging.getLogger(__name__)
-
-LOCAL_TASKS = ("last-word", "continuation")
-"""Tasks that ``prepare`` makes from text."""
 
 
 def provide(name: str, asset: Asset, folder: Path, model: bool = False, known: dict | None = None) -> dict:
@@ -34,7 +32,7 @@ def provide(name: str, asset: Asset, folder: Path, model: bool = False, known: d
     a DVC remote needs no network.
     OSError if it can't be had, saying how to provide it, or if a digest is not the expected one.
     """
-    terms = {"licence": asset.licence, "note": asset.note}
+    terms = asset.model_dump(include=set(AssetTerms.model_fields))
     if known and _is_there(asset, folder, known):
         return known | terms
     if isinstance(asset, HubAsset | UrlAsset) and asset.stream:
@@ -66,7 +64,7 @@ def provide_tasks(tasks: list[str], folder: Path, given: tuple[Path, str] | None
 
     ``given``: a folder to take them from before the hub is asked, and its digest. OSError as ``provide``.
     """
-    if not (tasks := [task for task in tasks if task not in LOCAL_TASKS]):
+    if not (tasks := [task for task in tasks if task not in local_tasks.TASKS]):
         shutil.rmtree(folder, ignore_errors=True)
         return
     lm_eval = importlib.metadata.version("lm_eval")

@@ -8,8 +8,9 @@ import logging
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -32,8 +33,15 @@ class HttpStream(io.RawIOBase):
     failures without progress, or if the file's size or identity changes on the way.
     """
 
-    def __init__(self, urls: Sequence[str], start: int = 0, size: int | None = None):
+    def __init__(
+        self,
+        urls: Sequence[str],
+        start: int = 0,
+        size: int | None = None,
+        open_url: Callable[..., Any] = urllib.request.urlopen,
+    ):
         self.urls = list(urls)
+        self._open_url = open_url
         self.position = start
         self.size = size
         """Bytes of the whole file, as the server says; None where it does not."""
@@ -81,7 +89,7 @@ class HttpStream(io.RawIOBase):
     def _open(self, url: str) -> None:
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={self.position}-"} if self.position else {})
         try:
-            response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+            response = self._open_url(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
         except urllib.error.HTTPError as error:
             if error.code == 416 and error.headers.get("Content-Range", "") == f"bytes */{self.position}":
                 self.size, self._response = self.position, io.BytesIO()  # nothing is left to read
@@ -117,15 +125,16 @@ class StreamChanged(FileError):
     """The file on the server is no longer the one that reading began with."""
 
 
-def download(urls: Sequence[str], target: Path) -> str:
+def download(urls: Sequence[str], target: Path, open_url: Callable[..., Any] = urllib.request.urlopen) -> str:
     """Download to ``target`` and return the source's identity (ETag or date).
 
-    Bytes arrive in ``<target>.part``; a rerun goes on at its end.
+    Bytes arrive in ``<target>.part``; a rerun goes on at its end. ``open_url`` stands in for ``urlopen`` where a server
+    needs other certificates, a proxy or credentials.
     """
     part = target.with_name(target.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
     have = part.stat().st_size if part.exists() else 0
-    with HttpStream(urls, have) as stream, open(part, "ab") as file:
+    with HttpStream(urls, have, open_url=open_url) as stream, open(part, "ab") as file:
         bar = tqdm(total=stream.size, initial=have, unit="B", unit_scale=True, desc=target.name, disable=None)
         with bar:
             while chunk := stream.read(CHUNK):

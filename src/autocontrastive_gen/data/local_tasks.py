@@ -10,7 +10,9 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -118,32 +120,45 @@ def _item(domain: str, document: Document, number: int, **fields) -> dict:
     return {"id": f"{identity(domain, document)}-{number}", "domain": domain, **fields}
 
 
-MAKERS: dict[str, Callable[[str, list[Document], int], list[list[dict]]]] = {
-    "last-word": last_word_items,
-    "continuation": continuation_items,
-}
+@dataclass(frozen=True)
+class LocalTask:
+    """A task that ``prepare`` makes from held-out text: how, and how lm-eval scores it."""
 
-_CONFIGS = {
-    "last-word": {
-        "output_type": "loglikelihood",
-        "doc_to_text": "{{context}}",
-        "doc_to_target": "{{' ' + target}}",
-        "metric_list": [
-            {"metric": "perplexity", "aggregation": "perplexity", "higher_is_better": False},
-            {"metric": "acc", "aggregation": "mean", "higher_is_better": True},
-        ],
-    },
-    "continuation": {
-        "output_type": "multiple_choice",
-        "doc_to_text": "{{context}}",
-        "doc_to_choice": "choices",
-        "doc_to_target": "label",
-        "metric_list": [
-            {"metric": "acc", "aggregation": "mean", "higher_is_better": True},
-            {"metric": "acc_norm", "aggregation": "mean", "higher_is_better": True},
-        ],
-    },
+    make: Callable[[str, list[Document], int], list[list[dict]]]
+    """(domain, its documents, seed) -> items of each document."""
+    scoring: dict[str, Any]
+    """Fields of lm-eval's task configuration."""
+
+
+def _mean(metric: str) -> dict[str, Any]:
+    return {"metric": metric, "aggregation": "mean", "higher_is_better": True}
+
+
+TASKS = {
+    "last-word": LocalTask(
+        last_word_items,
+        {
+            "output_type": "loglikelihood",
+            "doc_to_text": "{{context}}",
+            "doc_to_target": "{{' ' + target}}",
+            "metric_list": [
+                {"metric": "perplexity", "aggregation": "perplexity", "higher_is_better": False},
+                _mean("acc"),
+            ],
+        },
+    ),
+    "continuation": LocalTask(
+        continuation_items,
+        {
+            "output_type": "multiple_choice",
+            "doc_to_text": "{{context}}",
+            "doc_to_choice": "choices",
+            "doc_to_target": "label",
+            "metric_list": [_mean("acc"), _mean("acc_norm")],
+        },
+    ),
 }
+"""The local tasks by name: the only place that lists them."""
 
 
 def take(items: dict[str, list[list[dict]]], count: int, task: str) -> list[dict]:
@@ -176,7 +191,7 @@ def write_task(folder: Path, task: str, rows: list[dict]) -> None:
         "dataset_path": "json",
         "dataset_kwargs": {"data_files": {"test": data.as_posix()}},
         "test_split": "test",
-        **_CONFIGS[task],
+        **TASKS[task].scoring,
         "metadata": {"version": 1.0},
     }
     write_text(folder / f"{task}.yaml", yaml.safe_dump(config, sort_keys=False, width=120))

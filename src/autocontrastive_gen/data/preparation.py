@@ -19,6 +19,7 @@ from tqdm import tqdm
 from autocontrastive_gen.data import bundles, corpora, local_tasks, rules
 from autocontrastive_gen.data.prompts import from_paragraph, identity, prompt_row, validation_row
 from autocontrastive_gen.data.selection import Document, Seen, hold_out, interleaved, shuffled
+from autocontrastive_gen.experiment.params import AssetTerms
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.digests import seed_for
 from autocontrastive_gen.foundation.errors import InputError
@@ -34,7 +35,7 @@ class Preparation:
 
     def __init__(self, plan: dict, paths: Paths, records: dict[str, dict]) -> None:
         self.plan, self.paths, self.records = plan, paths, records
-        self.tasks = [task for task in plan["tasks"] if task in local_tasks.MAKERS]
+        self.tasks = [task for task in plan["tasks"] if task in local_tasks.TASKS]
         self.counts: dict[str, Counter] = {name: Counter() for name in plan["sources"]}
         self._seen = Seen()
         self._held: set[str] = set()
@@ -172,7 +173,7 @@ class Preparation:
         pool, number = held[self._fixed :], 8
         while True:
             documents = pool[:number]
-            items = {task: local_tasks.MAKERS[task](domain, documents, self.plan["seed"]) for task in self.tasks}
+            items = {task: local_tasks.TASKS[task].make(domain, documents, self.plan["seed"]) for task in self.tasks}
             enough = all(sum(map(len, found)) >= self._quota(task) for task, found in items.items())
             if enough or number >= len(pool):
                 break
@@ -215,7 +216,7 @@ class Preparation:
 
     def _card(self, source: str) -> dict:
         record, domain = self._record(source), self.plan["sources"][source]
-        about = {key: record[key] for key in ("kind", "source", "revision", "sha256", "licence", "note")}
+        about = {key: record[key] for key in ("kind", "source", "revision", "sha256", *AssetTerms.model_fields)}
         return (
             about | {key: domain[key] for key in ("title", "format", "rules")} | {"counts": dict(self.counts[source])}
         )

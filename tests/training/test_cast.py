@@ -45,7 +45,7 @@ def test_a_linear_map_is_found_exactly_from_bfloat16_states():
 
 def test_too_few_positions_name_damping():
     states, final = data(rows=3)
-    with pytest.raises(ValueError, match=r"train.cast.damping = 0.0: 3 positions do not determine .* layer 2"):
+    with pytest.raises(ValueError, match=r"cast: damping = 0.0: 3 positions do not determine .* layer 2"):
         solved(states, final, 1)
     assert torch.isfinite(solved(states, final, 1, damping=0.01)[2]).all()
 

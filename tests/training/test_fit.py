@@ -10,6 +10,7 @@ import pytest
 import torch
 from tiny import build_model, settings, texts
 
+from autocontrastive_gen.foundation.processes import Processes
 from autocontrastive_gen.training.exits import Exits
 from autocontrastive_gen.training.fit import fit_exits
 from autocontrastive_gen.training.loop import Loop
@@ -84,17 +85,17 @@ def test_direct_exits_are_measured_and_have_nothing_to_train(tmp_path, tokenizer
 def test_an_interrupted_run_ends_in_the_same_bits(tmp_path, tokenizer, cached, monkeypatch):
     changes = {"epochs": 2, "cache_states": cached, "microbatch_size": 2, "patience": 50}
     whole, fitted = fit(tmp_path / "whole", tokenizer, **changes)
-    step = Loop._step
+    step = Loop.take_step
 
     def interrupted(self):
         if self.step == 13:
             raise KeyboardInterrupt
         return step(self)
 
-    monkeypatch.setattr(Loop, "_step", interrupted)
+    monkeypatch.setattr(Loop, "take_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path / "cut", tokenizer, **changes)
-    monkeypatch.setattr(Loop, "_step", step)
+    monkeypatch.setattr(Loop, "take_step", step)
     resumed, again = fit(tmp_path / "cut", tokenizer, **changes)
     assert again == fitted
     for layer in (1, 2, 3):
@@ -125,11 +126,11 @@ def in_trunk():
 
 
 def at_step(number):
-    step = loop.Loop._step
+    step = loop.Loop.take_step
     def killed(self):
         if self.step == number: kill()
         return step(self)
-    loop.Loop._step = killed
+    loop.Loop.take_step = killed
 
 
 def in_checkpoint(number):
@@ -201,7 +202,7 @@ def test_loss_that_is_not_finite_names_exit_and_step_and_keeps_the_state(tmp_pat
 
 def test_too_little_text_and_a_foreign_tokenizer_are_refused(tmp_path, tokenizer):
     options = {"tokens": 40, "seed": 7}
-    with pytest.raises(ValueError, match=r"2 blocks of 16 tokens are fewer than train.batch_size = 4"):
+    with pytest.raises(ValueError, match=r"2 blocks of 16 tokens are fewer than batch_size = 4"):
         (tmp_path / "a").mkdir()
         fit_exits(build_model(), tokenizer, texts, VALIDATION, settings(), **options, folder=tmp_path / "a")
     with pytest.raises(ValueError, match="vocabulary ends at 11; take the tokenizer that belongs"):
@@ -214,8 +215,8 @@ def test_memory_that_ends_says_what_to_lower(tmp_path, tokenizer, monkeypatch):
     def hungry(*_):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 10 bytes")
 
-    monkeypatch.setattr(Loop, "_step", hungry)
-    with pytest.raises(ValueError, match="out of memory .* lower train.microbatch_size = 2"):
+    monkeypatch.setattr(Loop, "take_step", hungry)
+    with pytest.raises(ValueError, match="out of memory .* lower microbatch_size = 2"):
         fit(tmp_path / "a", tokenizer, microbatch_size=2)
 
 
@@ -232,7 +233,7 @@ def test_early_stop_returns_the_best_weights(tmp_path, tokenizer):
 
 
 def test_trunk_dropout_needs_a_trunk_that_runs_each_time(tmp_path, tokenizer):
-    with pytest.raises(ValueError, match="train.cache_states"):
+    with pytest.raises(ValueError, match="cache_states"):
         fit(tmp_path / "a", tokenizer, trunk_dropout=True)
 
 
@@ -243,6 +244,70 @@ def test_trunk_dropout_changes_states_in_training_only(tmp_path, tokenizer):
     assert fitted.curve != plain.curve
     assert fitted.quality["one"]["original"] == plain.quality["one"]["original"]
     assert not model.training
+
+
+def test_defaults_hold_out_a_part_and_train_on_the_rest(tokenizer):
+    model = build_model()
+    fitted = fit_exits(model, tokenizer, iter(texts()), block_size=16)
+    assert set(fitted.quality) == {"held-out"} and fitted.curve
+    everything = sum(1 + len(text.split()) for text in texts())
+    tested = fitted.quality["held-out"]["2"]["tokens"] / 15 * 16
+    assert 0.8 * everything < fitted.tokens < 0.95 * everything
+    assert fitted.tokens + tested <= everything
+    again = fit_exits(build_model(), tokenizer, texts, block_size=16)
+    assert again == fitted
+    other = fit_exits(build_model(), tokenizer, texts, block_size=16, seed=1)
+    assert (
+        other.digests != fitted.digests
+        and other.quality["held-out"]["original"] == fitted.quality["held-out"]["original"]
+    )
+
+
+def test_settings_may_be_an_object_a_mapping_or_fields(tokenizer):
+    changes = {"method": "least-squares", "block_size": 16}
+    fitted = [
+        fit_exits(build_model(), tokenizer, texts, VALIDATION["one"], settings(**changes)),
+        fit_exits(build_model(), tokenizer, texts, VALIDATION["one"], {**settings().as_dict(), **changes}),
+        fit_exits(build_model(), tokenizer, texts, VALIDATION["one"], settings(), **changes),
+    ]
+    assert fitted[0] == fitted[1] == fitted[2] and set(fitted[0].quality) == {"validation"}
+    with pytest.raises(ValueError, match="train has no parameter 'epoch'.*did you mean epochs"):
+        fit_exits(build_model(), tokenizer, texts, epoch=2)
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path, tokenizer):
+    fit(tmp_path / "a", tokenizer, method="least-squares")
+    with pytest.raises(
+        ValueError, match="folder: .* other arguments .method was 'least-squares' and is 'distillation'"
+    ):
+        fit(tmp_path / "a", tokenizer)
+    with pytest.raises(ValueError, match=r"exits was \[1, 2, 3\] and is \[2\]"):
+        fit(tmp_path / "a", tokenizer, method="least-squares", model=build_model(exits=(2,)))
+
+
+def test_models_that_it_cannot_train_are_refused(tokenizer):
+    from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
+
+    from autocontrastive_gen import AutoMultiExitModel, MultiExitConfiguration
+
+    plain = GPT2LMHeadModel(GPT2Config(n_layer=2, n_embd=8, n_head=2, vocab_size=64, n_positions=32))
+    with pytest.raises(ValueError, match="model: GPT2LMHeadModel has no exits to train; give it some"):
+        fit_exits(plain, tokenizer, texts)
+    casts = MultiExitConfiguration("SHARED_PROJECTION_CAST_OUTPUTS", lm_head_layer_indices=(1,))
+    model = AutoMultiExitModel.from_model(plain, casts)
+    with pytest.raises(ValueError, match="block_size: 64 is more than the 32 positions of the model"):
+        fit_exits(model, tokenizer, texts, block_size=64)
+    with pytest.raises(ValueError, match="tokens: 0 must be at least 1"):
+        fit_exits(model, tokenizer, texts, tokens=0, block_size=16)
+    sizes = {"d_model": 8, "d_kv": 4, "d_ff": 8, "num_heads": 2, "num_layers": 2, "vocab_size": 64}
+    t5 = T5ForConditionalGeneration(T5Config(**sizes, decoder_start_token_id=0))
+    with pytest.raises(ValueError, match="encoder-decoder.* use autocontrastive_gen.training.fine_tune"):
+        fit_exits(AutoMultiExitModel.from_model(t5, casts), tokenizer, texts)
+
+
+def test_several_processes_need_one_folder(tokenizer):
+    with pytest.raises(ValueError, match="folder: 2 processes need one"):
+        fit_exits(build_model(), tokenizer, texts, processes=Processes(world=2))
 
 
 def test_reading_and_writing_weights_round_trips():

@@ -12,14 +12,14 @@ from autocontrastive_gen.foundation.processes import Processes
 from autocontrastive_gen.training.blocks import pack
 from autocontrastive_gen.training.exits import Exits
 from autocontrastive_gen.training.quality import Validation, pooled_perplexity
-from autocontrastive_gen.training.states import Trunk
+from autocontrastive_gen.training.states import FrozenTrunk
 
 SIZE = 16
 
 
 def measure(model, tokens: int):
     exits = Exits(model)
-    trunk = Trunk(model, (*exits.layers, exits.final))
+    trunk = FrozenTrunk(model, (*exits.layers, exits.final))
     domains = {"one": texts(8, seed=1), "two": texts(8, seed=2)}
     return Validation(trunk, WordTokenizer(), domains, SIZE, tokens, Processes()).measure(exits, bf16=False)
 

@@ -6,7 +6,7 @@ import random
 
 import torch
 
-from autocontrastive_gen.experiment.params import Train
+from autocontrastive_gen.training.train_settings import TrainSettings
 
 WORDS = ("the cat sat on a mat and then dog ran over hill to see what sun would do at noon when rain came").split()
 SETTINGS = {
@@ -31,8 +31,8 @@ SETTINGS = {
 }
 
 
-def settings(**changes) -> Train:
-    return Train.model_validate({**SETTINGS, **changes})
+def settings(**changes) -> TrainSettings:
+    return TrainSettings(**{**SETTINGS, **changes})
 
 
 class WordTokenizer:

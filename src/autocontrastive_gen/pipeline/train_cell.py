@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from autocontrastive_gen.evaluation.lower_layer import Scores, choose, score_candidates
-from autocontrastive_gen.experiment.params import Train
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.resolution import resolved_settings
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
-from autocontrastive_gen.foundation.errors import mendable
+from autocontrastive_gen.foundation.errors import InputError, MissingFileError, mendable
 from autocontrastive_gen.foundation.files import SCRATCH, read_json, read_jsonl, write_csv, write_json, write_text
 from autocontrastive_gen.foundation.processes import Processes
 from autocontrastive_gen.pipeline.code import code_digest
-from autocontrastive_gen.training.corpus import read_texts
+from autocontrastive_gen.pipeline.model_card import model_card
 from autocontrastive_gen.training.fit import Fitted, fit_exits
-from autocontrastive_gen.training.model_card import model_card
 from autocontrastive_gen.training.sharding import shard_trunk
+from autocontrastive_gen.training.train_settings import TrainSettings
 
 log = logging.getLogger(__name__)
 
@@ -36,17 +39,18 @@ def train_cell(name: str, plan: dict[str, Any], paths: Paths, cost: dict[str, An
     folder = SCRATCH / "train" / f"{_fingerprint(plan, paths, asset)}-{processes.world}"
     folder.mkdir(parents=True, exist_ok=True)
     validation = _validation(paths, plan["domains"])
-    fitted = fit_exits(
-        model,
-        tokenizer,
-        lambda: read_texts(paths.training_text),
-        validation,
-        Train.model_validate({key: plan[key] for key in Train.model_fields}),
-        tokens=plan["tokens"],
-        seed=plan["seed"],
-        folder=folder,
-        processes=processes,
-    )
+    with _keys_of_params():
+        fitted = fit_exits(
+            model,
+            tokenizer,
+            lambda: read_texts(paths.training_text),
+            validation,
+            {each.name: plan[each.name] for each in fields(TrainSettings)},
+            tokens=plan["tokens"],
+            seed=plan["seed"],
+            folder=folder,
+            processes=processes,
+        )
     scores = {}
     if plan["select"] and (processes.main or processes.sharded):  # a sharded trunk runs in all of them together
         scores = _select(model, tokenizer, plan, paths)
@@ -55,6 +59,34 @@ def train_cell(name: str, plan: dict[str, Any], paths: Paths, cost: dict[str, An
         cost["processes"] = processes.world
         shutil.rmtree(folder)
     processes.wait()
+
+
+def read_texts(folder: Path) -> Iterator[str]:
+    """Texts of all shards of ``folder``, in order.
+
+    Raises:
+        MissingFileError: there is no shard.
+    """
+    shards = sorted(folder.glob("*.jsonl"))
+    if not shards:
+        raise MissingFileError(f"{folder}: no training text (*.jsonl); run `dvc repro prepare` first")
+    for shard in shards:
+        with open(shard, encoding="utf-8") as file:
+            for line in file:
+                if line.strip():
+                    yield json.loads(line)["text"]
+
+
+@contextmanager
+def _keys_of_params() -> Iterator[None]:
+    """Say where params.yaml holds what a message of ``fit_exits`` names."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(
+            f"{error}\n(params.yaml: these settings are keys of `train`; prepare.training.tokens and "
+            "prepare.validation_documents say how much text there is)"
+        ) from error
 
 
 def _load(asset: Path, model: dict[str, Any], processes: Processes):

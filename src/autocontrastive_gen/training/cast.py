@@ -57,8 +57,8 @@ class NormalEquations:
         factor, info = torch.linalg.cholesky_ex(system)
         if info.item():
             raise InputError(
-                f"train.cast.damping = {damping}: {int(self.rows)} positions do not determine the {len(system)} x "
-                f"{len(system)} cast of layer {self.layers[i]}; raise it (0.001 as a rule) or train.cast.tokens"
+                f"cast: damping = {damping}: {int(self.rows)} positions do not determine the {len(system)} x "
+                f"{len(system)} cast of layer {self.layers[i]}; raise it (0.001 as a rule) or tokens"
             )
         return torch.cholesky_solve(self.cross[i], factor).T.float().contiguous()
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
@@ -12,30 +11,19 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from autocontrastive_gen.foundation.errors import InputError, MissingFileError
+from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.files import atomic_path
 from autocontrastive_gen.training.blocks import pack
 
 log = logging.getLogger(__name__)
 
 
-def read_texts(folder: Path) -> Iterator[str]:
-    """Texts of all shards of ``folder``, in order; OSError if it holds none."""
-    shards = sorted(folder.glob("*.jsonl"))
-    if not shards:
-        raise MissingFileError(f"{folder}: no training text (*.jsonl); run `dvc repro prepare` first")
-    for shard in shards:
-        with open(shard, encoding="utf-8") as file:
-            for line in file:
-                if line.strip():
-                    yield json.loads(line)["text"]
-
-
-def write_blocks(path: Path, texts: Iterable[str], tokenizer, block_size: int, tokens: int) -> None:
-    """Pack at most ``tokens`` tokens of ``texts`` into ``path``: int32, a block after the other."""
+def write_blocks(path: Path, texts: Iterable[str], tokenizer, block_size: int, tokens: int | None = None) -> None:
+    """Pack ``texts`` into ``path``, at most ``tokens`` tokens of them: int32, one block after another."""
+    most = None if tokens is None else tokens // block_size
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        blocks = islice(pack(texts, tokenizer, block_size), tokens // block_size)
-        for block in tqdm(blocks, "tokens", unit=" blocks", total=tokens // block_size, disable=None):
+        blocks = islice(pack(texts, tokenizer, block_size), most)
+        for block in tqdm(blocks, "tokens", unit=" blocks", total=most, disable=None):
             file.write(np.ascontiguousarray(block, dtype=np.int32).tobytes())
 
 
@@ -68,8 +56,8 @@ class TokenBlocks:
         """ValueError if there is too little text for one batch, or a token that the model does not know."""
         if len(self) < batch_size:
             raise InputError(
-                f"training text: {len(self)} blocks of {self.block_size} tokens are fewer than train.batch_size = "
-                f"{batch_size}; raise prepare.training.tokens, or lower train.block_size or train.batch_size"
+                f"training text: {len(self)} blocks of {self.block_size} tokens are fewer than batch_size = "
+                f"{batch_size}; give more text, or lower block_size or batch_size"
             )
         largest = max(int(self._tokens[start : start + 4096].max()) for start in range(0, len(self), 4096))
         check_tokens(largest, vocabulary)

@@ -1,138 +1,269 @@
-"""Training of a model's exits from text, start to end: what the train stage runs, for use from Python too."""
+"""Training of a model's exits from text, start to end."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from autocontrastive_gen.experiment.params import Train
-from autocontrastive_gen.foundation.digests import seed_for
+from autocontrastive_gen.foundation.digests import fingerprint, seed_for
 from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.files import read_json, write_json
 from autocontrastive_gen.foundation.processes import Processes
+from autocontrastive_gen.modeling.multi_exit import MultiExitMixin
 from autocontrastive_gen.training.cast import NormalEquations
 from autocontrastive_gen.training.corpus import TokenBlocks, write_blocks
 from autocontrastive_gen.training.exits import Exits
 from autocontrastive_gen.training.generated import collect_generated
 from autocontrastive_gen.training.loop import Loop
 from autocontrastive_gen.training.quality import Quality, Validation, pooled_perplexity
-from autocontrastive_gen.training.states import StateCache, Trunk, collect, source_of
+from autocontrastive_gen.training.states import FrozenTrunk, StateCache, collect, source_of
+from autocontrastive_gen.training.texts import Texts, by_domain, hold_out, stream
+from autocontrastive_gen.training.train_settings import TrainSettings
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What training leaves beside the weights: the curve (rows of curves.csv), quality by exit, digests of weights."""
+    """What training measured."""
 
     quality: Quality
+    """Domain -> exit ("original", "1", ...) -> perplexity, agreement, entropy, ... on held-out text."""
     digests: dict[int, str]
-    curve: list[dict] = field(default_factory=list)
+    """Layer -> sha256 of the weights of its exit."""
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of step, tokens, layer, loss and validation_perplexity; empty without gradient steps."""
     tokens: int = 0
     """Tokens of the training text, in whole blocks, ends of documents included."""
 
 
 def fit_exits(
-    model,
-    tokenizer,
-    texts: Callable[[], Iterable[str]],
-    validation: Mapping[str, Iterable[str]],
-    settings: Train,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Texts,
+    validation: Iterable[str] | Mapping[str, Iterable[str]] | None = None,
+    settings: TrainSettings | Mapping[str, Any] | None = None,
     *,
-    tokens: int,
-    seed: int,
-    folder: Path,
+    tokens: int | None = None,
+    seed: int = 0,
+    folder: Path | str | None = None,
     processes: Processes | None = None,
+    **changes: Any,
 ) -> Fitted:
-    """Train the exits of a multi-exit ``model`` in place on at most ``tokens`` tokens of ``texts()``; measure them.
+    """Train the exits of a decoder-only multi-exit ``model`` in place, and measure them on held-out text.
 
-    ``validation`` holds held-out texts by domain. ``folder`` keeps blocks, states and checkpoints: a run that was
-    killed goes on from there, to the same weights; runs with other settings must not share it. The trunk stays as it
-    is. ValueError says which setting to change where the text is too small, a loss is not finite or memory ends.
+    The trunk stays as it is; from now on none of its parameters requires a gradient.
+
+    Args:
+        model: a model with exits, from ``AutoMultiExitModel``.
+        tokenizer: the tokenizer that belongs to it.
+        texts: documents to train on, or a function that gives them anew.
+        validation: held-out texts, or a mapping from domains to them; by default about a tenth of ``texts``, up to
+            ``validation_tokens``, is held out and not trained on.
+        settings: how to train; by default ``TrainSettings()``.
+        tokens: train on at most this many tokens of ``texts``; by default on all of them.
+        seed: determines everything that is random; same seed, same weights.
+        folder: where tokens, states of the trunk and checkpoints are kept. A call with the same folder and arguments
+            goes on where a killed one was, to the same weights. By default a temporary folder.
+        processes: the processes of a launcher, ``Processes.start()``; by default this one alone.
+        **changes: fields of ``TrainSettings``, in place of those of ``settings``.
+
+    Raises:
+        InputError: a setting is out of range, the texts are too few, a loss is not finite or memory ends; the message
+            names the setting to change.
+
+    >>> from autocontrastive_gen import AutoMultiExitModel, MultiExitConfiguration
+    >>> from transformers import AutoTokenizer
+    >>> exits = MultiExitConfiguration("SHARED_PROJECTION_CAST_OUTPUTS", lm_head_layer_indices=(2, 4))
+    >>> model = AutoMultiExitModel.from_pretrained(SMOKE_MODEL, multi_exit_config=exits)
+    >>> fitted = fit_exits(model, AutoTokenizer.from_pretrained(SMOKE_MODEL), TEXTS, method="least-squares")
+    >>> sorted(fitted.quality["held-out"])
+    ['2', '4', 'original']
     """
+    if isinstance(settings, Mapping):
+        settings = TrainSettings.read(settings)
+    settings = (settings or TrainSettings()).changed(changes)
     processes = processes or Processes()
+    _check(model, tokens, folder, settings, processes)
     model.requires_grad_(False)
     exits = Exits(model)
-    trunk = Trunk(model, tuple(sorted({*exits.layers, exits.final})), sharded=processes.sharded)
-    try:
-        held_out = Validation(trunk, tokenizer, validation, settings.block_size, settings.validation_tokens, processes)
-        curve: list[dict] = []
+    trunk = FrozenTrunk(model, tuple(sorted({*exits.layers, exits.final})), sharded=processes.sharded)
+    others = stream(texts)
+    with _working_folder(folder) as working, _memory_that_ends(settings, exits.layers):
+        run = _Run(exits, trunk, settings, tokens, seed, working, processes)
+        if folder is not None:
+            run.claim_folder()
+        if validation is None:
+            held, others = hold_out(others, tokenizer, settings.block_size, settings.validation_tokens)
+            validation = {"held-out": held}
+        size, wanted = settings.block_size, settings.validation_tokens
+        held_out = Validation(trunk, tokenizer, by_domain(validation), size, wanted, processes)
+        curve: list[dict[str, Any]] = []
         taken = 0
         if settings.method != "none" and exits.weights:
-            blocks = _blocks(folder, texts, tokenizer, settings, tokens, exits.vocabulary, processes)
+            blocks = run.blocks(others, tokenizer)
             taken = len(blocks) * blocks.block_size
-            curve = _train(exits, trunk, blocks, held_out, settings, seed, folder, processes)
+            curve = run.train(blocks, held_out)
             model.eval()  # dropout of the trunk may have been on
             exits.write()
             exits.read()  # quality is that of the weights that are saved, in the model's dtype
         return Fitted(held_out.measure(exits, settings.bf16), exits.digests(), curve, taken)
+
+
+def _check(model: Any, tokens: int | None, folder: Any, settings: TrainSettings, processes: Processes) -> None:
+    if not isinstance(model, MultiExitMixin) or not model.exit_layers:
+        raise InputError(
+            f"model: {type(model).__name__} has no exits to train; give it some: AutoMultiExitModel.from_model(model, "
+            'MultiExitConfiguration("SHARED_PROJECTION_CAST_OUTPUTS", lm_head_layer_indices=(6,)))'
+        )
+    if model.config.is_encoder_decoder:
+        raise InputError(
+            f"model: {type(model).__name__} is an encoder-decoder, fit_exits trains decoder-only models on plain text; "
+            "use autocontrastive_gen.training.fine_tune"
+        )
+    if tokens is not None and tokens < 1:
+        raise InputError(f"tokens: {tokens} must be at least 1, or None for all of the texts")
+    context = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    if context is not None and settings.block_size > context:
+        raise InputError(f"block_size: {settings.block_size} is more than the {context} positions of the model")
+    if folder is None and processes.world > 1:
+        raise InputError(f"folder: {processes.world} processes need one that all of them see; give its path")
+
+
+@contextmanager
+def _working_folder(folder: Path | str | None) -> Iterator[Path]:
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="fit_exits-", ignore_cleanup_errors=True) as temporary:
+            yield Path(temporary)
+        return
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    yield Path(folder)
+
+
+@contextmanager
+def _memory_that_ends(settings: TrainSettings, layers: tuple[int, ...]) -> Iterator[None]:
+    """Say which settings to lower where memory ends."""
+    try:
+        yield
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _out_of_memory(error):
             raise
         lines = str(error).splitlines() or ["no details"]
         raise InputError(
-            f"out of memory ({lines[0]}); lower train.microbatch_size = {settings.microbatch_size}, train.block_size = "
-            f"{settings.block_size}, train fewer exits at once ({list(exits.layers)}), or use train.sampled_softmax"
+            f"out of memory ({lines[0]}); lower microbatch_size = {settings.microbatch_size}, block_size = "
+            f"{settings.block_size}, train fewer exits at once ({list(layers)}), or use sampled_softmax"
         ) from error
-
-
-def _blocks(folder, texts, tokenizer, settings, tokens, vocabulary, processes) -> TokenBlocks:
-    path = folder / "blocks.int32"
-    if processes.main and not path.exists():
-        write_blocks(path, texts(), tokenizer, settings.block_size, tokens)
-    processes.wait()
-    blocks = TokenBlocks(path, settings.block_size)
-    blocks.check(vocabulary, settings.batch_size)
-    return blocks
-
-
-def _train(exits, trunk, blocks, held_out, settings: Train, seed, folder, processes) -> list[dict]:
-    gradient = settings.method != "least-squares"
-    if settings.trunk_dropout and settings.cache_states and gradient:
-        raise InputError(
-            "train.cache_states: true keeps the states of a trunk without dropout; set it to false with "
-            "train.trunk_dropout"
-        )
-    device = exits.original.weight.device
-    cast = not gradient or settings.start == "cast"
-    equations = NormalEquations(exits.layers, exits.width, device) if cast else None
-    cache = None
-    if gradient and settings.cache_states:
-        cache = StateCache(folder, trunk.layers, len(blocks), blocks.block_size, exits.width, processes)
-    generates = cast and settings.cast.text == "generated"
-    if generates and trunk.sharded:
-        raise InputError("train.cast.text: generated needs the trunk whole in each process; launch without FSDP")
-    given = None if generates else equations
-    if cache or given:
-        fit_blocks = max(1, settings.cast.tokens // blocks.block_size)
-        collect(trunk, blocks, processes, folder, equations=given, fit_blocks=fit_blocks, cache=cache)
-    if generates:
-        collect_generated(trunk, blocks, processes, folder, equations=equations, settings=settings.cast, seed=seed)
-    generator = torch.Generator().manual_seed(seed_for(seed, "start"))
-    exits.start(equations.solve(settings.cast.damping) if cast else {}, "cast" if cast else settings.start, generator)
-    if not gradient:
-        return []
-
-    def validate() -> dict[int, float]:
-        quality = held_out.measure(exits, settings.bf16)
-        return {layer: pooled_perplexity(quality, layer) for layer in exits.weights}
-
-    source = source_of(Trunk(exits.model, trunk.layers, settings.trunk_dropout, trunk.sharded), blocks, cache)
-    loop = Loop(
-        exits,
-        source,
-        blocks,
-        settings,
-        seed=seed,
-        processes=processes,
-        checkpoint=folder / "checkpoint.safetensors",
-        validate=validate,
-    )
-    return loop.run()
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One call of ``fit_exits``: what is trained, how, and where its state is kept."""
+
+    exits: Exits
+    trunk: FrozenTrunk
+    settings: TrainSettings
+    tokens: int | None
+    seed: int
+    folder: Path
+    processes: Processes
+
+    def claim_folder(self) -> None:
+        """Refuse a folder that holds the state of a run with other arguments."""
+        config = self.exits.model.config
+        mine = {
+            **self.settings.as_dict(),
+            "tokens": self.tokens,
+            "seed": self.seed,
+            "exits": list(self.exits.layers),
+            "mode": self.exits.mode.name,
+            "processes": self.processes.world,
+            "model": f"{config.name_or_path or type(self.exits.model).__name__} {fingerprint(config.to_dict())[:8]}",
+        }
+        path = self.folder / "run.json"
+        if path.exists():
+            theirs = read_json(path)
+            changed = [key for key, value in mine.items() if fingerprint(theirs.get(key)) != fingerprint(value)]
+            if changed:
+                values = ", ".join(f"{key} was {theirs.get(key)!r} and is {mine[key]!r}" for key in changed)
+                raise InputError(f"folder: {self.folder} holds a run with other arguments ({values}); give another one")
+        elif self.processes.main:
+            write_json(path, mine, digits=17)
+        self.processes.wait()
+
+    def blocks(self, texts: Iterator[str], tokenizer: Any) -> TokenBlocks:
+        """The training text as blocks of tokens on disk."""
+        path = self.folder / "blocks.int32"
+        if self.processes.main and not path.exists():
+            write_blocks(path, texts, tokenizer, self.settings.block_size, self.tokens)
+        self.processes.wait()
+        blocks = TokenBlocks(path, self.settings.block_size)
+        blocks.check(self.exits.vocabulary, self.settings.batch_size)
+        return blocks
+
+    def train(self, blocks: TokenBlocks, held_out: Validation) -> list[dict[str, Any]]:
+        """Train the master weights; the curve."""
+        settings, exits = self.settings, self.exits
+        cast = not settings.uses_gradients or settings.start == "cast"
+        cache = None
+        if settings.uses_gradients and settings.cache_states:
+            layers, size = self.trunk.layers, blocks.block_size
+            cache = StateCache(self.folder, layers, len(blocks), size, exits.width, self.processes)
+        casts = self._collect(blocks, cache, cast)
+        start = "cast" if cast else settings.start
+        exits.start(casts, start, torch.Generator().manual_seed(seed_for(self.seed, "start")))
+        if not settings.uses_gradients:
+            return []
+        trunk = FrozenTrunk(exits.model, self.trunk.layers, settings.trunk_dropout, self.trunk.sharded)
+
+        def validate() -> dict[int, float]:
+            quality = held_out.measure(exits, settings.bf16)
+            return {layer: pooled_perplexity(quality, layer) for layer in exits.weights}
+
+        loop = Loop(
+            exits,
+            source_of(trunk, blocks, cache),
+            blocks,
+            settings,
+            seed=self.seed,
+            processes=self.processes,
+            checkpoint=self.folder / "checkpoint.safetensors",
+            validate=validate,
+        )
+        return loop.run()
+
+    def _collect(self, blocks: TokenBlocks, cache: StateCache | None, cast: bool) -> dict[int, torch.Tensor]:
+        """Fill the cache and fit the casts, in one pass of the trunk if both are wanted; layer -> cast (d, d)."""
+        exits, fit = self.exits, self.settings.cast
+        equations = NormalEquations(exits.layers, exits.width, exits.original.weight.device) if cast else None
+        generates = cast and fit.text == "generated"
+        if generates and self.trunk.sharded:
+            raise InputError("cast: text = generated needs the whole trunk in each process; launch without FSDP")
+        given = None if generates else equations
+        if cache or given:
+            fit_blocks = max(1, fit.tokens // blocks.block_size)
+            collect(
+                self.trunk,
+                blocks,
+                self.processes,
+                self.folder,
+                equations=given,
+                fit_blocks=fit_blocks,
+                cache=cache,
+            )
+        if generates:
+            collect_generated(
+                self.trunk, blocks, self.processes, self.folder, equations=equations, settings=fit, seed=self.seed
+            )
+        return equations.solve(fit.damping) if equations else {}

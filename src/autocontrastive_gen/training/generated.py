@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from autocontrastive_gen.experiment.params import CastFit
 from autocontrastive_gen.foundation.digests import seed_for
 from autocontrastive_gen.foundation.processes import Processes
 from autocontrastive_gen.training.cast import NormalEquations
 from autocontrastive_gen.training.corpus import TokenBlocks
-from autocontrastive_gen.training.states import CHECKPOINT_EVERY, TOKENS_AT_ONCE, Trunk, record, resume
+from autocontrastive_gen.training.states import CHECKPOINT_EVERY, TOKENS_AT_ONCE, FrozenTrunk, record, resume
+from autocontrastive_gen.training.train_settings import CastFit
 
 
 def collect_generated(
-    trunk: Trunk,
+    trunk: FrozenTrunk,
     blocks: TokenBlocks,
     processes: Processes,
     folder: Path,

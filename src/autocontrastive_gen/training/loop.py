@@ -20,7 +20,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from autocontrastive_gen.experiment.params import Train
 from autocontrastive_gen.foundation.digests import seed_for
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.files import atomic_path
@@ -35,6 +34,7 @@ from autocontrastive_gen.training.objective import (
     sampled_distillation,
 )
 from autocontrastive_gen.training.states import Source, States
+from autocontrastive_gen.training.train_settings import TrainSettings
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Loop:
         exits: Exits,
         source: Source,
         blocks: TokenBlocks,
-        settings: Train,
+        settings: TrainSettings,
         *,
         seed: int,
         processes: Processes,
@@ -67,12 +67,12 @@ class Loop:
         self.microbatches = -(-settings.batch_size // self.microbatch_size)
         if processes.world > self.microbatches:
             raise InputError(
-                f"train.microbatch_size = {settings.microbatch_size}: a step of {settings.batch_size} blocks makes "
+                f"microbatch_size = {settings.microbatch_size}: a step of {settings.batch_size} blocks makes "
                 f"{self.microbatches} microbatches, too few for {processes.world} processes; lower it"
             )
         if processes.sharded and self.microbatches % processes.world:
             raise InputError(
-                f"train.microbatch_size = {settings.microbatch_size}: a step of {settings.batch_size} blocks makes "
+                f"microbatch_size = {settings.microbatch_size}: a step of {settings.batch_size} blocks makes "
                 f"{self.microbatches} microbatches, with FSDP they must be a multiple of {processes.world} processes"
             )
         self.tokens_a_step = settings.batch_size * (blocks.block_size - 1)
@@ -99,7 +99,7 @@ class Loop:
         since = 0  # checkpoints are written where a point was
         progress = tqdm(total=self.steps, initial=self.step, desc="exits", unit=" steps", disable=None)
         while self.step < self.steps and not self._exhausted():
-            losses = self._step()
+            losses = self.take_step()
             self.recent += losses
             self.step, since = self.step + 1, since + 1
             progress.update()
@@ -117,7 +117,7 @@ class Loop:
         return self.curve
 
     # one step ---------------------------------------------------------------------------------------------------
-    def _step(self) -> Tensor:
+    def take_step(self) -> Tensor:
         """Take one step; mean losses of the exits before it (exits,), float64."""
         weights = list(self.exits.weights.values())
         self.optimizer.zero_grad(set_to_none=False)
@@ -203,8 +203,8 @@ class Loop:
         if self.path.exists():
             kept = f"the state after step {_step_of(self.path)} is kept in {self.path}"
         raise InputError(
-            f"exit {layer}, step {self.step}: {what}; {kept}; lower train.learning_rate = {self.settings.learning_rate}"
-            + (" or set train.bf16 to false" if self.settings.bf16 else "")
+            f"exit {layer}, step {self.step}: {what}; {kept}; lower learning_rate = {self.settings.learning_rate}"
+            + (" or set bf16 to false" if self.settings.bf16 else "")
         )
 
     # evaluation and state -----------------------------------------------------------------------------------------

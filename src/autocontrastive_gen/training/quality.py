@@ -16,7 +16,7 @@ from autocontrastive_gen.training.blocks import pack
 from autocontrastive_gen.training.corpus import check_tokens
 from autocontrastive_gen.training.exits import Exits
 from autocontrastive_gen.training.objective import Projection, chunk_rows
-from autocontrastive_gen.training.states import TOKENS_AT_ONCE, States, Trunk
+from autocontrastive_gen.training.states import TOKENS_AT_ONCE, FrozenTrunk, States
 
 Quality = dict[str, dict[str, dict[str, float]]]
 """{domain: {layer or "original": {perplexity, agreement, entropy, tokens, nll_error, agreement_error}}}
@@ -31,7 +31,7 @@ class Validation:
 
     def __init__(
         self,
-        trunk: Trunk,
+        trunk: FrozenTrunk,
         tokenizer,
         texts: Mapping[str, Iterable[str]],
         block_size: int,
@@ -44,8 +44,8 @@ class Validation:
             blocks = list(islice(pack(documents, tokenizer, block_size), max(1, tokens // block_size)))
             if not blocks:
                 raise InputError(
-                    f"validation text of {domain}: less than one block of {block_size} tokens; raise "
-                    "prepare.validation_documents or lower train.block_size"
+                    f"validation text of {domain}: less than one block of {block_size} tokens; give more of it, or "
+                    "lower block_size"
                 )
             check_tokens(max(int(block.max()) for block in blocks), trunk.vocabulary)
             own = torch.from_numpy(np.stack(blocks))[processes.rank :: processes.world]
@@ -73,7 +73,7 @@ def pooled_perplexity(quality: Quality, layer: int | str) -> float:
     return math.exp(sum(row["tokens"] * math.log(row["perplexity"]) for row in rows) / tokens)
 
 
-def _states(trunk: Trunk, blocks: Tensor, most: int) -> States:
+def _states(trunk: FrozenTrunk, blocks: Tensor, most: int) -> States:
     """{layer: (n, d)}: the position that predicts the last token of a block is the last one used.
 
     ``most``: blocks of the process that has most of them.

@@ -25,7 +25,7 @@ CHECKPOINT_EVERY = 8
 States = dict[int, Tensor]
 
 
-class Trunk:
+class FrozenTrunk:
     """Final-normed states of the layers asked for, straight from the model."""
 
     def __init__(self, model, layers: tuple[int, ...], dropout: bool = False, sharded: bool = False) -> None:
@@ -58,14 +58,13 @@ class StateCache:
         self, folder: Path, layers: tuple[int, ...], blocks: int, block_size: int, width: int, processes: Processes
     ) -> None:
         if processes.machines > 1:
-            raise InputError("train.cache_states: true is for the processes of one machine; set it to false on several")
+            raise InputError("cache_states: true is for the processes of one machine; set it to false on several")
         self.files = {layer: folder / f"states-{layer}.bf16" for layer in layers}
         self.shape = (blocks, block_size, width)
         size = blocks * block_size * width
         for path in self.files.values() if processes.main else ():
             if not path.exists() or path.stat().st_size != 2 * size:
-                with open(path, "wb") as file:
-                    os.posix_fallocate(file.fileno(), 0, 2 * size)  # a full disk shows here and not as a SIGBUS
+                _reserve(path, 2 * size)
         processes.wait()  # the others find the files whole
         self._maps = {
             layer: torch.from_file(str(path), shared=True, size=size, dtype=torch.bfloat16).view(self.shape)
@@ -81,8 +80,17 @@ class StateCache:
         return {layer: stored[indices] for layer, stored in self._maps.items()}
 
 
+def _reserve(path: Path, size: int) -> None:
+    """Make a file of ``size`` bytes; a full disk shows here, and not as a SIGBUS later, where the system allows it."""
+    with open(path, "wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            file.truncate(size)
+
+
 def collect(
-    trunk: Trunk,
+    trunk: FrozenTrunk,
     blocks: TokenBlocks,
     processes: Processes,
     folder: Path,
@@ -145,7 +153,7 @@ Source = Callable[[Tensor], States]
 """States of the blocks whose numbers are given: from the cache, or from the trunk again."""
 
 
-def source_of(trunk: Trunk, blocks: TokenBlocks, cache: StateCache | None) -> Source:
+def source_of(trunk: FrozenTrunk, blocks: TokenBlocks, cache: StateCache | None) -> Source:
     if cache is not None:
         return cache.__getitem__
     return lambda indices: trunk(blocks[indices.numpy()])

@@ -7,7 +7,7 @@ from autocontrastive_gen.evaluation.lower_layer import _paired_error, choose, sc
 from autocontrastive_gen.experiment.resolution import lower_layer, resolved_settings
 from autocontrastive_gen.experiment.settings import all_settings
 from autocontrastive_gen.pipeline.cell_model import exit_fields
-from autocontrastive_gen.training.model_card import model_card
+from autocontrastive_gen.pipeline.model_card import model_card
 
 SCORES = {
     "plain": {"diversity": 0.2, "coherence": 0.50},

@@ -24,6 +24,8 @@ TASKS = [
     "truthfulqa_gen",
     "blimp_adjunct_island",
     "blimp_causative",
+    "bigbench_social_iqa_multiple_choice",
+    "bigbench_strategyqa_multiple_choice",
 ]
 
 # Made-up items, in the form of the hub's data sets ------------------------------------------------------------------
@@ -82,6 +84,33 @@ TRUTHFUL_ANSWERS = [
     for i in range(2)
 ]
 BLIMP = [{"sentence_good": f"Who ran {i}?", "sentence_bad": f"Who did the man that ran {i}?"} for i in range(3)]
+BIGBENCH_CHOICES = [  # what bigbench 1.0.0's own code makes of the examples below
+    {
+        "idx": 0,
+        "inputs": "Q: Why did Ada ring the bell? \n  choice:  It fell \n  choice: To call the boats"
+        "\n  choice: To wake the town\nA:",
+        "targets": ["To call the boats"],
+        "multiple_choice_targets": ["To wake the town", "To call the boats", "It fell"],
+        "multiple_choice_scores": [0, 1, 0],
+    },
+    {
+        "idx": 1,
+        "inputs": "Q: Where is the clock?\n  choice: In the sea\n  choice: In the tower\n  choice: On a boat\nA:",
+        "targets": ["In the tower"],
+        "multiple_choice_targets": ["In the tower", "In the sea", "On a boat"],
+        "multiple_choice_scores": [1, 0, 0],
+    },
+]
+BIGBENCH_ANSWERS = [
+    {
+        "idx": i,
+        "inputs": f"Answer yes or no.\nQuestion: Is bell {i} old? Answer:",
+        "targets": ["Yes. It was cast in 1764."],
+        "multiple_choice_targets": ["Yes", "No"],
+        "multiple_choice_scores": scores,
+    }
+    for i, scores in enumerate(([1, 0], [0, 1]))
+]
 
 HUB = {
     ("EleutherAI/lambada_openai", "default"): {"test": [{"text": text} for text in LAMBADA]},
@@ -95,6 +124,8 @@ HUB = {
     ("truthfulqa/truthful_qa", "generation"): {"validation": TRUTHFUL_ANSWERS},
     ("nyu-mll/blimp", "adjunct_island"): {"train": BLIMP},
     ("nyu-mll/blimp", "causative"): {"train": BLIMP[::-1]},
+    ("hails/bigbench", "social_iqa_zero_shot"): {"default": BIGBENCH_CHOICES, "train": BIGBENCH_CHOICES[:1]},
+    ("hails/bigbench", "strategyqa_zero_shot"): {"default": BIGBENCH_ANSWERS, "train": BIGBENCH_ANSWERS[:1]},
 }
 
 
@@ -170,6 +201,27 @@ def write_originals(folder: Path) -> None:
             writer.writerow(["; ".join(value) if isinstance(value, list) else value for value in values])
     lines(folder / "blimp" / "adjunct_island.jsonl", [row | {"UID": "adjunct_island"} for row in BLIMP])
     lines(folder / "blimp_causative" / "causative.jsonl", BLIMP[::-1])
+    example = {
+        "input": "Why did Ada ring the bell? ",
+        "target_scores": {"To wake the town": 0, "To call the boats": 1, " It fell ": 0},
+    }
+    where = {"input": "Where is the clock?", "target_scores": {"In the tower": 1, "In the sea": 0, "On a boat": 0}}
+    lines(folder / "social_iqa" / "task.json", [{"canary": "NEVER TRAIN", "examples": [example, where, example]}])
+    task = {
+        "task_prefix": "Answer yes or no.",
+        "example_input_prefix": "\nQuestion: ",
+        "example_output_prefix": " Answer: ",
+        "append_choices_to_input": False,
+        "examples": [
+            {
+                "input": f"Is bell {i} old?",
+                "target_scores": dict(zip(("Yes", "No"), scores, strict=True)),
+                "target": "Yes. It was cast in 1764.",
+            }
+            for i, scores in enumerate(([1, 0], [0, 1]))
+        ],
+    }
+    lines(folder / "strategyqa" / "task.json", [task])
 
 
 def original_arc(row):
@@ -214,7 +266,7 @@ def evaluate(folders, tasks=TASKS):
 def own(hub):
     """lm-eval's own tasks on the hub's rows."""
     root = bundles._tasks_folder()
-    names = ("lambada", "hellaswag", "piqa", "winogrande", "arc", "truthfulqa", "blimp")
+    names = ("lambada", "hellaswag", "piqa", "winogrande", "arc", "truthfulqa", "blimp", "bigbench")
     return evaluate([root / name for name in names])
 
 
@@ -276,6 +328,7 @@ def test_damage_is_named(hub, project):
         ("hellaswag", "hellaswag_train.jsonl", json.dumps(HELLASWAG[0]), "scores its validation split"),
         ("winogrande", "dev.jsonl", "", "holds no item"),
         ("arc_easy", "ARC-Easy-Test.jsonl", "{", "is not JSON"),
+        ("bigbench_strategyqa_multiple_choice", "task.json", "{}", "not in the original format .* no 'examples'"),
     ],
 )
 def test_unfit_files(hub, project, task, name, content, message):

@@ -44,6 +44,62 @@ def test_jsonl_and_parquet(tmp_path):
             list(read(tmp_path, format, pattern))
 
 
+def test_rows_whose_fields_have_a_value(tmp_path):
+    rows = [{"text": text, "kind": kind} for text, kind in (("one", "a"), ("two", "b"), ("three", 3))]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    parquet.write_table(pyarrow.Table.from_pylist([{**row, "kind": str(row["kind"])} for row in rows]), tmp_path / "p")
+    for format, pattern in (("jsonl", "*.jsonl"), ("parquet", "p")):
+        assert list(read(tmp_path, format, pattern, where={"kind": ["a", "3"]})) == ["one", "three"]
+        with pytest.raises(ValueError, match="no document fits {'kind': .*}; there are kind: a, b, 3"):
+            list(read(tmp_path, format, pattern, where={"kind": ["c"]}))
+        with pytest.raises(ValueError, match="no column 'sort'; there are: text, kind; set text_field or where"):
+            list(read(tmp_path, format, pattern, where={"sort": ["c"]}))
+    with pytest.raises(ValueError, match="documents of the format lines have no fields; allowed with jsonl, parquet,"):
+        list(read(tmp_path, "lines", where={"kind": ["a"]}))
+
+
+def test_articles_of_squad(tmp_path):
+    articles = [
+        {
+            "title": "Bells",
+            "paragraphs": [{"context": "A bell  rings.\n\nLoudly.", "qas": [{"id": 1}]}, {"context": "Two."}],
+        },
+        {"title": "Rivers", "paragraphs": [{"context": "It flows.", "qas": []}]},
+    ]
+    (tmp_path / "dev.json").write_text(json.dumps({"version": "1.1", "canary": "NEVER TRAIN", "data": articles}))
+    assert list(read(tmp_path, "squad")) == ["A bell rings. Loudly.\nTwo.", "It flows."]
+    assert list(read(tmp_path, "squad", where={"title": ["Rivers"]})) == ["It flows."]
+
+
+def test_stories_of_coqa(tmp_path):
+    stories = [
+        {
+            "id": str(i),
+            "source": source,
+            "filename": "f",
+            "story": f"Chapter {i} \n\nThe  bell rang. ",
+            "questions": [{}],
+        }
+        for i, source in enumerate(("gutenberg", "cnn", "mctest"))
+    ]
+    (tmp_path / "coqa.json").write_text(json.dumps({"canary": "NEVER TRAIN", "data": stories}))
+    texts = [f"Chapter {i}\nThe bell rang." for i in range(3)]
+    assert list(read(tmp_path, "coqa")) == texts
+    assert list(read(tmp_path, "coqa", where={"source": ["gutenberg", "mctest"]})) == texts[::2]
+    with pytest.raises(ValueError, match="there are source: gutenberg, cnn, mctest"):
+        list(read(tmp_path, "coqa", where={"source": ["race"]}))
+
+
+@pytest.mark.parametrize("format", ["squad", "coqa"])
+@pytest.mark.parametrize(
+    ("content", "message"), [("[]", "lacks a field"), ('{"data": [{"id": 1}]}', "lacks a field"), ("{", "is not JSON")]
+)
+def test_json_of_another_form(tmp_path, format, content, message):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"a\.json: {message}"):
+        list(read(tmp_path, format))
+
+
 @pytest.mark.parametrize(
     ("format", "name", "content", "message"),
     [

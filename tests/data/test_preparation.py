@@ -26,6 +26,7 @@ def domain(asset, **more):
         "format": "txt",
         "files": "*",
         "text_field": "text",
+        "where": {},
         "rules": "none",
         "prompt_at": "document",
         "title": asset,

@@ -14,13 +14,13 @@ from autocontrastive_gen.foundation.errors import FileError, InputError
 
 
 def _json_rows(path: Path) -> Iterator[dict]:
-    """Rows of a .jsonl file, or of one .json list."""
+    """Rows of a .jsonl file, of one .json list, or the one object of a .json file."""
     text = path.read_text(encoding="utf-8")
     try:
         rows = json.loads(text) if path.suffix == ".json" else [json.loads(row) for row in text.splitlines() if row]
     except json.JSONDecodeError as error:
         raise FileError(f"{path}: is not JSON ({error})") from None
-    yield from rows
+    yield from rows if isinstance(rows, list) else [rows]
 
 
 def lambada(path: Path) -> Iterator[dict]:
@@ -92,6 +92,33 @@ def blimp(path: Path) -> Iterator[dict]:
     yield from ({key: row[key] for key in ("sentence_good", "sentence_bad")} for row in _json_rows(path))
 
 
+def bigbench(path: Path) -> Iterator[dict]:
+    """BIG-bench's task.json, with the prompts that its own code writes (``bigbench.api.json_task``, zero-shot).
+
+    As there, examples that repeat an earlier one are dropped and, where a task appends the choices to its input, they
+    are shuffled by a generator that starts anew, with seed 42, for each example.
+    """
+    import numpy as np
+
+    (task,) = _json_rows(path)
+    examples = {json.dumps(example): example for example in task["examples"]}
+    for number, example in enumerate(examples.values()):
+        scores = example.get("target_scores", {})
+        text = example["input"]
+        if scores and task.get("append_choices_to_input", True):
+            shuffled = np.random.RandomState(42).permutation(sorted(scores))
+            text = "".join([text, *(task.get("choice_prefix", "\n  choice: ") + choice for choice in shuffled)])
+        start = str(task.get("task_prefix", "")) + task.get("example_input_prefix", "\nQ: ")
+        targets = example["target"] if "target" in example else max(scores, key=scores.get)
+        yield {
+            "idx": number,
+            "inputs": (start + text + task.get("example_output_prefix", "\nA: ")).strip(),
+            "targets": [target.strip() for target in ([targets] if isinstance(targets, str) else targets)],
+            "multiple_choice_targets": [choice.strip() for choice in scores],
+            "multiple_choice_scores": [int(score) for score in scores.values()],
+        }
+
+
 READERS: dict[tuple[str, str | None], Callable[[Path], Iterator[dict]]] = {
     ("EleutherAI/lambada_openai", None): lambada,
     ("cimec/lambada", None): lambada,
@@ -102,6 +129,7 @@ READERS: dict[tuple[str, str | None], Callable[[Path], Iterator[dict]]] = {
     ("truthfulqa/truthful_qa", "multiple_choice"): truthfulqa_choices,
     ("truthfulqa/truthful_qa", "generation"): truthfulqa_answers,
     ("nyu-mll/blimp", None): blimp,
+    ("hails/bigbench", None): bigbench,
 }
 """By the data set's name on the hub, and its configuration where they differ."""
 

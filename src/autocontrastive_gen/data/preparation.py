@@ -109,9 +109,11 @@ class Preparation:
         if record.get("stream"):
             from autocontrastive_gen.data.streams import documents
 
+            if domain["where"]:
+                raise InputError(f"domains.{source}.where: a streamed corpus is read whole; leave `where` out")
             return documents(record, domain["format"], domain["text_field"])
         folder = self.paths.asset(domain["asset"])
-        return corpora.read(folder, domain["format"], domain["files"], domain["text_field"])
+        return corpora.read(folder, domain["format"], domain["files"], domain["text_field"], domain["where"])
 
     # Holding out ----------------------------------------------------------------------------------------------------
 

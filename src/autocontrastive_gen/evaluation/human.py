@@ -7,7 +7,6 @@ human text). Which of them stands left is drawn from the seed; the key file alon
 from __future__ import annotations
 
 import csv
-import html
 import json
 import random
 from collections import Counter
@@ -16,6 +15,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+from jinja2 import Environment, StrictUndefined
 
 from autocontrastive_gen.foundation import statistics
 from autocontrastive_gen.foundation.digests import seed_for
@@ -23,7 +23,8 @@ from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.files import read_json, write_csv, write_json, write_text
 
 SIDES = ("left", "right")
-VOTES = (*SIDES, "tie")
+CHOICES = {"left": "Left is better", "right": "Right is better", "tie": "About the same"}
+"""The votes and how the form words them."""
 COLUMNS = ["pair", "rater", "vote"]
 DEFAULT_QUESTION = (
     "Which text is the better continuation: fluent, coherent with the beginning, and interesting to read?"
@@ -107,8 +108,8 @@ def read_votes(files: Iterable[Path], key: Mapping[str, Mapping]) -> list[dict]:
                     continue
                 if vote["pair"] not in key:
                     raise InputError(f"{where}: pair {vote['pair']!r} is not in the key; is it of another export?")
-                if vote["vote"] not in VOTES:
-                    raise InputError(f"{where}: vote {vote['vote']!r} is not one of {', '.join(VOTES)}")
+                if vote["vote"] not in CHOICES:
+                    raise InputError(f"{where}: vote {vote['vote']!r} is not one of {', '.join(CHOICES)}")
                 if (cell := (vote["pair"], vote["rater"])) in seen:
                     raise InputError(
                         f"{where}: rater {vote['rater']} voted on pair {vote['pair']} in {seen[cell]}, too"
@@ -116,7 +117,7 @@ def read_votes(files: Iterable[Path], key: Mapping[str, Mapping]) -> list[dict]:
                 seen[cell] = where
                 votes.append(vote)
     if not votes:
-        raise InputError(f"the files given hold no votes: fill in their column vote with one of {', '.join(VOTES)}")
+        raise InputError(f"the files given hold no votes: fill in their column vote with one of {', '.join(CHOICES)}")
     return votes
 
 
@@ -175,23 +176,10 @@ def _share(winner: str, setting: str) -> float:
 
 
 def _form(pairs: Sequence[dict], question: str) -> str:
-    template = Path(__file__).with_name("human_form.html").read_text(encoding="utf-8")
-    blocks = "\n".join(_block(pair) for pair in pairs)
-    # votes are kept in the browser under the digest of this very form
+    template = Path(__file__).with_name("human_form.html.j2").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.keep_trailing_newline = True
+    # the browser keeps votes under the digest of this form's pairs, so that no other form shows them
     identity = f"{seed_for(json.dumps([dict(pair) for pair in pairs], sort_keys=True)):x}"
-    for name, value in (("question", html.escape(question)), ("identity", identity), ("pairs", blocks)):
-        template = template.replace("{{" + name + "}}", value)
-    return template
-
-
-def _block(pair: Mapping[str, str]) -> str:
-    number, prompt, left, right = (html.escape(pair[key]) for key in ("pair", "prompt", "left", "right"))
-    choices = "".join(
-        f'<label><input type="radio" name="{number}" value="{vote}"> {label}</label>'
-        for vote, label in zip(VOTES, ("Left is better", "Right is better", "About the same"), strict=True)
-    )
-    return (
-        f'<fieldset><legend>Pair {number}</legend><p class="prompt">{prompt} …</p><div class="sides">'
-        f"<section><h2>Left</h2><p>{left}</p></section><section><h2>Right</h2><p>{right}</p></section></div>"
-        f'<div class="votes">{choices}</div></fieldset>'
-    )
+    form = environment.from_string(template)
+    return form.render(question=question, identity=identity, pairs=pairs, choices=CHOICES)

@@ -1,5 +1,7 @@
 """Continuations do not depend on batches, and each decoder is the search or the sampling that its name says."""
 
+import copy
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig
@@ -91,11 +93,13 @@ def test_a_checkpoint_s_generation_config_changes_nothing(model, tokenizer, prom
     assert model.generation_config.repetition_penalty == 3.0  # and it is still the model's
 
 
-def test_padding_is_no_token_that_occurred(model, tokenizer, prompts):
-    """A penalty that makes every token of the prompt certain must not bring up the padding of shorter prompts."""
-    decoder = DECODERS.build("greedy", {"repetition_penalty": 1e-3})
-    alone = [decode(model, tokenizer, [prompt], decoder)[0] for prompt in prompts]
-    assert decode(model, tokenizer, prompts, decoder, batch_size=9) == alone
+def test_a_penalty_does_not_see_padding(model, tokenizer, prompts):
+    """Whatever the tokenizer pads with: here, what a short prompt goes on with."""
+    alone = [decode(model, tokenizer, [prompt], "greedy, penalty")[0] for prompt in prompts]
+    padded = copy.deepcopy(tokenizer)
+    padded.pad_token = tokenizer.convert_ids_to_tokens(alone[1]["tokens"][0])
+    assert padded.pad_token_id == alone[1]["tokens"][0]
+    assert decode(model, padded, prompts, "greedy, penalty", batch_size=9) == alone
 
 
 def log_probs(model, ids):

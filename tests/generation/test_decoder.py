@@ -14,6 +14,7 @@ from autocontrastive_gen.generation.decoder import DECODERS, Decoder, Sampler
 
 EVERYONE = {"repetition_penalty", "no_repeat_ngram_size"}
 OWN = {
+    "contrastive-search": {"top_k", "penalty_alpha"},
     "beam": {"num_beams"},
     "greedy": set(),
     "min-p": {"min_p", "temperature"},

@@ -1,0 +1,85 @@
+"""Contrastive search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from autocontrastive_gen.foundation.named import parameter
+from autocontrastive_gen.generation.decoder import DECODERS, Decoder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@DECODERS.register
+@dataclass(frozen=True)
+class ContrastiveSearch(Decoder):
+    """Of the ``top_k`` most likely tokens, the one that is likely and unlike all tokens before it.
+
+    Su et al. 2022, arXiv:2202.06417, equation 5: token v of the candidates V scores
+    ``(1 - penalty_alpha) p(v | x) - penalty_alpha max over j of cos(h_v, h_j)``, with j over all tokens of prompt and
+    continuation, and h the states of the highest layer that runs, as the final norm leaves them. p is the distribution
+    that the model returns, so of its exit or contrast. With ``penalty_alpha`` 0 this is greedy search. A candidate of
+    probability zero is never chosen, as contrasts may leave fewer than ``top_k`` possible tokens.
+
+    One pass computes all candidates of a step, over one copy of the cache.
+    """
+
+    name: ClassVar[str] = "contrastive-search"
+    top_k: int = parameter(4, "candidates at every step", kind=int, low=1)
+    penalty_alpha: float = parameter(0.6, "weight of being unlike the tokens before", low=0, high=1)
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.top_k
+
+    def arguments(self) -> dict[str, Any]:
+        return {**super().arguments(), "custom_generate": self.search}
+
+    def search(
+        self, model, input_ids: Tensor, logits_processor, stopping_criteria, generation_config, **inputs: Any
+    ) -> Tensor:
+        """The loop of ``generate``, as transformers' argument ``custom_generate`` takes one.
+
+        Returns:
+            Prompts and continuations, (B, T + new tokens); texts that end early are padded.
+
+        Raises:
+            InputError: the model does not take candidates side by side.
+        """
+        import torch
+
+        from autocontrastive_gen.generation.lookahead import Lookahead, require_lookahead
+
+        require_lookahead(model, generation_config.max_length + self.top_k)
+        mask = inputs.get("attention_mask")
+        ahead = Lookahead(model, input_ids, torch.ones_like(input_ids) if mask is None else mask)
+        running = torch.ones_like(input_ids[:, :1], dtype=torch.bool)
+        while bool(running.any()):
+            scores = logits_processor(input_ids, ahead.logits.to(torch.float32, copy=True))
+            probabilities, candidates = scores.softmax(-1).topk(min(self.top_k, scores.shape[-1]))
+            chosen = self._best(probabilities, ahead.states, ahead.look(candidates), ahead.mask)
+            ahead.keep(chosen)
+            token = candidates.gather(1, chosen[:, None])
+            if not running.all():
+                token = token.where(running, token.new_tensor(generation_config.pad_token_id))
+            input_ids = torch.cat([input_ids, token], dim=1)
+            running &= ~stopping_criteria(input_ids, None)[:, None]
+        return input_ids
+
+    def _best(self, probabilities: Tensor, before: Tensor, states: Tensor, mask: Tensor) -> Tensor:
+        """Number (B,) of the candidate that scores highest.
+
+        Args:
+            probabilities: of the candidates, (B, k).
+            before: states of the text, (B, T, d).
+            states: states of the candidates, (B, k, d).
+            mask: 0 at padding, (B, T).
+        """
+        from torch.nn.functional import normalize
+
+        cosines = normalize(states.float(), dim=-1) @ normalize(before.float(), dim=-1).mT  # (B, k, T)
+        likeness = cosines.masked_fill(mask[:, None] == 0, -2).amax(-1)
+        scores = (1 - self.penalty_alpha) * probabilities - self.penalty_alpha * likeness
+        return scores.masked_fill(probabilities == 0, float("-inf")).argmax(-1)

@@ -93,13 +93,15 @@ def test_a_checkpoint_s_generation_config_changes_nothing(model, tokenizer, prom
     assert model.generation_config.repetition_penalty == 3.0  # and it is still the model's
 
 
-def test_a_penalty_does_not_see_padding(model, tokenizer, prompts):
+@pytest.mark.parametrize("parameters", [{"no_repeat_ngram_size": 1}, {"repetition_penalty": 9}])
+def test_penalties_do_not_see_padding(model, tokenizer, prompts, parameters):
     """Whatever the tokenizer pads with: here, what a short prompt goes on with."""
-    alone = [decode(model, tokenizer, [prompt], "greedy, penalty")[0] for prompt in prompts]
+    decoder = DECODERS.build("greedy", parameters)
+    alone = [decode(model, tokenizer, [prompt], decoder)[0] for prompt in prompts]
     padded = copy.deepcopy(tokenizer)
     padded.pad_token = tokenizer.convert_ids_to_tokens(alone[1]["tokens"][0])
     assert padded.pad_token_id == alone[1]["tokens"][0]
-    assert decode(model, padded, prompts, "greedy, penalty", batch_size=9) == alone
+    assert decode(model, padded, prompts, decoder, batch_size=9) == alone
 
 
 def log_probs(model, ids):

@@ -94,8 +94,8 @@ def _continue(model, tokenizer, encoded, ids, decoder: Decoder, new_tokens: int,
 def _without_defaults(model, tokenizer):
     """The same model under a ``generation_config`` of special tokens alone: a checkpoint's may ask for anything.
 
-    The padding is the end of text, if there is one. It is suppressed, so that what a decoder thinks of tokens that
-    occurred, padding included, changes nothing.
+    Prompts are padded with the end of text, if there is one: it is suppressed, so nothing changes where
+    ``no_repeat_ngram_size``, for which padding is text, forbids it.
     """
     special = {name: getattr(model.generation_config, name) for name in ("bos_token_id", "eos_token_id")}
     ends = special["eos_token_id"]

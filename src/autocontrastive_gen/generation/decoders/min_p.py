@@ -12,8 +12,7 @@ from autocontrastive_gen.generation.decoder import DECODERS, Sampler
 class MinP(Sampler):
     """Draws from the tokens with at least ``min_p`` times the largest probability.
 
-    Nguyen et al. 2024, arXiv:2407.01082. The paper cuts off before it applies the temperature to what is left; here,
-    as in transformers, the temperature comes first.
+    Nguyen et al. 2024, arXiv:2407.01082. The temperature acts before the cut, as in transformers.
     """
 
     name: ClassVar[str] = "min-p"

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from autocontrastive_gen.modeling.methods import Acd
+from autocontrastive_gen.modeling.methods.acd import Acd
 
 
 def calculate_contrasted_logits(

@@ -213,9 +213,9 @@ def test_unknown_tasks_are_named(tasks, monkeypatch):
         evaluate(None, ["made-wrod"], [tasks], OPTIONS)
 
 
-def halved(upper_logits, lower_logits):
+def halved(upper_logits, lower_logits, share=0.5):
     """A user's own function, named as ``module:function``."""
-    return (upper_logits - lower_logits / 2).float().log_softmax(-1)
+    return (upper_logits - lower_logits * share).float().log_softmax(-1)
 
 
 def test_both_names_and_the_arguments_of_the_reference(folder, tasks):
@@ -229,7 +229,9 @@ def test_both_names_and_the_arguments_of_the_reference(folder, tasks):
         assert (config.contrast_function.alpha, config.contrast_function.minimum_candidates) == (0.2, 3)
     mine = arguments.partition(",contrast_alpha")[0] + f",contrast_function={__name__}:halved"
     lm = get_model(name).create_from_arg_string(mine, {"batch_size": 2, "device": "cpu"})
-    assert lm.model.multi_exit_config.contrast_function is halved
+    assert lm.model.multi_exit_config.contrast_function.function is halved
+    lm = get_model(name).create_from_arg_string(mine + ",contrast_share=0.25", {"batch_size": 2, "device": "cpu"})
+    assert lm.model.multi_exit_config.contrast_function.parameters == {"share": 0.25}
     arguments += ",contrast_function=dola"
     with pytest.raises(ValueError, match="dola has no parameter 'minimum_candidates'"):
         get_model(name).create_from_arg_string(arguments, {"device": "cpu"})

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from autocontrastive_gen.contrast_calculation import calculate_contrasted_logits
 from autocontrastive_gen.modeling.contrast import Acd, Cd, Dola, Ensemble, Uncontrasted
+from autocontrastive_gen.modeling.method import GivenLogits
 from autocontrastive_gen.modeling.plausible import most_likely, plausible_candidates, plausible_mask
 
 
@@ -57,11 +58,22 @@ def slow_ensemble(upper, lowers: dict, weights) -> np.ndarray:
     return np.log(p + sum(w * np.exp(log_softmax(x)) for w, x in zip(weights, lowers.values(), strict=True)))
 
 
+class Gathered(GivenLogits):
+    """A lower exit that is read at candidates alone."""
+
+    def candidate_limit(self, exit_, rows):
+        return self._upper.shape[-1]
+
+    def logits(self, exit_, final_norm=True):
+        raise AssertionError("the candidate path must not ask for all logits")
+
+
 def at_candidates(method, upper, lower):
-    candidates = method.candidates(upper)
-    assert candidates is not None
-    lower_at = lower.reshape(-1, lower.shape[-1]).gather(-1, candidates.token_ids)
-    return method.at_candidates(upper, candidates, lower_at)
+    return method.evaluate(upper, Gathered(upper, {"lower": lower}))
+
+
+def over(method, upper, lowers: dict):
+    return method.evaluate(upper, GivenLogits(upper, lowers))
 
 
 def per_row(slow, upper, lower, **parameters) -> torch.Tensor:
@@ -90,7 +102,7 @@ def away_from_threshold(upper: torch.Tensor, alpha: float, k: int) -> torch.Tens
 def dense(contrast, upper, lower):
     """The combination over the whole vocabulary, which calls take where it is mostly plausible."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("autocontrastive_gen.modeling.methods.DENSE_SHARE", 10**9)
+        patch.setattr("autocontrastive_gen.modeling.over_plausible.DENSE_SHARE", 10**9)
         return contrast(upper, lower)
 
 
@@ -111,10 +123,7 @@ def test_contrast_is_exact_on_both_paths(method, dtype, scale, parameters):
     assert_exact(full[keep], want[keep])
     assert_exact(contrast(upper, lower)[keep], want[keep])
     assert (full.double().exp().sum(-1) - 1).abs().max() < 1e-5
-    if contrast.candidates(upper) is not None:
-        assert_exact(at_candidates(contrast, upper, lower)[keep], want[keep])
-    else:
-        assert scale == 0.1 or parameters.get("alpha")  # only flat distributions have many candidates
+    assert_exact(at_candidates(contrast, upper, lower)[keep], want[keep])
 
 
 @settings(max_examples=150, deadline=None)
@@ -137,8 +146,7 @@ def test_paths_agree_with_ties_and_masked_tokens(seed, size, alpha, k, levels, m
         torch.testing.assert_close(contrast(upper, lower), full, rtol=0, atol=1e-4)
         assert torch.equal(full[upper == -torch.inf], upper[upper == -torch.inf])
         assert (full.double().exp().sum(-1) - 1).abs().max() < 1e-5
-        if contrast.candidates(upper) is not None:
-            torch.testing.assert_close(at_candidates(contrast, upper, lower), full, rtol=0, atol=1e-4)
+        torch.testing.assert_close(at_candidates(contrast, upper, lower), full, rtol=0, atol=1e-4)
         keep = away_from_threshold(upper, alpha, 1)
         want = per_row(slow, upper, lower, alpha=alpha, minimum_candidates=min(k, size))
         if keep.any():
@@ -160,7 +168,7 @@ def test_a_broken_row_never_spreads(logits):
     for contrast in (Acd(minimum_candidates=3), Cd(), Dola()):
         clean = contrast(upper[[0, 2]], lower[[0, 2]])
         outs = [contrast(upper, lower), dense(contrast, upper, lower)]
-        if hasattr(contrast, "candidates"):
+        if contrast.name != "dola":
             outs.append(at_candidates(contrast, upper, lower))
         for out in outs:
             assert torch.equal(out[[0, 2]], clean)
@@ -222,11 +230,6 @@ def test_candidates_are_the_plausible_set_however_large(count):
     assert (plausible_candidates(logits, 0.1, 1, limit=max(count - 1, 1)) is None) == (count >= 32)
 
 
-def test_flat_distributions_take_the_full_path():
-    assert Acd().candidates(torch.zeros(2, 3, 50_000)) is None
-    assert Acd(minimum_candidates=30_000).candidates(torch.randn(1, 50_000) * 9) is None
-
-
 def test_gradients_flow_on_both_paths():
     torch.manual_seed(0)
     upper, lower = ((torch.randn(2, 3, 200) * 3).requires_grad_() for _ in range(2))
@@ -246,10 +249,10 @@ def test_chunks_change_nothing(monkeypatch):
     upper, lower, other = (torch.randn(3, 5, 130) * 3 for _ in range(3))
     methods = [Acd(), Cd(), Dola(layers=(2, 4)), Ensemble(layers=(2, 4))]
     run = [
-        lambda m=m: m.combine(upper, {2: lower, 4: other}) if m.needs == "layers" else m(upper, lower) for m in methods
+        lambda m=m: over(m, upper, {2: lower, 4: other} if getattr(m, "layers", ()) else {2: lower}) for m in methods
     ]
     whole = [f() for f in run]
-    monkeypatch.setattr("autocontrastive_gen.modeling.methods.CHUNK", 260)
+    monkeypatch.setattr("autocontrastive_gen.modeling.arithmetic.CHUNK", 260)
     assert all(torch.equal(f(), w) for f, w in zip(run, whole, strict=True))
 
 
@@ -264,7 +267,7 @@ def test_dola_chooses_the_farthest_layer_per_position(scale):
     upper = torch.randn(2, 6, 90) * scale
     lowers = {layer: torch.randn(2, 6, 90) * scale * spread for layer, spread in ((2, 0.99), (4, 1.0), (6, 1.01))}
     lowers[4][..., 8] = upper[..., 8] = -torch.inf
-    got = Dola(layers=(2, 4, 6), alpha=0.2).combine(upper, lowers).flatten(0, 1)
+    got = over(Dola(layers=(2, 4, 6), alpha=0.2), upper, lowers).flatten(0, 1)
     want, chosen = [], set()
     for i, row in enumerate(upper.flatten(0, 1).numpy()):
         rows = {layer: x.flatten(0, 1)[i].numpy() for layer, x in lowers.items()}
@@ -278,7 +281,7 @@ def test_dola_chooses_the_farthest_layer_per_position(scale):
 def test_ensemble_is_a_mixture(weights):
     torch.manual_seed(4)
     upper, two, four = (torch.randn(5, 60) * 4 for _ in range(3))
-    got = Ensemble(layers=(2, 4), weights=weights).combine(upper, {2: two, 4: four})
+    got = over(Ensemble(layers=(2, 4), weights=weights), upper, {2: two, 4: four})
     used = weights or (1 / 3, 1 / 3)
     rows = zip(upper.numpy(), two.numpy(), four.numpy(), strict=True)
     want = np.stack([slow_ensemble(u, {2: a, 4: b}, used) for u, a, b in rows])
@@ -287,5 +290,5 @@ def test_ensemble_is_a_mixture(weights):
 
 def test_none_is_the_upper_exit():
     upper = torch.randn(2, 3, 40, dtype=torch.bfloat16)
-    for out in (Uncontrasted()(upper, torch.randn(2, 3, 40)), Uncontrasted().combine(upper, {})):
+    for out in (Uncontrasted()(upper, torch.randn(2, 3, 40)), over(Uncontrasted(), upper, {})):
         assert torch.equal(out, upper.float().log_softmax(-1))

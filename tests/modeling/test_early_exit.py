@@ -233,13 +233,16 @@ def test_forms(value, rule):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (1.5, "threshold must be a number from 0 to 1, got 1.5"),
-        (True, "threshold must be a number"),
+        (1.5, "threshold of early_exit must be a number from 0 to 1, got 1.5"),
+        (True, "threshold of early_exit must be a number"),
         ("high", "give a threshold from 0 to 1, or a mapping"),
-        ({"threshold": 0.5, "kriterion": "margin"}, "no such field: kriterion; there are threshold, criterion, layers"),
-        ({"criterion": "entropy"}, "criterion must be one of softmax, margin, got 'entropy'"),
-        ({"layers": [0]}, "layers must be whole numbers from 1"),
-        ({"layers": "two"}, "layers must be whole numbers from 1, got 'two'"),
+        (
+            {"threshold": 0.5, "kriterion": "margin"},
+            "early_exit has no parameter 'kriterion'; it takes threshold, criterion, layers .did you mean criterion",
+        ),
+        ({"criterion": "entropy"}, "criterion of early_exit must be softmax or margin, got 'entropy'"),
+        ({"layers": [0]}, "layers of early_exit must be whole numbers of at least 1"),
+        ({"layers": "two"}, "layers of early_exit must be whole numbers of at least 1, got 'two'"),
     ],
 )
 def test_mistakes_are_named(value, message):

@@ -9,6 +9,9 @@ from autocontrastive_gen.modeling import heads
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 from autocontrastive_gen.modeling.contrast import Acd
+from autocontrastive_gen.modeling.exit_states import ModelLowers
+from autocontrastive_gen.modeling.heads import ExitHead
+from autocontrastive_gen.modeling.method import GivenLogits
 from tests.modeling.conftest import MODES, tiny_ids, tiny_model, tiny_plain
 
 SETTINGS = [
@@ -148,16 +151,44 @@ def test_candidates_equal_full_contrast(mode, monkeypatch):
     model = tiny_model(mode, contrast_layer_indices=("original", 2))
     ids = tiny_ids(8, 20)
     asked = []
-    at_candidates = Acd.at_candidates
-    monkeypatch.setattr(Acd, "at_candidates", lambda *args: asked.append(1) or at_candidates(*args))
-    monkeypatch.setattr("autocontrastive_gen.modeling.methods.candidate_limit", lambda rows, vocabulary: vocabulary)
+    gathered, whole = ModelLowers.logits_at, ModelLowers.logits
+    monkeypatch.setattr(ModelLowers, "logits_at", lambda *args: asked.append("some") or gathered(*args))
+    monkeypatch.setattr(ModelLowers, "logits", lambda *args: asked.append("all") or whole(*args))
     with torch.no_grad():
+        monkeypatch.setattr(ExitHead, "gather_limit", lambda self, rows: len(self.weight))
         few = model(ids).logits
-        assert asked
-        monkeypatch.setattr(Acd, "candidates", lambda self, upper: None)
+        monkeypatch.setattr(ExitHead, "gather_limit", lambda self, rows: 0)
         full = model(ids).logits
-    assert len(asked) == 1
+    assert asked == ["some", "all"]
     torch.testing.assert_close(few, full, atol=1e-4, rtol=0)
+
+
+def test_gathering_stops_where_the_product_costs_less():
+    matrix = torch.nn.Linear(4, 50_000, bias=False)
+    head = ExitHead(None, matrix)
+    assert head.gather_limit(1) > head.gather_limit(8) > head.gather_limit(512) >= 32
+    asked = []
+    lowers = GivenLogits(upper := torch.zeros(2, 3, 50_000), {2: upper})
+    lowers.candidate_limit = lambda exit_, rows: head.gather_limit(rows)
+    lowers.logits_at = lambda *args: asked.append(args)
+    for method in (Acd(), Acd(minimum_candidates=30_000)):  # flat distributions, and too many candidates asked for
+        assert method.evaluate(upper, lowers).shape == upper.shape
+    assert not asked
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_several_exits_at_once_equal_one_by_one(mode):
+    model = tiny_model(mode)
+    model.set_exits(contrast_layer_indices=("original", None), contrast_function={"name": "dola", "layers": "all"})
+    with torch.no_grad():
+        lowers = model.lowers(model.exit_states(tiny_ids(), layers=(1, 2, 3, 4)))
+        assert lowers.exits == (1, 2, 3)
+        for final_norm in (True, False):
+            for exit_, logits in zip(lowers.exits, lowers.all_logits(final_norm), strict=True):
+                torch.testing.assert_close(logits, lowers.logits(exit_, final_norm))
+            part = lowers.part(3, 9).all_logits(final_norm)
+            torch.testing.assert_close(part[1], lowers.logits(2, final_norm).flatten(0, 1)[3:9])
+        assert not torch.allclose(lowers.logits(2), lowers.logits(2, final_norm=False))
 
 
 def test_only_what_is_needed_runs():

@@ -56,7 +56,7 @@ def test_named_families(model_type):
         expected = model(ids).logits
         model = AutoMultiExitModel.from_model(model, MultiExitConfiguration("SHARED_PROJECTION_DIRECT"))
         assert model.num_layers == 4
-        assert model._anatomy.after_head == STEPS.get(model_type, ())
+        assert model.anatomy.after_head == STEPS.get(model_type, ())
         states = model.exit_states(ids, layers=(2, 4))
         torch.testing.assert_close(model.project_exit(states[4], "original"), expected, atol=1e-5, rtol=1e-4)
         model.set_exits(output_layer_index=2)
@@ -76,7 +76,7 @@ def test_a_single_exit_runs_its_layers_and_no_more(model_type):
     model = tiny_family(model_type, **NAMED[model_type])
     model = AutoMultiExitModel.from_model(model, MultiExitConfiguration("SHARED_PROJECTION_DIRECT"))
     ran = Counter()
-    for layer, block in enumerate(model._anatomy.trunk(model)._modules.values(), 1):
+    for layer, block in enumerate(model.anatomy.trunk(model)._modules.values(), 1):
         block.register_forward_hook(lambda *_, layer=layer: ran.update([layer]))
     ids = tiny_ids(2, 6)
     steps = 3

@@ -34,6 +34,8 @@ class Range:
     many: bool = False
     optional: bool = False
     """None is allowed, too."""
+    words: str = ""
+    """What messages say is allowed, where ``kind`` is a function of its own."""
 
     def read(self, value: Any) -> Any:
         """The value in its own type, also from its text form; ValueError if it is not allowed."""
@@ -67,7 +69,9 @@ class Range:
         return number
 
     def __str__(self) -> str:
-        if self.kind not in (int, float):
+        if self.words:
+            words = self.words
+        elif self.kind not in (int, float):
             words = " or ".join(map(str, self.choices)) or ("true or false" if self.kind is bool else "text")
         else:
             noun = "whole number" if self.kind is int else "number"
@@ -173,6 +177,10 @@ class Registry(Generic[T]):
     def build(self, name: str, parameters: Mapping[str, Any]) -> T:
         """A thing by name and parameters; InputError names what is unknown or out of range, and what is allowed."""
         return build(self[name], parameters)
+
+    def unregister(self, name: str) -> None:
+        """Forget a class, so that another can have its name."""
+        del self._classes[name]
 
     def _find(self) -> None:
         if not self._found:

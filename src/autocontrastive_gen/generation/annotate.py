@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from autocontrastive_gen.generation.batches import ALONE, Share, in_batches, pad, pad_token
-from autocontrastive_gen.modeling.configuration import ORIGINAL
+from autocontrastive_gen.modeling.exits import ORIGINAL
 
 
 def annotate(
@@ -41,44 +41,29 @@ def annotate(
 @torch.inference_mode()
 def _notes(model, tokenizer, encoded: list[list[int]], kept: list[int]) -> list[dict]:
     """Notes on the last ``kept`` tokens of each text."""
-    upper, lowers, method = _contrast(model)
-    exits = [ORIGINAL] if method is None else list(dict.fromkeys([ORIGINAL, upper, *lowers]))
     ids, mask = pad(encoded, pad_token(tokenizer), "right", model.device)
-    layers = {exit_: model.num_layers if exit_ == ORIGINAL else exit_ for exit_ in exits}
-    states = model.exit_states(ids, attention_mask=mask, layers=tuple(set(layers.values())))
+    active = model.active_exits
+    exits = (ORIGINAL,) if active.method is None else (ORIGINAL, *active.exits)
+    states = model.exit_states(ids, attention_mask=mask, layers=exits)
     notes = []
     for row, (sequence, count) in enumerate(zip(encoded, kept, strict=True)):
         before = slice(len(sequence) - count - 1, len(sequence) - 1)  # the position before a token predicts it
-        logits = {
-            exit_: model.project_exit(states[layer][row, before], exit_).float() for exit_, layer in layers.items()
-        }
+        here = states.map(lambda state, at=(row, before): state[at])
+        original = model.project_exit(here[model.num_layers], ORIGINAL).float()
         tokens = torch.tensor(sequence[-count:], device=model.device)
-        nll = -logits[ORIGINAL].log_softmax(-1).gather(-1, tokens[:, None]).mean()
-        changed = None if method is None else _changed(tokenizer, logits, upper, lowers, method)
+        nll = -original.log_softmax(-1).gather(-1, tokens[:, None]).mean()
+        changed = None if active.method is None else _changed(model, tokenizer, here)
         notes.append({"nll": round(float(nll), 6), "changed": changed})
     return notes
 
 
-def _contrast(model):
-    """Upper exit, lower exits and method of the model's setting; the method is None without contrast."""
-    config = model.multi_exit_config
-    if config.use_original_head or config.contrast_layer_indices is None:
-        return ORIGINAL, (), None
-    upper, lower = config.contrast_layer_indices
-    method = config.contrast_function
-    lowers = getattr(method, "layers", ()) or (() if lower is None else (lower,))
-    return upper, lowers, method
-
-
-def _changed(tokenizer, logits, upper, lowers, method) -> list[dict]:
-    below = {exit_: logits[exit_] for exit_ in lowers}
-    if getattr(method, "needs", "lower") in ("layers", "upper"):
-        combined = method.combine(logits[upper], below)
-    else:
-        combined = method(logits[upper], below[lowers[0]])
-    wanted = logits[upper].argmax(-1)
-    positions = (combined.argmax(-1) != wanted).nonzero().flatten().tolist()
-    rejected = below[lowers[0]].argmax(-1) if lowers else wanted
+def _changed(model, tokenizer, states) -> list[dict]:
+    """Positions where the contrast's most likely token is not the upper exit's, and what the exits wanted there."""
+    upper = model.active_exits.upper
+    wanted = model.project_exit(states[model.layer_of(upper)], upper).argmax(-1)
+    lowers = model.lowers(states)
+    rejected = lowers.logits(lowers.exits[0]).argmax(-1) if lowers.exits else wanted
+    positions = (model.combined(states).argmax(-1) != wanted).nonzero().flatten().tolist()
     return [
         {
             "position": position,

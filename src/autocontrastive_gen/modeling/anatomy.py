@@ -1,7 +1,6 @@
 """Where the parts of a language model are: found by watching it run, proved by comparing logits.
 
 No family is known by name. A probe of four tokens shows which list of blocks the text runs through, which modules lead
-from autocontrastive_gen.foundation.errors import InputError
 from the last block to the output matrix, and what happens to the logits after it. Then the parts are put together again
 and must give the model's own logits, from its last layer and from a trunk that ends early; else the model is refused.
 """
@@ -53,10 +52,15 @@ class Anatomy:
     def trunk(self, model: nn.Module) -> nn.ModuleList:
         return model.get_submodule(self.blocks)
 
-    def normed(self, model: nn.Module, state: Tensor) -> Tensor:
-        """What the output matrix would see if the block that gave ``state`` (B, T, d) were the last."""
+    def normed(self, model: nn.Module, state: Tensor, final_norm: bool = True) -> Tensor:
+        """What the output matrix would see if the block that gave ``state`` (..., d) were the last.
+
+        Without ``final_norm``, modules that hold no matrix are left out: that is the norm, not a projection.
+        """
         for name in self.finish:
-            state = state_in(model.get_submodule(name)(state))
+            module = model.get_submodule(name)
+            if final_norm or any(parameter.dim() > 1 for parameter in module.parameters()):
+                state = state_in(module(state))
         return _apply(self.before_head, state)
 
     def logits(self, product: Tensor) -> Tensor:

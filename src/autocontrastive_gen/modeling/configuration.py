@@ -11,9 +11,7 @@ from torch import Tensor
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.modeling.contrast import Method, resolve
 from autocontrastive_gen.modeling.early_exit import EarlyExit
-
-ORIGINAL = "original"
-"""Names the model's own head among the exits."""
+from autocontrastive_gen.modeling.exits import ORIGINAL
 
 
 class VocabularyProjectionMode(Enum):
@@ -61,7 +59,7 @@ class MultiExitConfiguration:
         if self.output_layer_index is not None:
             self.output_layer_index = _layer("output_layer_index", self.output_layer_index)
         spelled = self.contrast_function if isinstance(self.contrast_function, str | Mapping) else None
-        self.contrast_function = resolve(self.contrast_function)
+        self.contrast_function = _method(self.contrast_function)
         self.contrast_layer_indices = self._contrast_layers()
         self.early_exit = EarlyExit.parse(self.early_exit)
         self._refuse_contradictions()
@@ -76,7 +74,7 @@ class MultiExitConfiguration:
         given = _split(self.contrast_layer_indices)
         if given is None:
             return None
-        if len(given) == 1 and self._needs_no_lower:
+        if len(given) == 1 and not self.contrast_function.takes_lower:
             given = (*given, None)
         if len(given) != 2:
             raise InputError(
@@ -84,15 +82,9 @@ class MultiExitConfiguration:
                 f"got {self.contrast_layer_indices!r}"
             )
         upper = ORIGINAL if given[0] == ORIGINAL else _layer("contrast_layer_indices", given[0])
-        if given[1] is None and self._needs_no_lower:
+        if given[1] is None and not self.contrast_function.takes_lower:
             return upper, None
         return upper, _layer("contrast_layer_indices", given[1])
-
-    @property
-    def _needs_no_lower(self) -> bool:
-        """Whether the method names its lower exits itself, or has none."""
-        method = self.contrast_function
-        return isinstance(method, Method) and (method.needs == "upper" or bool(getattr(method, "layers", ())))
 
     def _refuse_contradictions(self) -> None:
         ways = ("output_layer_index", "contrast_layer_indices", "early_exit")
@@ -127,6 +119,13 @@ class MultiExitConfiguration:
         if self.early_exit is not None:
             return f"early_exit_{self.early_exit.criterion}_{self.early_exit.threshold:g}"
         return f"layer_{self.output_layer_index}"
+
+
+def _method(spec: Any) -> Method:
+    try:
+        return resolve(spec)
+    except InputError as error:
+        raise InputError(f"contrast_function: {error}") from None
 
 
 def _mode(value: Any) -> VocabularyProjectionMode:

@@ -10,8 +10,8 @@ on whether it comes with a cache, in a batch, or in one pass over a given text.
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,38 +19,41 @@ from transformers.cache_utils import Cache, EncoderDecoderCache
 from transformers.modeling_utils import slice_logits_to_keep
 
 from autocontrastive_gen.foundation.errors import InputError
-from autocontrastive_gen.modeling.methods import CHUNK, entries
+from autocontrastive_gen.foundation.named import Named, build, parameter
+from autocontrastive_gen.modeling.arithmetic import CHUNK
 from autocontrastive_gen.modeling.plausible import most_likely
 from autocontrastive_gen.modeling.trunk import trunk_run
 
-CRITERIA = ("softmax", "margin")
-
 
 @dataclass(frozen=True)
-class EarlyExit:
+class EarlyExit(Named):
     """When an exit is sure enough to end a token at its layer.
 
     Raises:
-        ValueError: a field is out of range.
+        InputError: a field is out of range.
     """
 
-    threshold: float = 0.9
-    """Confidence, from 0 (the first exit always speaks) to 1, at which an exit is sure."""
-    criterion: str = "softmax"
-    """``softmax``: the largest probability; ``margin``: it less the second largest (CALM's softmax response)."""
-    layers: tuple[int, ...] = ()
-    """Exits that are asked, each at the price of its head; empty: all of the model's."""
+    name: ClassVar[str] = "early_exit"
+    threshold: float = parameter(
+        0.9, "Confidence, from 0 (the first exit always speaks) to 1, at which an exit is sure.", low=0, high=1
+    )
+    criterion: str = parameter(
+        "softmax",
+        "softmax: the largest probability; margin: it less the second largest (CALM's softmax response).",
+        kind=str,
+        choices=("softmax", "margin"),
+    )
+    layers: tuple[int, ...] = parameter(
+        (),
+        "Exits that are asked, each at the price of its head; empty: all of the model's.",
+        kind=int,
+        low=1,
+        many=True,
+    )
 
     def __post_init__(self) -> None:
-        number = isinstance(self.threshold, int | float) and not isinstance(self.threshold, bool)
-        if not number or not 0 <= self.threshold <= 1:
-            raise InputError(f"early_exit: threshold must be a number from 0 to 1, got {self.threshold!r}")
-        if self.criterion not in CRITERIA:
-            raise InputError(f"early_exit: criterion must be one of {', '.join(CRITERIA)}, got {self.criterion!r}")
-        layers = entries(self.layers, int)
-        if any(not isinstance(layer, int) or isinstance(layer, bool) or layer < 1 for layer in layers):
-            raise InputError(f"early_exit: layers must be whole numbers from 1, got {self.layers!r}")
-        object.__setattr__(self, "layers", tuple(sorted(set(layers))))
+        super().__post_init__()
+        object.__setattr__(self, "layers", tuple(sorted(set(self.layers))))
 
     @classmethod
     def parse(cls, value: Any) -> "EarlyExit | None":
@@ -58,10 +61,7 @@ class EarlyExit:
         if value is None or isinstance(value, cls):
             return value
         if isinstance(value, Mapping):
-            names = [field.name for field in fields(cls)]
-            if unknown := sorted(set(value) - set(names)):
-                raise InputError(f"early_exit: no such field: {', '.join(unknown)}; there are {', '.join(names)}")
-            return cls(**value)
+            return build(cls, value)
         try:
             threshold = float(value) if isinstance(value, str) else value
         except ValueError:
@@ -126,7 +126,7 @@ class EarlyExitPass:
         for some in running.split(rows):
             states = state.flatten(0, 1)[some.to(state.device)].unsqueeze(0)  # (1, rows, d)
             with trunk_run(None, (), None):  # the trunk's pass spares the head; here it is wanted
-                logits = self.model.project_exit(self.model._anatomy.normed(self.model, states), layer)[0]
+                logits = self.model.project_exit(self.model.anatomy.normed(self.model, states), layer)[0]
             sure = self.rule.confidence(logits) >= self.rule.threshold
             ended = some[sure.to(some.device)]
             self.running.view(-1)[ended] = False

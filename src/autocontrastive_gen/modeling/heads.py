@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from autocontrastive_gen.modeling.configuration import ORIGINAL, VocabularyProjectionMode
+from autocontrastive_gen.modeling.configuration import VocabularyProjectionMode
+from autocontrastive_gen.modeling.exits import ORIGINAL, Exit
+from autocontrastive_gen.modeling.plausible import FIRST_LOOK
 
 HEADS = "name_to_lm_exit_head"
 CASTS = "name_to_conv_matrix"
@@ -36,15 +38,22 @@ class ExitHead:
 
     def product(self, states: Tensor) -> Tensor:
         """(..., d) -> (..., V)."""
-        return _fed(self.output, self._cast(states))
+        return self.product_of_cast(self.cast_states(states))
 
-    def can_gather(self) -> bool:
-        """Whether rows of ``weight`` say all about the output matrix (adapters and offloading add to it)."""
-        return type(self.output).forward is nn.Linear.forward and not self.weight.is_meta
+    def gather_limit(self, rows: int) -> int:
+        """The largest number of tokens per row for which ``product_at`` costs less than ``product``; 0 for none.
+
+        A fit to times on one CPU core (heads of 49,152 x 576 and 50,257 x 1,024; 1, 8, 64 and 512 rows). The product
+        reads the head once however many rows there are and computes for each; gathering does both for each candidate.
+        """
+        if type(self.output).forward is not nn.Linear.forward or self.weight.is_meta:
+            return 0  # adapters and offloading add to what the rows of the matrix say
+        vocabulary = len(self.weight)
+        return max(FIRST_LOOK, vocabulary // 200 + vocabulary // (10 * max(rows, 1)))
 
     def product_at(self, states: Tensor, token_ids: Tensor) -> Tensor:
         """Entries of the product at ``token_ids`` (rows, K) alone, for states (rows, d)."""
-        states = self._cast(states).to(self.weight.device, self.weight.dtype)
+        states = self.cast_states(states).to(self.weight.device, self.weight.dtype)
         pieces = token_ids.numel() * self.weight.shape[-1] // GATHERED + 1
         if pieces == 1:
             product = self._gathered_product(states, token_ids)
@@ -53,8 +62,13 @@ class ExitHead:
             product = torch.cat([self._gathered_product(*part) for part in parts])
         return product if self.bias is None else product + self.bias[token_ids]
 
-    def _cast(self, states: Tensor) -> Tensor:
+    def cast_states(self, states: Tensor) -> Tensor:
+        """What the output matrix is multiplied with, for normed states (..., d)."""
         return states if self.cast is None else _fed(self.cast, states)
+
+    def product_of_cast(self, cast_states: Tensor) -> Tensor:
+        """The product (..., V) from what ``cast_states`` returned."""
+        return _fed(self.output, cast_states)
 
     def _gathered_product(self, states: Tensor, token_ids: Tensor) -> Tensor:
         rows = nn.functional.embedding(token_ids, self.weight)  # (rows, K, d)
@@ -120,7 +134,7 @@ def exit_modules(model: nn.Module) -> dict[int, nn.Module]:
     return heads | casts
 
 
-def exit_head(model: PreTrainedModel, mode: Mode, exit_: int | str, num_layers: int) -> ExitHead:
+def exit_head(model: PreTrainedModel, mode: Mode, exit_: Exit, num_layers: int) -> ExitHead:
     """The head of an exit that exists."""
     if exit_ != ORIGINAL:
         if mode is Mode.LAYER_SPECIFIC_PROJECTION:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 from transformers import PreTrainedModel
@@ -16,10 +15,12 @@ from transformers.modeling_utils import slice_logits_to_keep
 
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.modeling import checkpoint, heads
+from autocontrastive_gen.modeling.active_exits import PLAIN, ActiveExits, PreviousSetting, changed
 from autocontrastive_gen.modeling.anatomy import Anatomy, find_anatomy
-from autocontrastive_gen.modeling.choosing import PLAIN, Exit, Plan, PreviousSetting, changed
-from autocontrastive_gen.modeling.configuration import ORIGINAL, MultiExitConfiguration, VocabularyProjectionMode
+from autocontrastive_gen.modeling.configuration import MultiExitConfiguration, VocabularyProjectionMode
 from autocontrastive_gen.modeling.early_exit import EarlyExit, EarlyExitPass
+from autocontrastive_gen.modeling.exit_states import ExitStates, ModelLowers
+from autocontrastive_gen.modeling.exits import ORIGINAL, Exit, depth_of
 from autocontrastive_gen.modeling.heads import ExitHead
 from autocontrastive_gen.modeling.trunk import tap_head, trunk_run, whole_trunk
 
@@ -37,9 +38,11 @@ class MultiExitMixin:
     """
 
     plain_class: type[PreTrainedModel]
-    _anatomy: Anatomy | None = None
+    anatomy: Anatomy | None = None
+    """Names of the model's parts; found when the model is given exits."""
     _setting: MultiExitConfiguration | None = None
-    _plan: Plan = PLAIN
+    active_exits: ActiveExits = PLAIN
+    """What a forward computes under the setting in use."""
     tokens_per_layer: Counter
     """Tokens by the layer at which they ended under ``early_exit``, since the setting was made."""
 
@@ -69,7 +72,7 @@ class MultiExitMixin:
     @property
     def num_layers(self) -> int:
         """Number of blocks N; layer N is the last."""
-        return self._anatomy.num_layers
+        return self.anatomy.num_layers
 
     @property
     def exit_layers(self) -> tuple[int, ...]:
@@ -140,33 +143,32 @@ class MultiExitMixin:
                 f"vocab_projection_mode={config.vocab_projection_mode.name}: the exits of this model are "
                 f"{self.projection_mode.name}; leave the mode out, or load the model anew"
             )
-        plan = self._make_plan(config)
-        self._anatomy.tap(self, tuple(sorted({self._layer_of(exit_) for exit_ in plan.lower})))
+        active = self._active(config)
+        self.anatomy.tap(self, tuple(sorted({self.layer_of(exit_) for exit_ in active.lower})))
         self._setting = replace(
             config, vocab_projection_mode=self.projection_mode, lm_head_layer_indices=self._config_layers() or None
         )
-        self._plan = plan
+        self.active_exits = active
         self.tokens_per_layer = Counter()
         if config.freeze_parameters:
             self.freeze_trunk()
 
-    def _make_plan(self, config: MultiExitConfiguration) -> Plan:
+    def _active(self, config: MultiExitConfiguration) -> ActiveExits:
         if config.use_original_head:
             return PLAIN
         if config.output_layer_index is not None:
             self._require_exit("output_layer_index", config.output_layer_index)
-            return Plan(config.output_layer_index, (), None)
+            return ActiveExits(config.output_layer_index)
         if config.early_exit is not None:
-            return Plan(ORIGINAL, (), None, self._make_early(config.early_exit))
+            return ActiveExits(ORIGINAL, early=self._make_early(config.early_exit))
         upper, lower = config.contrast_layer_indices
         method = config.contrast_function
-        needs = getattr(method, "needs", "lower")
-        lowers = (getattr(method, "layers", ()) if needs == "layers" else ()) or ((lower,) if lower is not None else ())
         self._require_exit("contrast_layer_indices", upper)
+        lowers = method.lower_exits(lower, upper, self.exit_layers, self.num_layers)
         for exit_ in dict.fromkeys((*lowers, *((lower,) if lower is not None else ()))):
             self._require_exit("contrast_layer_indices" if exit_ == lower else "contrast_function: layers", exit_)
             self._require_below(exit_, upper)
-        return Plan(upper, () if needs == "upper" else tuple(lowers), method)
+        return ActiveExits(upper, lowers, method)
 
     def _make_early(self, rule: EarlyExit) -> EarlyExit:
         for layer in rule.layers:
@@ -186,54 +188,73 @@ class MultiExitMixin:
 
     def _require_below(self, lower: Exit, upper: Exit) -> None:
         """Two different heads of the last layer may be contrasted too."""
-        same_state = self._layer_of(lower) == self._layer_of(upper)
+        same_state = self.layer_of(lower) == self.layer_of(upper)
         two_heads = lower != upper and self.projection_mode is Mode.LAYER_SPECIFIC_PROJECTION
-        if self._layer_of(lower) > self._layer_of(upper) or (same_state and not two_heads):
-            below = [layer for layer in self.exit_layers if layer < self._layer_of(upper)]
+        if self.layer_of(lower) > self.layer_of(upper) or (same_state and not two_heads):
+            below = [layer for layer in self.exit_layers if layer < self.layer_of(upper)]
             raise InputError(
                 f"contrast_layer_indices: the lower exit must lie below the upper exit {upper}, got {lower}; "
                 f"exits below it: {', '.join(map(str, below)) or 'none'}"
             )
 
-    def _layer_of(self, exit_: Exit) -> int:
+    def layer_of(self, exit_: Exit) -> int:
+        """The layer whose state an exit projects."""
         return self.num_layers if exit_ == ORIGINAL else exit_
 
     # computing -----------------------------------------------------------------------------------------------------
     def exit_states(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, layers: tuple[int, ...] = (), **inputs: Any
-    ) -> dict[int, Tensor]:
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, layers: tuple[Exit, ...] = (), **inputs: Any
+    ) -> ExitStates:
         """What the output matrix would see at each of ``layers``: layer -> final-normed states (B, T, d).
 
         One pass, no higher than the highest of the layers; gradients as the caller has them.
+
+        Args:
+            layers: layers or exits; by default those of all exits.
+
+        Raises:
+            InputError: the model has no such layer.
         """
         self._require_anatomy()
-        layers = tuple(sorted({self._layer_of(layer) for layer in layers or self.exit_layers}))
-        if not layers or not 1 <= layers[0] <= layers[-1] <= self.num_layers:
-            raise InputError(f"layers: the model has layers 1 to {self.num_layers}, got {layers}")
+        numbers = tuple(sorted({self.layer_of(layer) for layer in layers or self.exit_layers}))
+        if not numbers or not 1 <= numbers[0] <= numbers[-1] <= self.num_layers:
+            raise InputError(f"layers: the model has layers 1 to {self.num_layers}, got {numbers}")
         kwargs = {"input_ids": input_ids, "attention_mask": attention_mask, "use_cache": False, **inputs}
-        return self._run_trunk(layers, kwargs)[1]
+        return self._run_trunk(numbers, kwargs)[1]
+
+    def lowers(self, states: ExitStates) -> ModelLowers:
+        """The lower exits of the setting in use, for its contrast method."""
+        return ModelLowers(self, self.active_exits.lower, states)
+
+    def combined(self, states: ExitStates) -> Tensor:
+        """What the setting in use makes of a pass: logits, or a contrast's log-probabilities (..., V)."""
+        return self._combined(self.active_exits, states)
 
     def project_exit(self, normed_states: Tensor, exit_: Exit) -> Tensor:
         """Logits (..., V) of an exit from final-normed states (..., d); soft-capping and scaling included."""
-        return self._anatomy.logits(self.exit_head(exit_).product(normed_states))
+        return self.finished_logits(self.exit_head(exit_).product(normed_states))
+
+    def finished_logits(self, product: Tensor) -> Tensor:
+        """Logits from a product with an output matrix: soft-capped and scaled as the family does."""
+        return self.anatomy.logits(product)
 
     def _exit_forward(self, args: tuple, kwargs: dict) -> Any:
-        plan = self._plan
+        active = self.active_exits
         trains = self.training and bool(self._config_layers())
-        if plan == PLAIN and not (trains and self._labels(args, kwargs) is not None):
+        if active == PLAIN and not (trains and self._labels(args, kwargs) is not None):
             with whole_trunk():
                 return self.plain_class.forward(self, *args, **kwargs)
         kwargs.update(zip(self._argument_names, args, strict=False))
         labels = kwargs.pop("labels", None)
         return_dict = kwargs.pop("return_dict", None)
-        layers = {self._layer_of(exit_) for exit_ in plan.exits}
+        layers = {self.layer_of(exit_) for exit_ in active.exits}
         if labels is not None:
             layers.update(self._config_layers() if trains else ())
             if self.config.is_encoder_decoder and kwargs.get("decoder_input_ids") is None:
                 kwargs["decoder_input_ids"] = self.prepare_decoder_input_ids_from_labels(labels)
-        early = EarlyExitPass(self, plan.early, kwargs) if plan.early is not None and not self.training else None
+        early = EarlyExitPass(self, active.early, kwargs) if active.early is not None and not self.training else None
         output, states = self._run_trunk(tuple(sorted(layers)), kwargs, early and early.wrap)
-        output.logits = self._combined(plan, states) if early is None else early.finish(states[self.num_layers])
+        output.logits = self._combined(active, states) if early is None else early.finish(states[self.num_layers])
         if labels is not None:
             loss = self._loss(output.logits, states if trains else None, labels, kwargs)
             output = type(output)(**{**output, "loss": loss})
@@ -243,44 +264,29 @@ class MultiExitMixin:
     def _labels(self, args: tuple, kwargs: dict) -> Tensor | None:
         return {**dict(zip(self._argument_names, args, strict=False)), **kwargs}.get("labels")
 
-    def _run_trunk(
-        self, layers: tuple[int, ...], kwargs: dict, wrap: Callable | None = None
-    ) -> tuple[Any, dict[int, Tensor]]:
-        """The family's forward up to the highest of the (ascending) layers, and the normed states of each.
+    def _run_trunk(self, layers: tuple[int, ...], kwargs: dict, wrap: Callable | None = None) -> tuple[Any, ExitStates]:
+        """The family's forward up to the highest of the (ascending) layers, and the states of each.
 
         The output matrix gets no rows: what it would have seen is the state of the highest layer.
         """
         *below, top = layers
         head = self.get_output_embeddings()
         tap_head(head)
-        self._anatomy.tap(self, tuple(below))
+        self.anatomy.tap(self, tuple(below))
         with trunk_run(top, tuple(below), head, wrap) as run:
             output = self.plain_class.forward(self, return_dict=True, **kwargs)
             states, top_state = run.states, run.head_input
         keep = kwargs.get("logits_to_keep", 0)
         kept = {layer: slice_logits_to_keep(states[layer], keep) for layer in below}
-        return output, {**{layer: self._anatomy.normed(self, state) for layer, state in kept.items()}, top: top_state}
+        return output, ExitStates(kept, (top, top_state), functools.partial(self.anatomy.normed, self))
 
-    def _combined(self, plan: Plan, states: dict[int, Tensor]) -> Tensor:
-        """Logits, or log-probabilities of the contrast: (B, T, V)."""
-        upper = self.project_exit(states[self._layer_of(plan.upper)], plan.upper)
-        if plan.method is None:
+    def _combined(self, active: ActiveExits, states: ExitStates) -> Tensor:
+        upper = self.project_exit(states[self.layer_of(active.upper)], active.upper)
+        if active.method is None:
             return upper
-        needs = getattr(plan.method, "needs", "lower")
-        # Plausible sets differ in size from step to step: compiled graphs want fixed shapes.
-        if needs == "candidates" and not torch.compiler.is_compiling():
-            head = self.exit_head(plan.lower[0])
-            candidates = plan.method.candidates(upper) if head.can_gather() else None
-            if candidates is not None:
-                state = states[self._layer_of(plan.lower[0])].flatten(0, -2)  # (rows, d)
-                lower_at = self._anatomy.logits(head.product_at(state, candidates.token_ids))
-                return plan.method.at_candidates(upper, candidates, lower_at)
-        lower = {exit_: self.project_exit(states[self._layer_of(exit_)], exit_) for exit_ in plan.lower}
-        if needs in ("layers", "upper"):
-            return plan.method.combine(upper, lower)
-        return plan.method(upper, lower[plan.lower[0]])
+        return active.method.evaluate(upper, ModelLowers(self, active.lower, states))
 
-    def _loss(self, logits: Tensor, states: dict[int, Tensor] | None, labels: Tensor, kwargs: dict) -> Tensor:
+    def _loss(self, logits: Tensor, states: ExitStates | None, labels: Tensor, kwargs: dict) -> Tensor:
         """Sum over the exits of the mean cross-entropy; without states, the cross-entropy of ``logits``."""
         names = ("num_items_in_batch", "ignore_index", "shift_labels")
         options = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
@@ -299,7 +305,7 @@ class MultiExitMixin:
     # life ----------------------------------------------------------------------------------------------------------
     def attach(self, config: MultiExitConfiguration | None = None) -> None:
         """Find the model's parts and put a setting in force; called once its weights are there."""
-        self._anatomy = find_anatomy(self)
+        self.anatomy = find_anatomy(self)
         self._apply_setting(config or MultiExitConfiguration())
 
     def save_exits(self, folder: str | os.PathLike) -> None:
@@ -319,23 +325,16 @@ class MultiExitMixin:
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
         """As in transformers; config.json also says which base the exits belong to."""
-        if self._anatomy is not None and heads.exit_modules(self):
+        if self.anatomy is not None and heads.exit_modules(self):
             setattr(self.config, checkpoint.BASE_KEY, checkpoint.base_identity(self))
         super().save_pretrained(save_directory, *args, **kwargs)
 
     def _require_anatomy(self) -> None:
-        if self._anatomy is None:
+        if self.anatomy is None:
             self.attach()
 
     def __reduce__(self) -> tuple:
         return _blank, (self.plain_class,), self.__dict__
-
-
-def depth_of(config: Any) -> int:
-    """Number of blocks of the (text) decoder."""
-    if getattr(config, "num_decoder_layers", None) is not None:
-        return config.num_decoder_layers
-    return config.get_text_config(decoder=True).num_hidden_layers
 
 
 @functools.cache

@@ -95,7 +95,7 @@ class Exits:
 def _own_head(model) -> Projection:
     """The model's head; scaling after a soft cap is the same as a larger cap of larger logits."""
     head, scale, cap = model.exit_head("original"), 1.0, None
-    for step in model._anatomy.after_head:
+    for step in model.anatomy.after_head:
         if step.kind == "softcap":
             cap = step.constant
             continue

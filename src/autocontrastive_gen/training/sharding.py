@@ -18,5 +18,5 @@ def shard_trunk(model, processes: Processes) -> None:
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(processes.device.type, (processes.world,))
-    for block in model.get_submodule(model._anatomy.blocks).children():
+    for block in model.get_submodule(model.anatomy.blocks).children():
         fully_shard(block, mesh=mesh, reshard_after_forward=True)

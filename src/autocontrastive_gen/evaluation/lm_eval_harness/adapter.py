@@ -16,12 +16,12 @@ from autocontrastive_gen.evaluation.lm_eval_harness.order import DocumentOrder
 from autocontrastive_gen.generation.batches import pad, pad_token
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
+from autocontrastive_gen.modeling.method import METHODS
 
 _FIELDS = tuple(field.name for field in fields(MultiExitConfiguration))
 _CONTRAST = "contrast_"
-_PARAMETERS = ("alpha", "minimum_candidates", "temperature", "layers", "weights")
-_NO_FIELDS = tuple(_CONTRAST + name for name in _PARAMETERS)
-ARGUMENTS = (*_FIELDS, *_NO_FIELDS, "exits")
+_PARAMETERS = dict.fromkeys(_CONTRAST + each.name for name in METHODS for each in fields(METHODS[name]))
+ARGUMENTS = (*_FIELDS, *_PARAMETERS, "exits")
 
 
 class _FromArguments:
@@ -31,7 +31,9 @@ class _FromArguments:
     def from_pretrained(pretrained: str, **kwargs: Any):
         given = {key: value for key, value in kwargs.items() if value is not None}
         setting = {key: _unquoted(given.pop(key)) for key in _FIELDS if key in given}
-        parameters = {key.removeprefix(_CONTRAST): _unquoted(given.pop(key)) for key in _NO_FIELDS if key in given}
+        parameters = {
+            key.removeprefix(_CONTRAST): _unquoted(given.pop(key)) for key in list(given) if key.startswith(_CONTRAST)
+        }
         if parameters:
             setting["contrast_function"] = {"name": setting.get("contrast_function", "acd"), **parameters}
         exits = _unquoted(given.pop("exits", None))
@@ -48,9 +50,8 @@ class MultiExitLM(DocumentOrder, HFLM):
     """``--model multi_exit_gpt`` and ``multi_exit_hf``.
 
     ``--model_args`` takes what lm-eval's ``hf`` takes and the fields of ``MultiExitConfiguration``; ``exits=<folder>``
-    for exits stored alone; ``contrast_function=`` a name or ``module:function``; and its parameters as
-    ``contrast_alpha=``, ``contrast_minimum_candidates=``, ``contrast_temperature=``, ``contrast_layers='2;4'``,
-    ``contrast_weights=``.
+    for exits stored alone; ``contrast_function=`` a name or ``module:function``; and each parameter of that method with
+    ``contrast_`` before its name, as ``contrast_alpha=0.2`` and ``contrast_layers='2;4'``.
     """
 
     AUTO_MODEL_CLASS = _FromArguments

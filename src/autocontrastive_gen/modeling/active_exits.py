@@ -1,24 +1,24 @@
-"""Which exits speak: what one forward computes, and how a setting changes and comes back."""
+"""The exits in use: what one forward computes, and how a setting is changed and restored."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from autocontrastive_gen.foundation.errors import InputError
-from autocontrastive_gen.modeling.configuration import ORIGINAL, MultiExitConfiguration
+from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 from autocontrastive_gen.modeling.early_exit import EarlyExit
-
-Exit = int | str
-"""A layer number, or "original"."""
+from autocontrastive_gen.modeling.exits import ORIGINAL, Exit
+from autocontrastive_gen.modeling.method import Method
 
 
 @dataclass(frozen=True)
-class Plan:
+class ActiveExits:
     """What one forward computes; replaced as a whole, so that a running forward never sees half a change."""
 
     upper: Exit
-    lower: tuple[Exit, ...]
-    method: Callable | None
+    lower: tuple[Exit, ...] = ()
+    """The exits that ``method`` reads besides the upper one, in its order."""
+    method: Method | None = None
+    """None: the upper exit's logits as they are."""
     early: EarlyExit | None = None
 
     @property
@@ -26,11 +26,11 @@ class Plan:
         return (self.upper, *self.lower)
 
 
-PLAIN = Plan(ORIGINAL, (), None)
+PLAIN = ActiveExits(ORIGINAL)
 
 
 class PreviousSetting:
-    """A setting that was replaced; as a context manager it comes back at the end."""
+    """A setting that was replaced; as a context manager, it is restored at the end."""
 
     def __init__(self, model: Any, config: MultiExitConfiguration) -> None:
         self.model = model

@@ -1,0 +1,95 @@
+"""The states that one pass leaves at the exits, and the lower exits made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from autocontrastive_gen.modeling.exits import Exit
+from autocontrastive_gen.modeling.method import Lowers
+
+
+class ExitStates(Mapping[int, Tensor]):
+    """Layer -> final-normed states (..., d), each normed when it is first asked for.
+
+    Args:
+        raw: states of the layers below the highest, as the blocks left them.
+        top: the highest layer and its normed states.
+        norm: (state, final_norm) to what the output matrix would see, with or without the final norm.
+    """
+
+    def __init__(
+        self, raw: Mapping[int, Tensor], top: tuple[int, Tensor], norm: Callable[[Tensor, bool], Tensor]
+    ) -> None:
+        self._raw, self._top, self._norm = dict(raw), top, norm
+        self._normed = dict([top])
+
+    def __getitem__(self, layer: int) -> Tensor:
+        if layer not in self._normed:
+            self._normed[layer] = self._norm(self._raw[layer], True)
+        return self._normed[layer]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter((*self._raw, self._top[0]))
+
+    def __len__(self) -> int:
+        return len(self._raw) + 1
+
+    def unnormed(self, layer: int) -> Tensor:
+        """What the output matrix would see without the final norm.
+
+        The states of the highest layer are always normed, as the last hidden states of transformers are.
+        """
+        return self._norm(self._raw[layer], False) if layer in self._raw else self._top[1]
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> ExitStates:
+        """The same function of every state."""
+        layer, state = self._top
+        return ExitStates({k: function(x) for k, x in self._raw.items()}, (layer, function(state)), self._norm)
+
+
+class ModelLowers(Lowers):
+    """The lower exits of a pass through a model.
+
+    Args:
+        model: a multi-exit model.
+        exits: the lower exits, in the order in which the method wants them.
+        states: of the layers of these exits.
+    """
+
+    def __init__(self, model: Any, exits: tuple[Exit, ...], states: ExitStates) -> None:
+        self.exits, self._model, self._states = exits, model, states
+
+    def logits(self, exit_: Exit, final_norm: bool = True) -> Tensor:
+        return self._model.project_exit(self._state(exit_, final_norm), exit_)
+
+    def all_logits(self, final_norm: bool = True) -> list[Tensor]:
+        heads = [self._model.exit_head(exit_) for exit_ in self.exits]
+        if len({id(head.output) for head in heads}) != 1:
+            return super().all_logits(final_norm)
+        states = [self._state(exit_, final_norm) for exit_ in self.exits]
+        cast = torch.stack([head.cast_states(state) for head, state in zip(heads, states, strict=True)])
+        return list(
+            self._model.finished_logits(heads[0].product_of_cast(cast))
+        )  # the matrix is read once for all of them
+
+    def logits_at(self, exit_: Exit, token_ids: Tensor) -> Tensor:
+        product = self._model.exit_head(exit_).product_at(self.states(exit_).flatten(0, -2), token_ids)
+        return self._model.finished_logits(product)
+
+    def candidate_limit(self, exit_: Exit, rows: int) -> int:
+        # Plausible sets differ in size from step to step: compiled graphs want fixed shapes.
+        return 0 if torch.compiler.is_compiling() else self._model.exit_head(exit_).gather_limit(rows)
+
+    def states(self, exit_: Exit) -> Tensor:
+        return self._state(exit_)
+
+    def part(self, start: int, stop: int) -> ModelLowers:
+        return ModelLowers(self._model, self.exits, self._states.map(lambda state: state.flatten(0, -2)[start:stop]))
+
+    def _state(self, exit_: Exit, final_norm: bool = True) -> Tensor:
+        layer = self._model.layer_of(exit_)
+        return self._states[layer] if final_norm else self._states.unnormed(layer)

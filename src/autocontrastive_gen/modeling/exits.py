@@ -1,0 +1,34 @@
+"""Names of exits and the depth of a model; needs neither torch nor transformers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from autocontrastive_gen.foundation.errors import InputError
+
+ORIGINAL = "original"
+"""Names the model's own head among the exits."""
+Exit = int | str
+"""A layer number, or ``ORIGINAL``."""
+
+DEPTH_KEYS = ("num_decoder_layers", "num_hidden_layers", "n_layer", "num_layers", "n_layers")
+"""What the families of transformers call the number of blocks; an encoder-decoder's decoder comes first."""
+
+
+def depth_of(config: Any) -> int:
+    """Number of blocks N of the (text) decoder; layer N is the last.
+
+    Args:
+        config: a configuration of transformers, or the content of its config.json.
+
+    Raises:
+        InputError: the content of a config.json names no number of blocks.
+    """
+    if not isinstance(config, Mapping):
+        if getattr(config, "num_decoder_layers", None) is not None:
+            return config.num_decoder_layers
+        return config.get_text_config(decoder=True).num_hidden_layers
+    for content in (config.get("text_config") or {}, config):
+        for key in DEPTH_KEYS:
+            if content.get(key) is not None:
+                return int(content[key])
+    raise InputError(f"config.json: the number of layers is missing; it is one of {', '.join(DEPTH_KEYS)}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from autocontrastive_gen.generation.batches import ALONE, Share, in_batches, pad, pad_token
-from autocontrastive_gen.modeling.exits import ORIGINAL
+from autocontrastive_gen.modeling.layers import ORIGINAL
 
 
 def annotate(

@@ -6,7 +6,7 @@ from typing import Any
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 from autocontrastive_gen.modeling.early_exit import EarlyExit
-from autocontrastive_gen.modeling.exits import ORIGINAL, Exit
+from autocontrastive_gen.modeling.layers import ORIGINAL, Exit
 from autocontrastive_gen.modeling.method import Method
 
 

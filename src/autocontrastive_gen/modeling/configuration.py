@@ -11,7 +11,7 @@ from torch import Tensor
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.modeling.contrast import Method, resolve
 from autocontrastive_gen.modeling.early_exit import EarlyExit
-from autocontrastive_gen.modeling.exits import ORIGINAL
+from autocontrastive_gen.modeling.layers import ORIGINAL
 
 
 class VocabularyProjectionMode(Enum):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autocontrastive_gen.modeling.exits import Exit
+from autocontrastive_gen.modeling.layers import Exit
 from autocontrastive_gen.modeling.method import Lowers
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from autocontrastive_gen.modeling.configuration import VocabularyProjectionMode
-from autocontrastive_gen.modeling.exits import ORIGINAL, Exit
+from autocontrastive_gen.modeling.layers import ORIGINAL, Exit
 from autocontrastive_gen.modeling.plausible import FIRST_LOOK
 
 HEADS = "name_to_lm_exit_head"

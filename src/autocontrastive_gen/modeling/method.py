@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.named import Named, Registry
-from autocontrastive_gen.modeling.exits import Exit
+from autocontrastive_gen.modeling.layers import Exit
 
 
 class Lowers(ABC):

@@ -20,8 +20,8 @@ from autocontrastive_gen.modeling.anatomy import Anatomy, find_anatomy
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration, VocabularyProjectionMode
 from autocontrastive_gen.modeling.early_exit import EarlyExit, EarlyExitPass
 from autocontrastive_gen.modeling.exit_states import ExitStates, ModelLowers
-from autocontrastive_gen.modeling.exits import ORIGINAL, Exit, depth_of
 from autocontrastive_gen.modeling.heads import ExitHead
+from autocontrastive_gen.modeling.layers import ORIGINAL, Exit, depth_of
 from autocontrastive_gen.modeling.trunk import tap_head, trunk_run, whole_trunk
 
 Mode = VocabularyProjectionMode
@@ -102,7 +102,7 @@ class MultiExitMixin:
             for parameter in parameters:
                 parameter.requires_grad_(True)
 
-    # choosing ------------------------------------------------------------------------------------------------------
+    # setting -------------------------------------------------------------------------------------------------------
     def set_exits(self, config: "MultiExitConfiguration | PreviousSetting | None" = None, **fields: Any):
         """Change exit or contrast without reloading; returns the previous setting.
 

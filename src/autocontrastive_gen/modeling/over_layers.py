@@ -13,7 +13,7 @@ from torch import Tensor
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.named import parameter
 from autocontrastive_gen.modeling import arithmetic
-from autocontrastive_gen.modeling.exits import ORIGINAL, Exit
+from autocontrastive_gen.modeling.layers import ORIGINAL, Exit
 from autocontrastive_gen.modeling.method import Lowers, Method
 
 GROUPS = ("low", "high", "all")

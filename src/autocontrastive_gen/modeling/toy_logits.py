@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from autocontrastive_gen.foundation.errors import InputError
-from autocontrastive_gen.modeling.exits import ORIGINAL
+from autocontrastive_gen.modeling.layers import ORIGINAL
 from autocontrastive_gen.modeling.method import GivenLogits, Method
 
 SHAPES = ((1, 1, 7), (2, 5, 40), (3, 130))

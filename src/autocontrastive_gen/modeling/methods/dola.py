@@ -8,7 +8,7 @@ from torch import Tensor
 
 from autocontrastive_gen.foundation.named import parameter
 from autocontrastive_gen.modeling.arithmetic import wide
-from autocontrastive_gen.modeling.exits import Exit
+from autocontrastive_gen.modeling.layers import Exit
 from autocontrastive_gen.modeling.method import METHODS, Lowers
 from autocontrastive_gen.modeling.methods.acd import Acd
 from autocontrastive_gen.modeling.methods.cd import Cd

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.named import parameter
-from autocontrastive_gen.modeling.exits import Exit
+from autocontrastive_gen.modeling.layers import Exit
 from autocontrastive_gen.modeling.method import METHODS, Lowers
 from autocontrastive_gen.modeling.over_layers import OverLayers, layers_parameter
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from autocontrastive_gen.modeling.exits import Exit
+from autocontrastive_gen.modeling.layers import Exit
 from autocontrastive_gen.modeling.method import METHODS, Lowers, Method
 
 

@@ -1,4 +1,4 @@
-"""Names of exits and the depth of a model; needs neither torch nor transformers."""
+"""How layers and exits are named and counted; needs neither torch nor transformers."""
 
 from collections.abc import Mapping
 from typing import Any

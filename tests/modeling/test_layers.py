@@ -7,7 +7,7 @@ import sys
 import pytest
 from transformers import AutoConfig
 
-from autocontrastive_gen.modeling.exits import depth_of
+from autocontrastive_gen.modeling.layers import depth_of
 
 
 @pytest.mark.parametrize(
@@ -36,5 +36,5 @@ def test_a_file_without_layers_is_refused():
 
 
 def test_it_needs_no_torch():
-    code = "import sys, autocontrastive_gen.modeling.exits; assert 'torch' not in sys.modules"
+    code = "import sys, autocontrastive_gen.modeling.layers; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

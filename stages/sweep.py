@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument(
         "--settings", nargs="+", default=[], metavar="SETTING", help="default: those of the first decoding"
     )
-    parser.add_argument("--metrics", nargs="+", default=["diversity", "coherence"], metavar="METRIC")
+    parser.add_argument("--metrics", nargs="+", default=[], metavar="METRIC")
     parser.add_argument("--to", type=Path, help="folder of the csv, svg and png (default: reports/<profile>/sweeps)")
     arguments = parser.parse_args()
 

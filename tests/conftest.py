@@ -79,3 +79,44 @@ def bucket(tmp_path, monkeypatch) -> Iterator[str]:
 def pytest_collection_modifyitems(items):
     """Slow files first: with two workers the longest one decides when the suite ends."""
     items.sort(key=lambda item: "pipeline" not in item.nodeid)
+
+
+VOWELS = '''
+"""Share of vowels among the characters of a text: made up for a test."""
+
+from autocontrastive_gen.evaluation.metrics import TextMetric
+
+
+def _per_text(texts, context):
+    continuations = [row["continuation"] for rows in texts.values() for row in rows]
+    return {"vowels": [sum(map(text.count, "aeiou")) / len(text) for text in continuations]}
+
+
+METRICS = (
+    TextMetric(
+        key="vowels",
+        title="Vowels",
+        unit="0–1",
+        meaning="share of vowels",
+        direction="lower",
+        headline=True,
+        columns=("vowels",),
+        per_text=_per_text,
+    ),
+)
+'''
+
+
+@pytest.fixture
+def vowels(tmp_path_factory, monkeypatch) -> Iterator[str]:
+    """Key of a made-up metric, added as a user would: one file in the package of metrics."""
+    from autocontrastive_gen.evaluation import metrics
+    from autocontrastive_gen.evaluation.metrics import catalogue
+
+    folder = tmp_path_factory.mktemp("metric")
+    (folder / "vowels.py").write_text(VOWELS)
+    monkeypatch.setattr(metrics, "__path__", [*metrics.__path__, str(folder)])
+    catalogue.declared.cache_clear()
+    yield "vowels"
+    catalogue.declared.cache_clear()
+    sys.modules.pop(f"{metrics.__name__}.vowels", None)

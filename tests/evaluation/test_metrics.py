@@ -9,16 +9,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, BertConfig, BertModel
 
-from autocontrastive_gen.evaluation.metrics import (
-    coherence,
-    diversity,
-    diversity_per_text,
-    last_states,
-    load_encoder,
-    mauve,
-    ngram_counts,
-    repetition,
-)
+from autocontrastive_gen.evaluation.encoders import last_states, load_encoder
+from autocontrastive_gen.evaluation.metrics.coherence import coherence
+from autocontrastive_gen.evaluation.metrics.diversity import diversity, diversity_per_text
+from autocontrastive_gen.evaluation.metrics.mauve import mauve
+from autocontrastive_gen.evaluation.metrics.ngrams import ngram_counts, repetition
 
 
 def test_counts_leave_the_last_ngram_of_a_text_out():

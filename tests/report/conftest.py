@@ -12,11 +12,13 @@ import yaml
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
+from autocontrastive_gen.evaluation.metrics import HUMAN
+from autocontrastive_gen.evaluation.metrics.ngrams import COUNTS, ORDERS
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.settings import parse_benchmark_setting, parse_setting
 from autocontrastive_gen.foundation.files import write_csv, write_json, write_jsonl, write_text
 from autocontrastive_gen.report.render import write_report
-from autocontrastive_gen.report.results import COUNTS, HUMAN, ORDERS, Results
+from autocontrastive_gen.report.results import Results
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = 20

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from autocontrastive_gen.evaluation.metrics.ngrams import COUNTS
 from autocontrastive_gen.foundation import statistics
 from autocontrastive_gen.report import claims
 from autocontrastive_gen.report.gains import Gain, compare, compare_items, item_interval
 from autocontrastive_gen.report.paper import NOT_RUN, Claims, read_claims
-from autocontrastive_gen.report.results import COUNTS
 
 RULES = {"alpha": 0.05, "level": 0.95, "samples": 2000, "minimum_n": 16}
 GREEDY = {"statement": "s", "decodes": ["greedy"]}
@@ -96,7 +96,7 @@ def test_a_gain_is_the_difference_of_pooled_diversities(results):
 
     def diversity(setting: str, domain: str) -> float:
         rows = table[(table["setting"] == setting) & (table["domain"] == domain)]
-        return float(statistics.pooled_product(rows[COUNTS].sum().to_numpy(float), len(rows)))
+        return float(statistics.pooled_product(rows[list(COUNTS)].sum().to_numpy(float), len(rows)))
 
     found = compare(results, "made", [Gain("greedy-acd", "greedy")], "diversity", "open")
     assert found.difference.value == pytest.approx(diversity("greedy-acd", "open") - diversity("greedy", "open"))

@@ -71,7 +71,8 @@ def _paired_error(values: list[np.ndarray], plain: list[np.ndarray]) -> float:
 
 def _scores(encoder, prompts: Mapping[str, Sequence[dict]], continuations: list[str]):
     """Means over domains, and the coherence of every prompt by domain."""
-    from autocontrastive_gen.evaluation.metrics import coherence, diversity
+    from autocontrastive_gen.evaluation.metrics.coherence import coherence
+    from autocontrastive_gen.evaluation.metrics.diversity import diversity
 
     start, diversities, coherences = 0, [], []
     for rows in prompts.values():

@@ -25,11 +25,14 @@ _BATCH = 2**22
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its confidence interval and the number of documents (or items) behind it."""
+    """An estimate with its confidence interval and the number of documents (or items) behind it.
+
+    ``low`` and ``high`` are None where a file states a value without an interval.
+    """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     n: int
 
     def as_dict(self) -> dict[str, float]:
@@ -52,6 +55,12 @@ class Comparison:
 def mean(totals: np.ndarray, n: int) -> np.ndarray:
     """Mean over documents of the only column."""
     return totals[..., 0] / n
+
+
+def exp_mean(totals: np.ndarray, n: int) -> np.ndarray:
+    """Exponential of the mean over documents: a perplexity, of documents' nats per token."""
+    with np.errstate(over="ignore"):  # exp(710) is infinite
+        return np.exp(mean(totals, n))
 
 
 def pooled_product(totals: np.ndarray, n: int) -> np.ndarray:

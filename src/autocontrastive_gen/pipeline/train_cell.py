@@ -122,7 +122,7 @@ def _validation(paths: Paths, domains: list[str]) -> dict[str, list[str]]:
 
 
 def _select(model, tokenizer, plan: dict[str, Any], paths: Paths) -> Scores:
-    from autocontrastive_gen.evaluation.metrics import load_encoder
+    from autocontrastive_gen.evaluation.encoders import load_encoder
 
     select = plan["select"]
     encoder = load_encoder(paths.asset(plan["coherence_asset"]), str(model.device))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from autocontrastive_gen.evaluation.metrics import item_metric, text_metrics
 from autocontrastive_gen.foundation import statistics
 from autocontrastive_gen.foundation.digests import seed_for
 from autocontrastive_gen.foundation.errors import InputError
@@ -31,21 +32,22 @@ def compare(
     margin: float = 0.0,
     **options: float,
 ) -> statistics.Comparison | None:
-    """Weighted sum of gains over the documents that all its settings have; None if there are none.
+    """Weighted sum of gains over the documents that all its settings have; None if there are none, or one is infinite.
 
     Args:
-        metric: "diversity" is the corpus-level one; others are means over documents.
+        metric: key of a metric of texts.
         domain: one domain, or None for the documents of all of them together.
-        margin: the p-value tests the sum against ``-margin`` instead of 0. Refused for diversity, whose documents do
-            not add up.
+        margin: the p-value tests the sum against ``-margin`` instead of 0. Refused where the corpus value is not the
+            mean over documents, as of diversity.
         options: ``samples`` and ``level`` of the test; by default those of the run's intervals.
     """
-    statistic = statistics.pooled_product if metric == "diversity" else statistics.mean
-    if margin and metric == "diversity":
-        raise InputError("a margin is defined for means over documents, not for corpus diversity")
+    declared = text_metrics()[metric]
+    statistic = declared.statistic
+    if margin and not declared.additive:
+        raise InputError(f"a margin is defined for means over documents; the {metric} of a corpus is no such mean")
     names = dict.fromkeys(name for gain in gains for name in (gain.contrast, gain.plain))
     values = _aligned({name: results.values(model, name, metric, domain) for name in names})
-    if not values or not len(next(iter(values.values()))):
+    if not all(len(rows) and np.isfinite(rows).all() for rows in values.values()):
         return None
     signed = [(g, g.contrast, g.plain) if g.weight > 0 else (g, g.plain, g.contrast) for g in gains]
     a = np.concatenate([values[first] for _, first, _ in signed], axis=1)
@@ -65,7 +67,10 @@ def compare(
 def compare_items(
     results: Results, model: str, setting: str, metric: str, tasks: list[str] | None = None, **options: float
 ) -> statistics.Comparison | None:
-    """A benchmark setting less the original head, item by item; over several tasks each task counts the same."""
+    """A benchmark setting less the original head, item by item; over several tasks each task counts the same.
+
+    None if the items were not kept or one is infinite.
+    """
     tables = results.items.get(model, {})
     if setting not in tables or "original" not in tables:
         return None
@@ -76,27 +81,20 @@ def compare_items(
     task = index.get_level_values("task")
     weights = len(index) / (task.map(task.value_counts()) * task.nunique()).to_numpy()  # (items,), mean 1
     a, b = (table.loc[index, "value"].to_numpy() * weights for table in values.values())
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return None
     options = _options(results, "items", model, setting, metric, tasks) | options
-    return statistics.paired_difference(a, b, _of_items(metric), **options)
+    return statistics.paired_difference(a, b, item_metric(metric).statistic, **options)
 
 
 def item_interval(results: Results, model: str, setting: str, task: str, metric: str) -> statistics.Interval | None:
-    """Bootstrap interval of a benchmark's metric over its items; None if the items were not kept."""
+    """Bootstrap interval of a benchmark's metric over its items; None if they were not kept or one is infinite."""
     table = results.items.get(model, {}).get(setting)
-    values = _items(table, metric, [task]) if table is not None else []
-    if not len(values):
+    values = _items(table, metric, [task]) if table is not None else pd.Series(dtype=float)
+    if not len(values) or not np.isfinite(values).all():
         return None
     options = _options(results, "item", model, setting, task, metric)
-    return statistics.interval(values.to_numpy(), _of_items(metric), **options)
-
-
-def _of_items(metric: str) -> statistics.Statistic:
-    """How lm-eval makes a metric of its items: of log-likelihoods the exponential of the mean, else their mean."""
-    return _perplexity if metric == "perplexity" else statistics.mean
-
-
-def _perplexity(totals: np.ndarray, n: int) -> np.ndarray:
-    return np.exp(-totals[..., 0] / n)
+    return statistics.interval(values.to_numpy(), item_metric(metric).statistic, **options)
 
 
 def _items(table: pd.DataFrame, metric: str, tasks: list[str] | None) -> pd.Series:

@@ -17,13 +17,12 @@ from autocontrastive_gen.foundation.digests import file_sha256
 from autocontrastive_gen.foundation.files import write_text
 from autocontrastive_gen.report.claims import CONTRADICTED, NO_VERDICT, NOT_SHOWN, SUPPORTED, Check
 from autocontrastive_gen.report.cost_summary import duration, size
-from autocontrastive_gen.report.figures import FAINT, INK, Figure
+from autocontrastive_gen.report.drawing import FAINT, INK, Figure
 from autocontrastive_gen.report.origin import Origins, last_commit
 from autocontrastive_gen.report.paper import NOT_RUN, Deviation, Paper
 from autocontrastive_gen.report.results import HUMAN, Results
 from autocontrastive_gen.report.samples import collect, showable
 from autocontrastive_gen.report.table import Number, Table, display
-from autocontrastive_gen.report.tables import ACCURACIES
 
 SECTIONS = (
     ("summary", "Summary"),
@@ -137,7 +136,7 @@ def _summary(results: Results, tables: dict[str, Table], checks: list[Check]) ->
         {
             "statement": check.claim.statement,
             "model": check.model,
-            "metric": "accuracy" if check.claim.metric in ACCURACIES else check.claim.metric,
+            "metric": check.claim.declaration.title.lower(),
             "verdict": check.verdict,
             "reason": check.reason,
             "number": number,

@@ -1,39 +1,9 @@
-"""The metrics of a run: what they are called, measured in and how they are shown; and the flat file of all of them."""
+"""The flat file of every number of a run, for ``dvc metrics``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from autocontrastive_gen.evaluation.metrics import exit_metrics
 from autocontrastive_gen.report.results import Results
-
-
-@dataclass(frozen=True)
-class Metric:
-    key: str
-    title: str
-    digits: int
-    meaning: str
-    """One sentence, for notes and for the page."""
-    main: bool = True
-    """Shown to the reader; others are in the csv."""
-
-
-QUALITY = (
-    Metric(
-        "diversity",
-        "Diversity",
-        3,
-        "product over n = 2, 3, 4 of the share of distinct n-grams, counted in each text and pooled over the corpus",
-    ),
-    Metric("coherence", "Coherence", 3, "cosine between the sentence embeddings of prompt and continuation"),
-    Metric("perplexity", "Perplexity", 1, "perplexity of the continuation under the model's own last layer"),
-    Metric("changed", "Changed", 3, "share of tokens at which contrast chose another token than the upper exit"),
-    Metric("mauve", "MAUVE", 3, "similarity of the distributions of machine and human texts"),
-    Metric("diversity_per_text", "Diversity per text", 3, "the same product in each text, averaged over texts", False),
-    Metric("rep_2", "Rep-2", 2, "per cent of 2-grams that repeat an earlier one of their text", False),
-    Metric("rep_3", "Rep-3", 2, "per cent of 3-grams that repeat an earlier one of their text", False),
-    Metric("rep_4", "Rep-4", 2, "per cent of 4-grams that repeat an earlier one of their text", False),
-)
 
 
 def flat(results: Results) -> dict[str, float]:
@@ -52,8 +22,9 @@ def flat(results: Results) -> dict[str, float]:
     for model, domains in results.exits.items():
         for domain, layers in domains.items():
             for layer, entry in layers.items():
-                for metric in ("perplexity", "agreement"):
-                    found[f"exits/{model}/{layer}/{domain}/{metric}"] = entry[metric]
+                for metric in exit_metrics().values():
+                    if metric.headline:
+                        found[f"exits/{model}/{layer}/{domain}/{metric.key}"] = entry[metric.key]
     for model, selection in results.selection.items():
         if selection.get("lower") is not None:
             found[f"lower/{model}"] = selection["lower"]

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from autocontrastive_gen.evaluation.metrics import Metric, item_metric, text_metrics
 from autocontrastive_gen.foundation.errors import InputError, MissingFileError
 
 FOLDER = Path("conf/paper")
@@ -42,7 +43,15 @@ class Claim(_Section):
             raise InputError(f"claim {self.id}: `than` belongs to kind smaller, and to no other")
         if bool(self.decodes) == self.benchmark:
             raise InputError(f"claim {self.id}: needs either `decodes` or `benchmark: true`")
+        if not self.benchmark and self.metric not in text_metrics():
+            raise InputError(f"claim {self.id}: no metric {self.metric!r}; there are: {', '.join(text_metrics())}")
+        if self.margin is not None and not self.declaration.additive:
+            raise InputError(f"claim {self.id}: a margin needs a mean over documents, which {self.metric} is not")
         return self
+
+    @property
+    def declaration(self) -> Metric:
+        return item_metric(self.metric) if self.benchmark else text_metrics()[self.metric]
 
 
 class Claims(_Section):

@@ -8,18 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from autocontrastive_gen.evaluation.metrics import HUMAN, text_metrics
 from autocontrastive_gen.experiment.paths import Paths, halfway
 from autocontrastive_gen.experiment.settings import Setting, parse_setting
 from autocontrastive_gen.foundation.files import read_json, read_jsonl
 from autocontrastive_gen.foundation.statistics import Interval
-
-HUMAN = "human"
-ORDERS = (2, 3, 4)
-COUNTS = [f"{kind}_{order}" for order in ORDERS for kind in ("unique", "total")]
-"""Columns of per_prompt.csv that corpus diversity pools, as ``statistics.pooled_product`` wants them."""
 
 
 @dataclass
@@ -175,14 +170,12 @@ class Results:
         return layer if layer in self.models[model]["exits"] else None
 
     def values(self, model: str, setting: str, metric: str, domain: str | None = None) -> pd.DataFrame:
-        """Documents' values behind a metric, indexed by (domain, id); the n-gram counts for corpus diversity."""
-        table = self.per_prompt.get(model)
-        columns = COUNTS if metric == "diversity" else [metric]
-        if table is None or not set(columns) <= set(table.columns):
-            return pd.DataFrame(columns=columns)
+        """Documents' summands of a metric, indexed by (domain, id); empty if they were not kept."""
+        table = self.per_prompt.get(model, pd.DataFrame(columns=["setting", "domain", "id"]))
         domains = table["domain"] == domain if domain else table["domain"].isin(list(self.domains))
-        rows = table[(table["setting"] == setting) & domains]
-        return rows.set_index(["domain", "id"])[columns].replace([np.inf, -np.inf], np.nan).dropna()
+        rows = table[(table["setting"] == setting) & domains].set_index(["domain", "id"])
+        found = text_metrics()[metric].documents(rows)
+        return rows[[]].iloc[:0] if found is None else found
 
     @cached_property
     def strangers(self) -> list[str]:
@@ -217,6 +210,4 @@ def plain_metric(name: str) -> str:
 
 
 def _interval(entry: dict) -> Interval:
-    value = entry["value"]
-    low, high = (value if entry.get(end) is None else entry[end] for end in ("low", "high"))
-    return Interval(value, low, high, int(entry["n"]))
+    return Interval(entry["value"], entry.get("low"), entry.get("high"), int(entry["n"]))

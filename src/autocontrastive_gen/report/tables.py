@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
+from autocontrastive_gen.evaluation.metrics import ExitMetric, exit_metrics, item_metric, text_metrics
 from autocontrastive_gen.foundation.statistics import Interval
 from autocontrastive_gen.report.claims import Check
 from autocontrastive_gen.report.gains import Gain, compare, compare_items, item_interval
-from autocontrastive_gen.report.metrics_file import QUALITY
 from autocontrastive_gen.report.paper import NOT_AVAILABLE, NOT_COMPARABLE, NOT_RUN, Paper
 from autocontrastive_gen.report.results import HUMAN, Results
 from autocontrastive_gen.report.table import Column, Number, Table
@@ -18,8 +18,6 @@ _N = Column("n", "n", numeric=True)
 _CELL = Column("cell", "Cell", shown=False)
 _DEPTH = Column("depth", "Depth", shown=False)
 """For ``dvc plots``: one name a row, and the exit as a number."""
-ACCURACIES = ("acc", "acc_norm")
-_LOWER_IS_BETTER = ("perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte")
 
 
 def all_tables(results: Results, paper: Paper | None, checks: list[Check]) -> list[Table]:
@@ -51,9 +49,9 @@ def quality_table(results: Results) -> Table:
         row["n"] = max(number.n for number in numbers.values())
         rows.append(row | numbers)
     columns = [_CELL, _MODEL, _DOMAIN, Column("setting", "Setting"), Column("lower", "Lower layer", numeric=True), _N]
-    columns += [Column(m.key, m.title, numeric=True, interval=True, shown=m.main) for m in QUALITY]
+    columns += [Column(m.key, m.title, numeric=True, interval=True, shown=m.shown) for m in text_metrics().values()]
     columns += [Column("status", "Status")]
-    used = [metric for metric in QUALITY if metric.main and any(metric.key in row for row in rows)]
+    used = [metric for metric in text_metrics().values() if metric.shown and any(metric.key in row for row in rows)]
     meanings = "; ".join(f"{metric.title}: {metric.meaning}" for metric in used)
     note = f"{_level(results)}. {meanings}. Encoder of coherence: {results.plan['coherence_asset']}."
     if any("mauve" in row for row in rows):
@@ -64,31 +62,33 @@ def quality_table(results: Results) -> Table:
 def _quality(results: Results, model: str, setting: str, domain: str) -> dict[str, Number]:
     metrics = results.quality[model].get(setting, {}).get(domain, {})
     where = {"file": results.paths.metrics(model).as_posix(), "cell": f"score@{model}"}
-    return {m.key: Number.of(metrics[m.key], digits=m.digits, **where) for m in QUALITY if m.key in metrics}
+    known = text_metrics().values()
+    return {m.key: Number.of(metrics[m.key], digits=m.digits, **where) for m in known if m.key in metrics}
 
 
 def gains_table(results: Results) -> Table:
     """Each contrast setting against the same decoding without, paired by prompt."""
+    compared = [metric for metric in text_metrics().values() if metric.headline and metric.columns]
     rows = []
     for model in results.models:
         for contrast, plain in results.pairs:
             for domain in [*results.domains, None]:
                 row = {"model": model, "contrast": contrast.name, "plain": plain.name}
                 row["domain"] = results.domains[domain]["title"] if domain else "all"
-                for metric in ("diversity", "coherence"):
-                    found = compare(results, model, [Gain(contrast.name, plain.name)], metric, domain)
+                for metric in compared:
+                    found = compare(results, model, [Gain(contrast.name, plain.name)], metric.key, domain)
                     if found is not None:
-                        file = results.paths.per_prompt(model).as_posix()
+                        where = {"file": results.paths.per_prompt(model).as_posix(), "cell": f"score@{model}"}
                         row["n"] = found.difference.n
-                        row[metric] = Number.of(found.difference, signed=True, file=file, cell=f"score@{model}")
-                        row[f"{metric}_p"] = _p(found.p_value, file, f"score@{model}")
+                        row[metric.key] = Number.of(found.difference, signed=True, digits=metric.digits, **where)
+                        row[f"{metric.key}_p"] = _p(found.p_value, **where)
                 if "n" in row:
                     rows.append(row)
     columns = [_MODEL, Column("contrast", "Contrast"), Column("plain", "Against"), _DOMAIN, _N]
-    for metric, title in (("diversity", "Diversity"), ("coherence", "Coherence")):
+    for metric in compared:
         columns += [
-            Column(metric, f"Gain in {title.lower()}", numeric=True, interval=True),
-            Column(f"{metric}_p", "p", numeric=True),
+            Column(metric.key, f"Gain in {metric.title.lower()}", numeric=True, interval=True),
+            Column(f"{metric.key}_p", "p", numeric=True),
         ]
     note = (
         f"Contrast less plain on the same prompts. {_level(results)}; p of a permutation test that swaps the two "
@@ -124,9 +124,10 @@ def _benchmark_row(results: Results, model: str, setting: str, task: str, metric
     where = {"file": results.paths.results(model, setting).as_posix(), "cell": cell}
     found = item_interval(results, model, setting, task, metric)
     if found is None or abs(found.value - entry["value"]) > 1e-3 * max(1.0, abs(entry["value"])):
-        found = normal_interval(entry, results.plan["bootstrap"]["level"])  # no mean over items, say a perplexity
+        # the task makes its score of the items in another way than the metric's declaration
+        found = normal_interval(entry, results.plan["bootstrap"]["level"])
     low, high = (None, None) if found is None else (found.low, found.high)
-    digits = 1 if metric in _LOWER_IS_BETTER else 3
+    digits = item_metric(metric).digits
     row = {"metric": metric, "n": entry.get("n"), "score": Number(entry["value"], low, high, digits=digits, **where)}
     gain = compare_items(results, model, setting, metric, [task]) if setting != "original" else None
     if gain is not None:
@@ -162,37 +163,37 @@ def exits_table(results: Results) -> Table:
                 row = {"model": model, "domain": results.domains[domain]["title"], "layer": layer}
                 row["depth"] = results.layers(model) if layer == "original" else int(layer)
                 row["tokens"] = entry.get("tokens")
-                for metric, digits in (("perplexity", 1), ("agreement", 3), ("entropy", 2)):
-                    if entry.get(metric) is not None:
+                for metric in exit_metrics().values():
+                    if entry.get(metric.key) is not None:
                         low, high = _exit_interval(entry, metric, results.plan["bootstrap"]["level"])
-                        row[metric] = Number(entry[metric], low, high, digits=digits, **where)
+                        row[metric.key] = Number(entry[metric.key], low, high, digits=metric.digits, **where)
                 score = scores.get("plain" if layer == "original" else layer)
                 if score:
                     file = results.paths.selection(model).as_posix()
                     row["contrast_diversity"] = Number(score["diversity"], file=file, cell=f"train@{model}")
                 rows.append(row)
     columns = [_MODEL, _DOMAIN, Column("layer", "Exit", numeric=True), _DEPTH, Column("tokens", "Tokens", numeric=True)]
-    columns += [Column(name, name.capitalize(), numeric=True, interval=True) for name in ("perplexity", "agreement")]
-    columns += [Column("entropy", "Entropy (nats)", numeric=True)]
+    for m in exit_metrics().values():
+        title = f"{m.title} ({m.unit})" if m.unit else m.title
+        columns.append(Column(m.key, title, numeric=True, interval=bool(m.error)))
     columns += [Column("contrast_diversity", "Diversity with it as lower layer", numeric=True)]
     note = (
         f"On held-out text; {results.confidence} intervals are normal ones over blocks of text, of perplexity on the "
-        "log scale. Agreement: share of positions where the exit's most likely token is the final layer's. "
+        f"log scale. {'; '.join(f'{m.title}: {m.meaning}' for m in exit_metrics().values())}. "
         "Diversity: greedy search on validation prompts of all domains, contrasted with this exit (original: no "
         "contrast). An exit that is no language model at all can make text look diverse: read the two together."
     )
     return Table("exits", "Exits by themselves", columns, rows, note, groups=("model", "domain"))
 
 
-def _exit_interval(entry: dict, metric: str, level: float) -> tuple[float | None, float | None]:
-    """Interval of an exit's perplexity or agreement from its standard error over blocks; none without one."""
-    name = {"perplexity": "nll_error", "agreement": "agreement_error"}.get(metric)
-    if entry.get(name) is None:
+def _exit_interval(entry: dict, metric: ExitMetric, level: float) -> tuple[float | None, float | None]:
+    """Interval of an exit's metric from its standard error over blocks; (None, None) without one."""
+    if entry.get(metric.error) is None:
         return None, None
-    half = _normal(level) * entry[name]
-    if metric == "perplexity":
-        return entry[metric] * math.exp(-half), entry[metric] * math.exp(min(half, 700.0))
-    return max(0.0, entry[metric] - half), min(1.0, entry[metric] + half)
+    value, half = entry[metric.key], _normal(level) * entry[metric.error]
+    if metric.log:
+        return value * math.exp(-half), value * math.exp(min(half, 700.0))
+    return max(metric.bounds[0], value - half), min(metric.bounds[1], value + half)
 
 
 def training_table(results: Results) -> Table:
@@ -212,7 +213,7 @@ def accuracy_table(results: Results) -> Table:
     rows = [
         {"cell": f"{row['model']} {row['task']} {row['metric']} {row['setting']}", "accuracy": row["score"]}
         for row in benchmark_table(results).rows
-        if row.get("metric") in ACCURACIES
+        if "score" in row and item_metric(row["metric"]).headline
     ]
     columns = [Column("cell", "Cell"), Column("accuracy", "Accuracy", numeric=True, interval=True)]
     return Table("accuracy", "Accuracy by task and setting", columns, rows, csv_only=True)
@@ -232,12 +233,9 @@ def selection_table(results: Results) -> Table:
                 row["chosen"] = layer == selection.get("lower")
                 row["halfway"] = layer == results.halfway(model)
             rows.append(row)
-    columns = [_MODEL, Column("lower", "Lower layer", numeric=True), Column("diversity", "Diversity", numeric=True)]
-    columns += [
-        Column("coherence", "Coherence", numeric=True),
-        Column("coherence_error", "SE of its gain", numeric=True),
-    ]
-    columns += [Column("chosen", "Chosen")]
+    columns = [_MODEL, Column("lower", "Lower layer", numeric=True)]
+    columns += [Column(key, text_metrics()[key].title, numeric=True) for key in ("diversity", "coherence")]
+    columns += [Column("coherence_error", "SE of its gain", numeric=True), Column("chosen", "Chosen")]
     columns += [Column("halfway", "Paper's halfway layer")]
     margin = results.plan["select"]["coherence_margin"]
     note = (
@@ -288,8 +286,8 @@ def published_table(results: Results, paper: Paper | None) -> Table:
         ran.add((model, where, setting))
 
     for model, domain, setting in _cells(results):
-        for metric in ("diversity", "coherence") if setting != HUMAN else ():
-            if (number := _quality(results, model, setting, domain).get(metric)) is not None:
+        for metric, number in _quality(results, model, setting, domain).items() if setting != HUMAN else ():
+            if text_metrics()[metric].headline:
                 title = results.domains[domain]["title"]
                 add("generation", model, domain, title, setting, metric, number, number.n)
     for row in benchmark_table(results).rows:

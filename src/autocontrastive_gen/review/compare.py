@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from autocontrastive_gen.evaluation.metrics import Metric, exit_metrics, item_metric, text_metrics
 from autocontrastive_gen.experiment.lock import Entry
 from autocontrastive_gen.foundation import statistics
 from autocontrastive_gen.foundation.digests import seed_for
 from autocontrastive_gen.foundation.errors import InputError
-from autocontrastive_gen.report.results import COUNTS, plain_metric
+from autocontrastive_gen.report.results import plain_metric
 from autocontrastive_gen.review.records import cell_name, flatten
 from autocontrastive_gen.review.snapshots import State
 
@@ -45,10 +46,20 @@ class Row:
     a: float | None
     b: float | None
     paired: statistics.Comparison | None
+    direction: str = "neutral"
+    """Of the metric: which values are better."""
 
     @property
     def changed(self) -> bool:
         return self.a != self.b or bool(self.paired and self.paired.difference.high > self.paired.difference.low)
+
+    @property
+    def verdict(self) -> str:
+        """``better`` or ``worse`` in B; empty if the interval contains 0, or no direction is better."""
+        found = self.paired and self.paired.difference
+        if not found or found.low <= 0 <= found.high or self.direction == "neutral":
+            return ""
+        return "better" if (found.low > 0) == (self.direction == "higher") else "worse"
 
 
 @dataclass(frozen=True)
@@ -67,22 +78,19 @@ class Difference:
 
 @dataclass
 class Group:
-    """Metrics of one setting on one domain or task: values, and one row a document or item where they were kept."""
+    """Metrics of one setting on one domain or task: values, and one row per document or item where they were kept."""
 
     values: dict[str, float] = field(default_factory=dict)
-    documents: pd.DataFrame | None = None
-    """By id; perplexity in nats, which add up."""
+    metrics: dict[str, Metric] = field(default_factory=dict)
+    table: pd.DataFrame | None = None
+    """By id."""
 
-    def rows(self, metric: str, columns: list[str], statistic: statistics.Statistic) -> pd.DataFrame | None:
-        """The documents' columns; None if they were not kept or do not give the reported value."""
-        value = self.values.get(metric)
-        if value is None or self.documents is None or not set(columns) <= set(self.documents.columns):
+    def documents(self, metric: Metric) -> pd.DataFrame | None:
+        """The metric's summands; None if they were not kept, are infinite or do not give the reported value."""
+        value, rows = self.values.get(metric.key), None if self.table is None else metric.documents(self.table)
+        if value is None or rows is None or not len(rows) or not np.isfinite(rows.to_numpy()).all():
             return None
-        rows = self.documents[columns].replace([np.inf, -np.inf], np.nan).dropna()
-        if not len(rows):
-            return None
-        again = float(statistic(rows.to_numpy(dtype=float).sum(axis=0), len(rows)))
-        return rows if np.isclose(again, value, rtol=_ROUNDING, atol=_ROUNDING) else None
+        return rows if np.isclose(metric.value(rows.to_numpy()), value, rtol=_ROUNDING, atol=_ROUNDING) else None
 
 
 def compare(a: State, b: State) -> Difference:
@@ -182,15 +190,17 @@ def _rows(a: State, b: State) -> Iterator[Row]:
     options = b.params["score"]["bootstrap"]  # samples and level
     for key in {**groups[0], **groups[1]}:
         first, second = (side.get(key, Group()) for side in groups)
-        for metric in {**first.values, **second.values}:
-            paired = _paired(first, second, metric, seed=seed_for(*key, metric), **options)
-            yield Row(*key, metric, first.values.get(metric), second.values.get(metric), paired)
+        metrics = first.metrics | second.metrics
+        for name in {**first.values, **second.values}:
+            metric = metrics.get(name)
+            paired = metric and _paired(first, second, metric, seed=seed_for(*key, name), **options)
+            direction = metric.direction if metric else "neutral"
+            yield Row(*key, name, first.values.get(name), second.values.get(name), paired, direction)
 
 
-def _paired(a: Group, b: Group, metric: str, **options: Any) -> statistics.Comparison | None:
+def _paired(a: Group, b: Group, metric: Metric, **options: Any) -> statistics.Comparison | None:
     """Difference B - A over the documents of both; None where the documents do not add up to the metric."""
-    columns, statistic = _rule(metric)
-    first, second = (side.rows(metric, columns, statistic) for side in (a, b))
+    first, second = (side.documents(metric) for side in (a, b))
     if first is None or second is None:
         return None
     both = first.index.intersection(second.index, sort=False)
@@ -199,19 +209,7 @@ def _paired(a: Group, b: Group, metric: str, **options: Any) -> statistics.Compa
     old, new = (side.loc[both].to_numpy(dtype=float) for side in (first, second))
     if np.array_equal(old, new):
         return statistics.Comparison(statistics.Interval(0.0, 0.0, 0.0, len(both)), 1.0, None)
-    return statistics.paired_difference(new, old, statistic, **options)
-
-
-def _rule(metric: str) -> tuple[list[str], statistics.Statistic]:
-    """Columns behind a metric, and how a corpus has its value from their totals over documents."""
-    if metric == "diversity":
-        return COUNTS, statistics.pooled_product
-    if metric.startswith("rep_"):
-        order = metric.removeprefix("rep_")
-        return [f"unique_{order}", f"total_{order}"], lambda totals, n: 100 * (1 - statistics.pooled_product(totals, n))
-    if metric == "perplexity":
-        return [metric], lambda totals, n: np.exp(statistics.mean(totals, n))
-    return [metric], statistics.mean
+    return statistics.paired_difference(new, old, metric.statistic, **options)
 
 
 def _groups(state: State) -> dict[tuple[str, str, str], Group]:
@@ -231,8 +229,6 @@ def _groups(state: State) -> dict[tuple[str, str, str], Group]:
 
 def _scored(state: State, model: str, _: str) -> dict[tuple[str, str, str], Group]:
     table = _csv(state.read(state.paths.per_prompt(model)))
-    if table is not None and "perplexity" in table:
-        table["perplexity"] = np.log(table["perplexity"])
     found = {}
     for setting, domains in (state.read_json(state.paths.metrics(model)) or {}).items():
         for domain, metrics in domains.items():
@@ -240,7 +236,7 @@ def _scored(state: State, model: str, _: str) -> dict[tuple[str, str, str], Grou
             rows = None
             if table is not None:
                 rows = table[(table["setting"] == setting) & (table["domain"] == domain)].set_index("id")
-            found[model, setting, domain] = Group(values, rows)
+            found[model, setting, domain] = Group(values, text_metrics(), rows)
     return found
 
 
@@ -253,23 +249,23 @@ def _benchmarked(state: State, model: str, setting: str) -> dict[tuple[str, str,
         if table is not None:
             rows = table[table["task"] == task].assign(metric=lambda rows: rows["metric"].map(plain_metric))
             rows = rows.pivot_table(index="id", columns="metric", values="value", sort=False)
-            if "perplexity" in rows:
-                rows["perplexity"] *= -1  # log-likelihoods
-        found[model, setting, task] = Group(values, rows)
+        found[model, setting, task] = Group(values, {name: item_metric(name) for name in values}, rows)
     return found
 
 
 def _trained(state: State, model: str, _: str) -> dict[tuple[str, str, str], Group]:
     quality = state.read_json(state.paths.exit_quality(model)) or {}
-    return {
-        (model, layer if layer == "original" else f"exit{layer}", domain): Group(_without_errors(values))
-        for domain, layers in quality.items()
-        for layer, values in layers.items()
-    }
+    found = {}
+    for domain, layers in quality.items():
+        for layer, values in layers.items():
+            setting = layer if layer == "original" else f"exit{layer}"
+            found[model, setting, domain] = Group(_without_errors(values), exit_metrics())
+    return found
 
 
 def _without_errors(values: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in values.items() if not name.endswith("_error")}
+    errors = {metric.error for metric in exit_metrics().values()}
+    return {name: value for name, value in values.items() if name not in errors}
 
 
 def _nothing(state: State, model: str, setting: str) -> dict:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from autocontrastive_gen.review.compare import Change, Difference, Row
 
-_COLUMNS = ("model", "setting", "domain or task", "metric", "A", "B", "B − A", "interval", "n", "p")
+_COLUMNS = ("model", "setting", "domain or task", "metric", "A", "B", "B − A", "interval", "n", "p", "B is")
 
 
 def show(difference: Difference, console: Console, every: bool = False) -> None:
@@ -53,10 +53,10 @@ def _cells(row: Row) -> tuple[str, ...]:
     names = (row.model, row.setting, row.part, row.metric, _number(row.a), _number(row.b))
     if paired is None:
         gap = None if row.a is None or row.b is None else row.b - row.a
-        return (*names, _number(gap, sign=True), "", "", "")
+        return (*names, _number(gap, sign=True), "", "", "", "")
     found = paired.difference
     interval = f"[{_number(found.low, sign=True)}, {_number(found.high, sign=True)}]"
-    return (*names, _number(found.value, sign=True), interval, str(found.n), f"{paired.p_value:.3f}")
+    return (*names, _number(found.value, sign=True), interval, str(found.n), f"{paired.p_value:.3f}", row.verdict)
 
 
 def _number(value: float | None, sign: bool = False) -> str:

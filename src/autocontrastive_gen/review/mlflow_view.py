@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 
+from autocontrastive_gen.evaluation.metrics import text_metrics
 from autocontrastive_gen.review.records import COST, Cell
 
 KEY = "results"
@@ -14,17 +15,17 @@ TAG = f"mlflow.sharedViewState.{KEY}"
 _LIMIT = 5000
 """Characters that MLflow's stores accept in a tag of an experiment."""
 _NAMES = ("tags.`dvc.exp`",)
-_QUALITY = ("diversity", "coherence", "mauve")
 _SPREAD = ("_low", "_high", "_stderr")
 
 
 def shared_view(cells: list[Cell]) -> str:
     """The view as MLflow's page reads it: a row a cell with a setting, a column a metric of its texts or its tasks."""
+    headline = {metric.key for metric in text_metrics().values() if metric.headline}
     columns = dict.fromkeys(_NAMES)
     for cell in cells:
         for point in cell.points:
             name = point.name
-            text = cell.entry.stage == "generate" and name.rpartition("/")[2] in _QUALITY
+            text = cell.entry.stage == "generate" and name.rpartition("/")[2] in headline
             task = cell.entry.stage == "benchmark" and not name.startswith(COST) and not name.endswith(_SPREAD)
             if text or task:
                 columns[f"metrics.`{name}`"] = None

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from autocontrastive_gen.evaluation.metrics import text_metrics
 from autocontrastive_gen.experiment.settings import parse_setting
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.review.snapshots import WORKSPACE, Revision, State, Workspace
@@ -70,11 +71,16 @@ def rows(
                 continue
             for setting in settings:
                 for domain, entry in scores.get(setting, {}).items():
-                    for metric in metrics:
+                    for metric in metrics or _headline(entry):
                         if metric not in entry:
                             raise InputError(f"metric {metric!r} was not scored; there are: {', '.join(sorted(entry))}")
                         row = {"experiment": state.label, "model": model, "setting": setting, "domain": domain}
                         yield {**values, **row, "metric": metric, **entry[metric]}
+
+
+def _headline(scores: dict[str, dict]) -> list[str]:
+    """Those of a setting's metrics that figures show."""
+    return [metric.key for metric in text_metrics().values() if metric.headline and metric.key in scores]
 
 
 def default_settings(params: dict[str, Any]) -> list[str]:
@@ -84,8 +90,8 @@ def default_settings(params: dict[str, Any]) -> list[str]:
     return [name for name in names if parse_setting(name).decode == decode]
 
 
-def table(keys: Sequence[str], settings: Sequence[str] = (), metrics: Sequence[str] = ("diversity", "coherence")):
-    """Rows of the sweep over ``keys``, sorted by their values; ValueError if fewer than two values are finished."""
+def table(keys: Sequence[str], settings: Sequence[str] = (), metrics: Sequence[str] = ()):
+    """Rows of the sweep over ``keys``, sorted by their values; InputError if fewer than two values are finished."""
     for name in settings:
         parse_setting(name)  # ValueError if it is none
     found = comparable(states(), keys)
@@ -109,33 +115,34 @@ def _order(value: Any) -> tuple[int, Any]:
 
 def figure(found: list[dict], keys: Sequence[str]):
     """The drawn sweep: a row a metric, a column a domain, a line for each setting and each value of the other keys."""
-    from autocontrastive_gen.report import figures
+    from autocontrastive_gen.report import drawing
     from autocontrastive_gen.report.table import Number
 
     metrics, domains = (list(dict.fromkeys(row[key] for row in found)) for key in ("metric", "domain"))
     ticks = sorted({row[keys[0]] for row in found}, key=_order)
     numeric = all(isinstance(tick, int | float) for tick in ticks)
     place = {tick: tick if numeric else i for i, tick in enumerate(ticks)}
+    declared = text_metrics()
     lines: dict[str, list[dict]] = {}
     for row in found:
         rest = "".join(f", {key.rpartition('.')[2]} {row[key]}" for key in keys[1:])
         lines.setdefault(f"{row['model']} {row['setting']}{rest}", []).append(row)
-    with figures.matplotlib.rc_context(figures._STYLE):
-        canvas, axes = figures._canvas(len(domains), len(metrics), share_y="row")
+    with drawing.style():
+        canvas, axes = drawing.new_canvas(len(domains), len(metrics), share_y="row")
         for i, metric in enumerate(metrics):
             for j, domain in enumerate(domains):
                 axis = axes[i, j]
                 for k, (label, members) in enumerate(lines.items()):
                     points = [row for row in members if row["metric"] == metric and row["domain"] == domain]
-                    colour, marker = figures.SERIES[k % 7], figures.MARKERS[k % 7]
+                    colour, marker = drawing.SERIES[k % 7], drawing.MARKERS[k % 7]
                     axis.plot([place[row[keys[0]]] for row in points], [row["value"] for row in points], color=colour)
                     for row in points:
                         number = Number(row["value"], row["low"], row["high"])
-                        figures._point(axis, place[row[keys[0]]], number, colour, marker, label)
+                        drawing.add_point(axis, place[row[keys[0]]], number, colour, marker, label)
                 axis.set_xticks(list(place.values()), [f"{tick:g}" if numeric else str(tick) for tick in ticks])
                 axis.set_xlabel(keys[0] if i == len(metrics) - 1 else "")
                 axis.set_title(domain if i == 0 else "")
-                axis.set_ylabel(figures._AXES.get(metric, metric) if j == 0 else "")
-        figures._legend(canvas, axes[0, 0])
+                axis.set_ylabel(declared[metric].axis if metric in declared and j == 0 else "")
+        drawing.add_legend(canvas, axes[0, 0])
         name = "-by-".join(key.replace(".", "-") for key in keys)
-        return figures._figure(canvas, name, f"{', '.join(metrics)} by {keys[0]}.", "The numbers are in the csv.")
+        return drawing.finish(canvas, name, f"{', '.join(metrics)} by {keys[0]}.", "The numbers are in the csv.")

@@ -1,0 +1,116 @@
+"""How every figure of the project is drawn: style, colours, points with intervals, and bytes that never vary."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from autocontrastive_gen.foundation.files import atomic_path
+from autocontrastive_gen.report.table import Number
+
+INK, FAINT = "#1b1f24", "#c8ccd1"
+"""Colours of text and of grid lines; the page replaces them by its own, light or dark."""
+PLAIN, CONTRAST, OTHER = "#8a6d00", "#0072b2", "#cc4778"
+"""Distinguishable with any kind of colour blindness, and each with a marker of its own besides."""
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#c46a9b", "#8a6d00", "#7a5fb5", "#707070")
+MARKERS, LINES = "osD^vPX", ("-", "--", "-.", ":")
+_STYLE = {
+    "svg.hashsalt": "autocontrastive",
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 9.0,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5.5,
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawn figure: ``name`` of its files, a caption, and what it shows in words for who cannot see it."""
+
+    name: str
+    caption: str
+    alt: str
+    svg: str
+    png: bytes
+
+    def write(self, folder: Path) -> None:
+        for suffix, content in (("svg", self.svg.encode()), ("png", self.png)):
+            with atomic_path(folder / f"{self.name}.{suffix}") as temporary:
+                temporary.write_bytes(content)
+
+
+def style():
+    """Context in which everything is drawn in the project's style."""
+    return matplotlib.rc_context(_STYLE)
+
+
+def new_canvas(columns: int, rows: int, share_y: str | bool = False, height: float | None = None):
+    canvas = Canvas(figsize=(max(5.2, 3.2 * columns), height or 2.4 * rows + 0.7), layout="constrained")
+    canvas.get_layout_engine().set(w_pad=0.08, h_pad=0.06, wspace=0.03)
+    return canvas, canvas.subplots(rows, columns, squeeze=False, sharey=share_y)
+
+
+def add_point(
+    axes: Axes, at: float, number: Number, colour: str, marker: str, label: str, across: bool = False
+) -> None:
+    """A value with its interval; ``across``: along the x axis."""
+    error = None
+    if number.low is not None and number.high is not None:
+        error = [[max(0.0, number.value - number.low)], [max(0.0, number.high - number.value)]]
+    style = {"color": colour, "marker": marker, "linestyle": "none", "elinewidth": 1.3, "label": label}
+    if across:
+        axes.errorbar([number.value], [at], xerr=error, **style)
+    else:
+        axes.errorbar([at], [number.value], yerr=error, **style)
+
+
+def add_band(axes: Axes, number: Number, label: str) -> None:
+    if number.low is not None and number.high is not None:
+        axes.axhspan(number.low, number.high, color=SERIES[2], alpha=0.15, linewidth=0)
+    axes.axhline(number.value, color=SERIES[2], linestyle=":", label=label)
+
+
+def log_scale(axes: Axes) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def add_legend(canvas: Canvas, axes: Axes) -> None:
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    if handles:
+        columns = 4 if max(map(len, handles)) < 16 else 2
+        canvas.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=columns)
+
+
+def finish(canvas: Canvas, name: str, caption: str, alt: str) -> Figure:
+    canvas.draw_without_rendering()
+    canvas.set_layout_engine("none")  # laid out once, not again for each format
+    svg, png = io.StringIO(), io.BytesIO()
+    canvas.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    canvas.savefig(png, format="png", dpi=160, facecolor="white", metadata={"Software": None})
+    return Figure(name, caption, alt, svg.getvalue(), png.getvalue())

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
     from autocontrastive_gen.modeling.configuration import MultiExitConfiguration, VocabularyProjectionMode
     from autocontrastive_gen.modeling.early_exit import EarlyExit
-    from autocontrastive_gen.training.fine_tune import encode_spans, encode_tasks, fine_tune
+    from autocontrastive_gen.training.fine_tune import fine_tune
     from autocontrastive_gen.training.fit import Fitted, fit_exits
     from autocontrastive_gen.training.train_settings import CastFit, SampledSoftmax, TrainSettings
 
@@ -44,8 +44,6 @@ __all__ = [
     "VocabularyProjectionMode",
     "__version__",
     "calculate_contrasted_logits",
-    "encode_spans",
-    "encode_tasks",
     "fine_tune",
     "fit_exits",
 ]
@@ -56,7 +54,7 @@ _MODULES = {
     "modeling.auto_model": ("AutoMultiExitModel",),
     "modeling.configuration": ("MultiExitConfiguration", "VocabularyProjectionMode"),
     "modeling.early_exit": ("EarlyExit",),
-    "training.fine_tune": ("encode_spans", "encode_tasks", "fine_tune"),
+    "training.fine_tune": ("fine_tune",),
     "training.fit": ("Fitted", "fit_exits"),
     "training.train_settings": ("CastFit", "SampledSoftmax", "TrainSettings"),
 }

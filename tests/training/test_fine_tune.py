@@ -1,6 +1,7 @@
 """Tasks and span corruption on tiny models: what carries loss, what learns, what stays."""
 
 import json
+import string
 import sys
 
 import pytest
@@ -8,23 +9,28 @@ import torch
 from tiny import build_model
 
 from autocontrastive_gen.training import fine_tune as module
-from autocontrastive_gen.training.fine_tune import collate, encode_spans, encode_tasks, fine_tune
+from autocontrastive_gen.training.fine_tune import collator, encode_spans, encode_tasks, fine_tune
 from autocontrastive_gen.training.spans import corrupt
 
 FAST = {"num_train_epochs": 12, "per_device_train_batch_size": 8, "logging_steps": 1, "disable_tqdm": True}
 
 
-class LetterTokenizer:
-    """A token a letter, from 4 on; sentinels at the end of the vocabulary."""
+def letter_tokenizer(**special):
+    """One token per letter, from 4 on; sentinels at the end of the vocabulary."""
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
 
-    eos_token_id, name_or_path = 1, "letters"
+    vocabulary = {"<pad>": 0, "</s>": 1, "<unk>": 2, **{f"<extra_id_{i}>": 63 - i for i in range(10)}}
+    vocabulary |= {letter: 4 + i for i, letter in enumerate(string.ascii_lowercase)}
+    letters = Tokenizer(models.WordLevel(vocabulary, "<unk>"))
+    letters.normalizer = normalizers.Replace(" ", "")
+    letters.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    return PreTrainedTokenizerFast(tokenizer_object=letters, eos_token="</s>", **special)
 
-    def __call__(self, text, truncation=False, max_length=None, **_):
-        ids = [4 + ord(letter) - ord("a") for letter in text if letter != " "]
-        return {"input_ids": ids[:max_length] if truncation else ids}
 
-    def get_vocab(self):
-        return {f"<extra_id_{i}>": 63 - i for i in range(10)}
+@pytest.fixture
+def tokenizer():
+    return letter_tokenizer(pad_token="<pad>")
 
 
 def t5():
@@ -52,57 +58,78 @@ def moved(model, before) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", ["decoder", "encoder-decoder", "spans"])
-def test_training_lowers_the_loss_and_moves_the_exits_alone(tmp_path, kind):
+def test_training_lowers_the_loss_and_moves_the_exits_alone(tokenizer, kind):
     model = build_model("LAYER_SPECIFIC_PROJECTION") if kind == "decoder" else t5()
-    tokenizer = LetterTokenizer()
-    if kind == "spans":
-        examples = encode_spans(["abcdefghijklmnop" * 2] * 16, tokenizer, 32, seed=0)
-    else:
-        examples = encode_tasks(ROWS, tokenizer, kind != "decoder", 16)
+    data, objective = (["abcdefghijklmnop" * 2] * 16, "spans") if kind == "spans" else (ROWS, "task")
     before = snapshot(model)
-    recipe = {**module.OPTIMIZERS[kind], "learning_rate": 0.02}
-    losses = fine_tune(model, examples, 0, tmp_path, **FAST, **recipe)
+    losses = fine_tune(model, tokenizer, data, objective=objective, max_length=32, learning_rate=0.02, **FAST)
     assert losses[-1] < 0.8 * losses[0]
     changed = moved(model, before)
     assert changed and all("lm_exit_head" in name for name in changed)
     assert len(changed) == len(model.exit_layers)
 
 
-def test_the_trunk_learns_too_if_it_is_not_frozen(tmp_path):
+def test_the_trunk_learns_too_if_it_is_not_frozen(tokenizer):
     model = build_model("LAYER_SPECIFIC_PROJECTION")
     before = snapshot(model)
-    fine_tune(model, encode_tasks(ROWS, LetterTokenizer(), False, 16), 0, tmp_path, freeze=False, **FAST)
+    fine_tune(model, tokenizer, ROWS, max_length=16, freeze=False, **FAST)
     assert any("layers.0" in name for name in moved(model, before))
 
 
-def test_only_the_target_carries_loss():
-    (example,) = encode_tasks([{"source": "abc", "target": "xy"}], LetterTokenizer(), False, 16)
+def test_only_the_target_carries_loss(tokenizer):
+    (example,) = encode_tasks([{"source": "abc", "target": "xy"}], tokenizer, False, 16)
     assert example["labels"][:3] == [-100] * 3 and example["labels"][3:] == example["input_ids"][3:]
     assert example["input_ids"][-1] == 1
-    (short,) = encode_tasks([{"source": "abcdef", "target": "xy"}], LetterTokenizer(), False, 5)
+    (short,) = encode_tasks([{"source": "abcdef", "target": "xy"}], tokenizer, False, 5)
     assert short["input_ids"] == example["input_ids"][:0] + [8, 9, 27, 28, 1]
 
 
-def test_a_long_target_of_an_encoder_decoder_keeps_its_end_token_and_is_counted(caplog):
+def test_a_long_target_of_an_encoder_decoder_keeps_its_end_token_and_is_counted(tokenizer, caplog):
     rows = [{"source": "abcdefgh", "target": "uvwxyz"}, {"source": "ab", "target": "xyz"}]
-    long, short = encode_tasks(rows, LetterTokenizer(), True, 4)
+    long, short = encode_tasks(rows, tokenizer, True, 4)
     assert long == {"input_ids": [9, 10, 11, 1], "labels": [24, 25, 26, 1]}
     assert short["labels"] == [27, 28, 29, 1]
-    assert "1 of 2 targets were cut to max_length=4 tokens; raise --max-length" in caplog.text
+    assert "1 of 2 targets were cut to max_length=4 tokens; raise it" in caplog.text
 
 
-def test_padding_is_masked_and_carries_no_loss():
+@pytest.mark.parametrize(
+    ("special", "pad"), [({"pad_token": "<pad>"}, 0), ({}, 1), ({"pad_token": "<pad>", "padding_side": "left"}, 0)]
+)
+def test_padding_is_on_the_right_masked_and_without_loss(special, pad):
     rows = [{"source": "abcd", "target": "x"}, {"source": "a", "target": "x"}]
-    batch = collate(encode_tasks(rows, LetterTokenizer(), False, 16), pad=0)
-    assert batch["attention_mask"].sum(1).tolist() == [6, 3]
-    assert (batch["labels"][1, 3:] == -100).all() and (batch["input_ids"][1, 3:] == 0).all()
+    tokenizer = letter_tokenizer(**special)
+    batch = collator(tokenizer)(encode_tasks(rows, tokenizer, False, 16))
+    assert batch["attention_mask"].tolist() == [[1] * 6, [1] * 3 + [0] * 3]
+    assert (batch["labels"][1, 3:] == -100).all() and (batch["input_ids"][1, 3:] == pad).all()
+    assert tokenizer.padding_side == special.get("padding_side", "right") and (tokenizer.pad_token is None) == (
+        pad == 1
+    )
 
 
-def test_faulty_rows_are_named():
+def test_the_spans_of_a_text_are_drawn_by_its_number(tokenizer):
+    texts = ["abcdefghijklmnop" * 2] * 3
+    first, second, _ = encode_spans(texts, tokenizer, 32, seed=0)
+    assert first != second and encode_spans(texts, tokenizer, 32, seed=0)[1] == second
+    assert encode_spans(texts, tokenizer, 32, seed=1)[0] != first
+    assert len(encode_spans(texts, tokenizer, 8, seed=0)[0]["input_ids"]) <= 9
+
+
+def test_data_that_cannot_be_learned_from_is_refused(tokenizer):
+    with pytest.raises(ValueError, match="there is no example"):
+        fine_tune(t5(), tokenizer, [])
+    with pytest.raises(ValueError, match="objective: 'span' must be task or spans"):
+        fine_tune(t5(), tokenizer, ["ab"], objective="span")
+    with pytest.raises(ValueError, match="texts: item 0 is a dict"):
+        fine_tune(t5(), tokenizer, ROWS, objective="spans")
+
+
+def test_faulty_rows_are_named(tokenizer):
     with pytest.raises(ValueError, match="row 1: target is missing or empty"):
-        encode_tasks([{"source": "a", "target": "b"}, {"source": "a"}], LetterTokenizer(), False, 8)
+        encode_tasks([{"source": "a", "target": "b"}, {"source": "a"}], tokenizer, False, 8)
+    with pytest.raises(ValueError, match="row 0: source, target is missing"):
+        encode_tasks(["ab"], tokenizer, False, 8)
     with pytest.raises(ValueError, match="row 0: a target of 9 tokens leaves no room in max_length=8"):
-        encode_tasks([{"source": "a", "target": "bcdefghi"}], LetterTokenizer(), False, 8)
+        encode_tasks([{"source": "a", "target": "bcdefghi"}], tokenizer, False, 8)
 
 
 @pytest.mark.parametrize("length", [2, 3, 10, 100])

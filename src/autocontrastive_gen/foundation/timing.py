@@ -39,9 +39,9 @@ class Meter:
             import torch
 
             torch.cuda.reset_peak_memory_stats()
-            before = torch.cuda.memory_allocated()
+            allocated = torch.cuda.memory_allocated()
             run()
-            return (torch.cuda.max_memory_allocated() - before) / 1e6
+            return (torch.cuda.max_memory_allocated() - allocated) / 1e6
         before = _resident(reset=True)
         run()
         return max(0.0, _resident() - before)
@@ -60,7 +60,8 @@ def _resident(reset: bool = False) -> float:
 
 def rounds(ways: Mapping[str, Callable[[], object]], count: int, meter: Meter, title: str) -> dict[str, list[float]]:
     """Seconds of each way in each of ``count`` rounds, in an order that rotates from round to round."""
-    names, times = list(ways), {name: [] for name in ways}
+    names = list(ways)
+    times: dict[str, list[float]] = {name: [] for name in names}
     for i in tqdm(range(count), title, disable=None, leave=False):
         first = i % len(names)
         for name in names[first:] + names[:first]:

@@ -9,18 +9,22 @@ its exits. Data are json lines ``{"source", "target"}``, or ``{"text"}`` with ``
 from __future__ import annotations
 
 import argparse
+import copy
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from autocontrastive_gen.foundation.commands import run
 from autocontrastive_gen.foundation.digests import seed_for
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.files import read_jsonl
 from autocontrastive_gen.training.spans import corrupt
+from autocontrastive_gen.training.texts import stream
 
 log = logging.getLogger(__name__)
 
@@ -37,40 +41,49 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 Example = dict[str, list[int]]
 
 
-def encode_tasks(rows: Iterable[Mapping[str, str]], tokenizer, encoder_decoder: bool, max_length: int) -> list[Example]:
+def encode_tasks(
+    rows: Iterable[Mapping[str, str]], tokenizer: Any, encoder_decoder: bool, max_length: int
+) -> list[Example]:
     """``{"input_ids", "labels"}`` of rows with "source" and "target".
 
-    A decoder-only model reads both, and source tokens carry no label; a source too long loses its beginning. An
-    encoder-decoder's target too long loses its end but for the end-of-sequence token; the log says how many did.
-    ValueError if a row lacks a field, or if a target leaves a decoder-only model no room for its source.
+    A decoder-only model reads both, and source tokens carry no label; a source that is too long loses its beginning.
+    An encoder-decoder's target that is too long loses its end, the end-of-sequence token aside; the log says how many
+    do.
+
+    Raises:
+        InputError: a row lacks a field, or a target leaves a decoder-only model no room for its source.
     """
+    encode = _source_and_target if encoder_decoder else _continuation
     examples, cut = [], 0
     for number, row in enumerate(rows):
-        missing = [key for key in ("source", "target") if not row.get(key)]
+        missing = [key for key in ("source", "target") if not (isinstance(row, Mapping) and row.get(key))]
         if missing:
             raise InputError(f"row {number}: {', '.join(missing)} is missing or empty; rows need source and target")
         source = tokenizer(row["source"], add_special_tokens=False)["input_ids"]
         target = [*tokenizer(row["target"], add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
-        if encoder_decoder:
-            source = [*source[-max_length + 1 :], tokenizer.eos_token_id]
-            cut += len(target) > max_length
-            examples.append({"input_ids": source, "labels": [*target[: max_length - 1], target[-1]][:max_length]})
-            continue
-        if len(target) >= max_length:
+        cut += len(target) > max_length
+        if len(target) >= max_length and not encoder_decoder:
             raise InputError(
-                f"row {number}: a target of {len(target)} tokens leaves no room in max_length={max_length}; raise "
-                "--max-length"
+                f"row {number}: a target of {len(target)} tokens leaves no room in max_length={max_length}; raise it"
             )
-        source = source[-(max_length - len(target)) :]
-        examples.append({"input_ids": [*source, *target], "labels": [IGNORED] * len(source) + target})
+        examples.append(encode(source, target, max_length))
     if cut:
-        log.warning(
-            "%d of %d targets were cut to max_length=%d tokens; raise --max-length", cut, number + 1, max_length
-        )
+        log.warning("%d of %d targets were cut to max_length=%d tokens; raise it", cut, len(examples), max_length)
     return examples
 
 
-def encode_spans(texts: Iterable[str], tokenizer, max_length: int, seed: int) -> list[Example]:
+def _continuation(source: list[int], target: list[int], max_length: int) -> Example:
+    source = source[-(max_length - len(target)) :]
+    return {"input_ids": [*source, *target], "labels": [IGNORED] * len(source) + target}
+
+
+def _source_and_target(source: list[int], target: list[int], max_length: int) -> Example:
+    end = target[-1]
+    labels = target if len(target) <= max_length else [*target[: max_length - 1], end]
+    return {"input_ids": [*source[-max_length + 1 :], end], "labels": labels}
+
+
+def encode_spans(texts: Iterable[str], tokenizer: Any, max_length: int, seed: int) -> list[Example]:
     """``{"input_ids", "labels"}`` of texts under span corruption, the noise of each drawn by its number."""
     sentinels = sentinel_tokens(tokenizer)
     examples = []
@@ -82,10 +95,10 @@ def encode_spans(texts: Iterable[str], tokenizer, max_length: int, seed: int) ->
     return examples
 
 
-def sentinel_tokens(tokenizer) -> list[int]:
+def sentinel_tokens(tokenizer: Any) -> list[int]:
     """Ids of <extra_id_0>, <extra_id_1>, ...; ValueError for a tokenizer without them."""
     vocabulary = tokenizer.get_vocab()
-    found = []
+    found: list[int] = []
     while (name := f"<extra_id_{len(found)}>") in vocabulary:
         found.append(vocabulary[name])
     if not found:
@@ -93,50 +106,97 @@ def sentinel_tokens(tokenizer) -> list[int]:
     return found
 
 
-def collate(examples: Sequence[Example], pad: int) -> dict[str, torch.Tensor]:
-    """Examples padded on the right to (B, T); labels by themselves, since a target's length is its own."""
+def collator(tokenizer: Any) -> Any:
+    """Pads examples on the right: ``input_ids`` and ``attention_mask`` (B, T), ``labels`` (B, L) with IGNORED.
 
-    def padded(key: str, value: int) -> torch.Tensor:
-        length = max(len(example[key]) for example in examples)
-        return torch.tensor([example[key] + [value] * (length - len(example[key])) for example in examples])
+    A tokenizer without a padding token pads with the end-of-sequence token, which the mask hides.
+    """
+    from transformers import DataCollatorForSeq2Seq
 
-    lengths = torch.tensor([len(example["input_ids"]) for example in examples])
-    inputs = padded("input_ids", pad)
-    mask = (torch.arange(inputs.shape[1]) < lengths[:, None]).long()
-    return {"input_ids": inputs, "attention_mask": mask, "labels": padded("labels", IGNORED)}
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.padding_side = "right"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED)
 
 
 def fine_tune(
-    model, examples: Sequence[Example], pad: int, folder: Path, *, freeze: bool = True, seed: int = 0, **options: Any
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    data: Iterable[Mapping[str, str]] | Iterable[str],
+    *,
+    objective: Literal["task", "spans"] = "task",
+    max_length: int = 512,
+    freeze: bool = True,
+    seed: int = 0,
+    folder: Path | str | None = None,
+    **options: Any,
 ) -> list[float]:
-    """Train ``model`` in place on ``examples``; mean losses by logging step.
+    """Train a multi-exit model in place with transformers' ``Trainer`` (needs accelerate).
 
-    ``freeze`` leaves only the exits trainable. ``options`` are transformers' ``TrainingArguments``.
+    The loss is the model's own: the sum over its exits of the mean cross-entropy of the labels.
+
+    Args:
+        model: a model with exits.
+        tokenizer: the tokenizer that belongs to it.
+        data: rows with "source" and "target"; texts if the objective is span corruption.
+        objective: "task" learns the target given the source; "spans" is T5's span corruption.
+        max_length: tokens of an example at most.
+        freeze: train the exits alone.
+        seed: of the order of examples, of dropout and of the spans.
+        folder: where checkpoints go if ``options`` ask for any; by default a temporary folder.
+        **options: of ``TrainingArguments``, in place of the reference's optimizer and schedule (``OPTIMIZERS``).
+
+    Returns:
+        The mean loss of each logging step.
+
+    Raises:
+        InputError: there is no data, a row lacks a field, or the objective does not suit the model or tokenizer.
     """
     from transformers import Trainer, TrainingArguments
 
+    if max_length < 2:
+        raise InputError(f"max_length: {max_length} must be at least 2")
+    examples, recipe = _encoded(model, tokenizer, data, objective, max_length, seed)
     if not examples:
-        raise InputError("fine-tuning: there is no example; allowed: at least one row of data")
+        raise InputError("fine-tuning: there is no example; give at least one row of data")
     model.requires_grad_(True)
     if freeze:
         model.freeze_trunk()
-    arguments = TrainingArguments(
-        output_dir=str(folder),
-        seed=seed,
-        report_to=[],
-        remove_unused_columns=False,
-        **{"save_strategy": "no", "logging_steps": 10, "use_cpu": not torch.accelerator.is_available(), **options},
-    )
-    trainer = Trainer(model, arguments, train_dataset=list(examples), data_collator=lambda rows: collate(rows, pad))
-    trainer.train()
+    defaults = {"save_strategy": "no", "logging_steps": 10, "use_cpu": not torch.accelerator.is_available()}
+    with tempfile.TemporaryDirectory(prefix="fine_tune-", ignore_cleanup_errors=True) as temporary:
+        arguments = TrainingArguments(
+            output_dir=str(folder or temporary),
+            seed=seed,
+            report_to=[],
+            remove_unused_columns=False,
+            **{**defaults, **recipe, **options},
+        )
+        trainer = Trainer(model, arguments, train_dataset=examples, data_collator=collator(tokenizer))
+        trainer.train()
     model.eval()
     return [row["loss"] for row in trainer.state.log_history if "loss" in row]
+
+
+def _encoded(
+    model: Any, tokenizer: Any, data: Iterable[Any], objective: str, max_length: int, seed: int
+) -> tuple[list[Example], dict[str, Any]]:
+    """Examples, and the optimizer that the reference takes for them."""
+    encoder_decoder = model.config.is_encoder_decoder
+    if objective == "task":
+        examples = encode_tasks(data, tokenizer, encoder_decoder, max_length)
+        return examples, OPTIMIZERS["encoder-decoder" if encoder_decoder else "decoder"]
+    if objective != "spans":
+        raise InputError(f"objective: {objective!r} must be task or spans")
+    if not encoder_decoder:
+        raise InputError(f"objective spans: {type(model).__name__} is decoder-only; it needs an encoder-decoder")
+    return encode_spans(stream(data), tokenizer, max_length, seed), OPTIMIZERS["spans"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, help="folder or hub name of a model, with exits or without")
-    parser.add_argument("--exits", help="layers to give exits to, such as '2;4'; left out: those the model has")
+    parser.add_argument("--exits", help="layers to give exits to, such as '2;4'; by default those the model has")
     parser.add_argument("--mode", help="projection mode of new exits")
     parser.add_argument("--data", required=True, type=Path, help="json lines")
     parser.add_argument("--output", required=True, type=Path, help="folder for the trained model")
@@ -144,14 +204,14 @@ def main() -> None:
     parser.add_argument("--train-trunk", action="store_true", help="train the whole model, not the exits alone")
     parser.add_argument("--epochs", type=float, default=3)
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--learning-rate", type=float, help="left out: the reference's")
+    parser.add_argument("--learning-rate", type=float, help="by default the reference's")
     parser.add_argument("--max-length", type=int, default=512)
     parser.add_argument("--seed", type=int, default=0)
-    train_as_told(parser.parse_args())
+    fine_tune_from(parser.parse_args())
 
 
-def train_as_told(arguments: argparse.Namespace) -> None:
-    """Load, train and save as the command line says."""
+def fine_tune_from(arguments: argparse.Namespace) -> None:
+    """Load, train and save as the command line asks."""
     from transformers import AutoTokenizer
 
     from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
@@ -160,27 +220,20 @@ def train_as_told(arguments: argparse.Namespace) -> None:
     configuration = MultiExitConfiguration(arguments.mode, arguments.exits)
     model = AutoMultiExitModel.from_pretrained(arguments.model, multi_exit_config=configuration)
     tokenizer = AutoTokenizer.from_pretrained(arguments.model, trust_remote_code=False)
-    encoder_decoder, rows = model.config.is_encoder_decoder, read_jsonl(arguments.data)
-    if arguments.objective == "spans":
-        if not encoder_decoder:
-            raise InputError(f"--objective spans: {arguments.model} is decoder-only; it needs an encoder-decoder")
-        examples = encode_spans((row["text"] for row in rows), tokenizer, arguments.max_length, arguments.seed)
-        recipe = OPTIMIZERS["spans"]
-    else:
-        examples = encode_tasks(rows, tokenizer, encoder_decoder, arguments.max_length)
-        recipe = OPTIMIZERS["encoder-decoder" if encoder_decoder else "decoder"]
-    given = {} if arguments.learning_rate is None else {"learning_rate": arguments.learning_rate}
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    rows = read_jsonl(arguments.data)
+    rate = {} if arguments.learning_rate is None else {"learning_rate": arguments.learning_rate}
     fine_tune(
         model,
-        examples,
-        pad,
-        arguments.output,
+        tokenizer,
+        rows if arguments.objective == "task" else (row.get("text") for row in rows),
+        objective=arguments.objective,
+        max_length=arguments.max_length,
         freeze=not arguments.train_trunk,
         seed=arguments.seed,
+        folder=arguments.output,
         num_train_epochs=arguments.epochs,
         per_device_train_batch_size=arguments.batch_size,
-        **{**recipe, **given},
+        **rate,
     )
     model.save_pretrained(arguments.output)
     tokenizer.save_pretrained(arguments.output)

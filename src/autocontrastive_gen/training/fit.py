@@ -247,23 +247,13 @@ class _Run:
         """Fill the cache and fit the casts, in one pass of the trunk if both are wanted; layer -> cast (d, d)."""
         exits, fit = self.exits, self.settings.cast
         equations = NormalEquations(exits.layers, exits.width, exits.original.weight.device) if cast else None
-        generates = cast and fit.text == "generated"
-        if generates and self.trunk.sharded:
+        where = (self.trunk, blocks, self.processes, self.folder)
+        given, generated = (None, equations) if fit.text == "generated" else (equations, None)
+        if generated and self.trunk.sharded:
             raise InputError("cast: text = generated needs the whole trunk in each process; launch without FSDP")
-        given = None if generates else equations
         if cache or given:
             fit_blocks = max(1, fit.tokens // blocks.block_size)
-            collect(
-                self.trunk,
-                blocks,
-                self.processes,
-                self.folder,
-                equations=given,
-                fit_blocks=fit_blocks,
-                cache=cache,
-            )
-        if generates:
-            collect_generated(
-                self.trunk, blocks, self.processes, self.folder, equations=equations, settings=fit, seed=self.seed
-            )
+            collect(*where, equations=given, fit_blocks=fit_blocks, cache=cache)
+        if generated:
+            collect_generated(*where, equations=generated, settings=fit, seed=self.seed)
         return equations.solve(fit.damping) if equations else {}

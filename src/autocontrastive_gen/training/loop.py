@@ -79,18 +79,19 @@ class Loop:
         self.optimizer = torch.optim.AdamW(
             list(exits.weights.values()),
             lr=settings.learning_rate,
-            betas=tuple(settings.betas),
+            betas=settings.betas,
             weight_decay=settings.weight_decay,
         )
-        self._shuffled: tuple[int, Tensor | None] = (-1, None)
+        self._shuffled: tuple[int, Tensor] = (-1, torch.empty(0))
         self.step = 0
         self.curve: list[dict] = []
         self.recent = torch.zeros(len(exits.weights), dtype=torch.float64)
         self.best: dict[str, Tensor] = {}
         self.best_loss, self.worse = math.inf, 0
-        sampled = settings.sampled_softmax
-        counts = blocks.counts(exits.vocabulary) if sampled else None
-        self.frequent = counts.argsort(descending=True, stable=True)[: sampled.frequent] if sampled else None
+        self.frequent = torch.empty(0, dtype=torch.int64)
+        if settings.sampled_softmax:
+            by_count = blocks.counts(exits.vocabulary).argsort(descending=True, stable=True)
+            self.frequent = by_count[: settings.sampled_softmax.frequent]
 
     def run(self) -> list[dict]:
         """Train to the end, or until ``patience`` evaluations brought no gain; rows as in ``grid.Paths.curves``."""
@@ -124,10 +125,11 @@ class Loop:
         sums = torch.zeros(len(weights), dtype=torch.float64, device=weights[0].device)
         for number in range(self.processes.rank, self.microbatches, self.processes.world):
             sums += self._microbatch(number)
-        for weight in weights:
-            weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
-        self.processes.sum([sums, *(weight.grad for weight in weights)])
-        norms = torch.stack(torch._foreach_norm([weight.grad for weight in weights])).double()
+        gradients = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.grad = gradient
+        self.processes.sum([sums, *gradients])
+        norms = torch.stack(torch._foreach_norm(gradients)).double()
         losses = (sums / self.tokens_a_step).cpu()
         self._check(losses, norms.cpu())
         self.optimizer.param_groups[0]["lr"] = self._learning_rate()
@@ -169,7 +171,7 @@ class Loop:
         )
         original = exits.original.rows(sample.ids)
         with torch.no_grad():
-            teacher = original(final) if distil else None
+            teacher = original(final if distil else final[:0])
         for layer in exits.weights:
             student, head = exits.student(layer, states[layer])
             rows = original if head is exits.original else head.rows(sample.ids)

@@ -77,15 +77,19 @@ def cross_entropy(states: Tensor, head: Projection, labels: Tensor, bf16: bool =
     return _Chunked.apply(states, head.weight, head.bias, labels, None, head, None, bf16, _wants(states, head))
 
 
-def distillation(states: Tensor, head: Projection, teacher_states: Tensor, teacher: Projection, bf16=False) -> Tensor:
+def distillation(
+    states: Tensor, head: Projection, teacher_states: Tensor, teacher: Projection, bf16: bool = False
+) -> Tensor:
     """Sum over rows of KL(teacher || student), as ``cross_entropy`` otherwise; no gradient reaches the teacher."""
     wants = _wants(states, head)
     return _Chunked.apply(states, head.weight, head.bias, None, teacher_states.detach(), head, teacher, bf16, wants)
 
 
 def _wants(states: Tensor, head: Projection) -> tuple[bool, bool, bool]:
-    tensors = (states, head.weight, head.bias)
-    return tuple(torch.is_grad_enabled() and tensor is not None and tensor.requires_grad for tensor in tensors)
+    """Whether the states, the matrix and the bias take gradients."""
+    enabled = torch.is_grad_enabled()
+    bias = head.bias is not None and head.bias.requires_grad
+    return enabled and states.requires_grad, enabled and head.weight.requires_grad, enabled and bias
 
 
 class _Chunked(torch.autograd.Function):

@@ -60,8 +60,8 @@ class Validation:
             moments = torch.stack([sums.sum(1), sums.square().sum(1)], 1)
             self.processes.sum([moments])
             quality[domain] = {
-                str(name): _means(*rows, blocks, labels.shape[1])
-                for name, rows in zip(("original", *exits.layers), moments.tolist(), strict=True)
+                str(name): _means(first, second, blocks, labels.shape[1])
+                for name, (first, second) in zip(("original", *exits.layers), moments.tolist(), strict=True)
             }
         return quality
 

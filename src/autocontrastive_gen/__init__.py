@@ -7,8 +7,8 @@ The names below are loaded when they are first used: importing the package alone
 >>> contrast = MultiExitConfiguration(
 ...     "SHARED_PROJECTION_DIRECT", use_original_head=False, contrast_layer_indices=("original", 3)
 ... )
->>> model = AutoMultiExitModel.from_pretrained(SMOKE_MODEL, multi_exit_config=contrast)
->>> tokenizer = AutoTokenizer.from_pretrained(SMOKE_MODEL)
+>>> model = AutoMultiExitModel.from_pretrained("gpt2", multi_exit_config=contrast)
+>>> tokenizer = AutoTokenizer.from_pretrained("gpt2")
 >>> prompt = tokenizer("humpty dumpty sat on", return_tensors="pt")
 >>> text = tokenizer.decode(model.generate(**prompt, max_new_tokens=5)[0])
 >>> text.startswith("humpty dumpty sat on")

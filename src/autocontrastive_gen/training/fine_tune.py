@@ -152,8 +152,18 @@ def fine_tune(
 
     Raises:
         InputError: there is no data, a row lacks a field, or the objective does not suit the model or tokenizer.
+
+    >>> from transformers import AutoTokenizer
+    >>> from autocontrastive_gen import AutoMultiExitModel, MultiExitConfiguration
+    >>> exits = MultiExitConfiguration("LAYER_SPECIFIC_PROJECTION", lm_head_layer_indices=(2, 4))
+    >>> model = AutoMultiExitModel.from_pretrained("gpt2", multi_exit_config=exits)
+    >>> rows = [{"source": "humpty dumpty", "target": " sat on a wall"}] * 16
+    >>> tokenizer = AutoTokenizer.from_pretrained("gpt2")
+    >>> losses = fine_tune(model, tokenizer, rows, num_train_epochs=2, logging_steps=1, disable_tqdm=True)
+    >>> losses[-1] < losses[0]
+    True
     """
-    from transformers import Trainer, TrainingArguments
+    from transformers import PrinterCallback, Trainer, TrainingArguments
 
     if max_length < 2:
         raise InputError(f"max_length: {max_length} must be at least 2")
@@ -173,6 +183,7 @@ def fine_tune(
             **{**defaults, **recipe, **options},
         )
         trainer = Trainer(model, arguments, train_dataset=examples, data_collator=collator(tokenizer))
+        trainer.remove_callback(PrinterCallback)  # the losses are returned
         trainer.train()
     model.eval()
     return [row["loss"] for row in trainer.state.log_history if "loss" in row]

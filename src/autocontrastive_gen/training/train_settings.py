@@ -31,7 +31,11 @@ class _Settings(Named):
 
 @dataclass(frozen=True)
 class CastFit(_Settings):
-    """Least squares from an exit's normed states to the final normed states (Din et al. 2023)."""
+    """Least squares from an exit's normed states to the final normed states (Din et al. 2023, arXiv 2303.09435).
+
+    >>> CastFit(damping=0.01).tokens
+    60000
+    """
 
     name: ClassVar[str] = "cast"
 
@@ -49,7 +53,11 @@ class CastFit(_Settings):
 
 @dataclass(frozen=True)
 class SampledSoftmax(_Settings):
-    """The vocabulary of a training step: frequent tokens, the batch's labels and random negatives."""
+    """The vocabulary of a training step: frequent tokens, the batch's labels and random negatives.
+
+    >>> SampledSoftmax(negatives=512)
+    SampledSoftmax(frequent=1024, negatives=512)
+    """
 
     name: ClassVar[str] = "sampled_softmax"
 

@@ -48,8 +48,8 @@ test-slow: $(READY) ## the slow ones: whole pipelines, servers, browser, LaTeX
 test-all: $(READY) ## both
 	$(PYTEST) -m "not hub"
 
-lint: $(READY) ## check style and formatting
-	ruff check . && ruff format --check .
+lint: $(READY) ## check style, formatting, and the types of the library
+	ruff check . && ruff format --check . && mypy
 
 format: $(READY) ## mend style and formatting
 	ruff check --fix . && ruff format .
@@ -64,4 +64,4 @@ bench: $(READY) ## speed of decoding, scoring and training, compared with plain 
 	for script in benchmarks/*.py; do python "$$script"; done
 
 clean: ## remove outputs and resume state; reports, downloads of DVC's cache and .venv stay
-	rm -rf runs .scratch .pytest_cache .ruff_cache .hypothesis build src/*.egg-info
+	rm -rf runs .scratch .pytest_cache .ruff_cache .mypy_cache .hypothesis build src/*.egg-info

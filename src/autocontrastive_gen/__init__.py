@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
     from autocontrastive_gen.modeling.configuration import MultiExitConfiguration, VocabularyProjectionMode
     from autocontrastive_gen.modeling.early_exit import EarlyExit
+    from autocontrastive_gen.modeling.multi_exit import MultiExitModel
     from autocontrastive_gen.training.fine_tune import fine_tune
     from autocontrastive_gen.training.fit import Fitted, fit_exits
     from autocontrastive_gen.training.train_settings import CastFit, SampledSoftmax, TrainSettings
@@ -38,6 +39,7 @@ __all__ = [
     "Fitted",
     "InputError",
     "MultiExitConfiguration",
+    "MultiExitModel",
     "SampledSoftmax",
     "TrainSettings",
     "UserError",
@@ -54,6 +56,7 @@ _MODULES = {
     "modeling.auto_model": ("AutoMultiExitModel",),
     "modeling.configuration": ("MultiExitConfiguration", "VocabularyProjectionMode"),
     "modeling.early_exit": ("EarlyExit",),
+    "modeling.multi_exit": ("MultiExitModel",),
     "training.fine_tune": ("fine_tune",),
     "training.fit": ("Fitted", "fit_exits"),
     "training.train_settings": ("CastFit", "SampledSoftmax", "TrainSettings"),

@@ -17,10 +17,15 @@ def calculate_contrasted_logits(
         alpha: plausible are the tokens with at least alpha times the largest upper probability.
 
     Raises:
-        ValueError: the shapes differ or a parameter is out of range.
+        InputError: the shapes differ or a parameter is out of range.
+
+    >>> import torch
+    >>> upper, lower = torch.log(torch.tensor([[0.60, 0.38, 0.02], [0.80, 0.10, 0.10]]))
+    >>> calculate_contrasted_logits(upper, lower).exp()  # the third token is not plausible and keeps its probability
+    tensor([0.1615, 0.8185, 0.0200])
     """
     return Acd(alpha=alpha, minimum_candidates=minimum_candidates)(upper_layer_logits, lower_layer_logits)
 
 
 # As a contrast_function it is taken for the method itself, so that a model evaluates it at the candidates only.
-calculate_contrasted_logits.method = Acd
+calculate_contrasted_logits.method = Acd  # type: ignore[attr-defined]  # a function takes attributes

@@ -11,15 +11,35 @@ from contextlib import contextmanager
 
 
 class UserError(Exception):
-    """Something a user can mend; the message names what was given, what is allowed, and the remedy."""
+    """Something a user can mend; the message names what was given, what is allowed, and the remedy.
+
+    >>> issubclass(InputError, UserError) and issubclass(FileError, UserError)
+    True
+    """
 
 
 class InputError(UserError, ValueError):
-    """A value that is not allowed: a parameter, an argument, the content of a file."""
+    """A value that is not allowed: a parameter, an argument, the content of a file.
+
+    >>> from autocontrastive_gen import TrainSettings
+    >>> try:
+    ...     TrainSettings(epochs=0)
+    ... except ValueError as error:
+    ...     print(type(error).__name__, error)
+    InputError epochs of train must be a whole number of at least 1, got 0
+    """
 
 
 class FileError(UserError, OSError):
-    """A file, folder, server or disk that cannot be used."""
+    """A file, folder, server or disk that cannot be used.
+
+    >>> from autocontrastive_gen import AutoMultiExitModel
+    >>> try:
+    ...     AutoMultiExitModel.from_pretrained("gpt2", exits="nowhere")
+    ... except OSError as error:
+    ...     print(isinstance(error, FileError))
+    True
+    """
 
 
 class MissingFileError(FileError, FileNotFoundError):

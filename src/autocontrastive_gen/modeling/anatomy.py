@@ -50,7 +50,10 @@ class Anatomy:
     """Steps on the logits: soft-capping, scaling."""
 
     def trunk(self, model: nn.Module) -> nn.ModuleList:
-        return model.get_submodule(self.blocks)
+        """The list of blocks."""
+        blocks = model.get_submodule(self.blocks)
+        assert isinstance(blocks, nn.ModuleList)
+        return blocks
 
     def normed(self, model: nn.Module, state: Tensor, final_norm: bool = True) -> Tensor:
         """What the output matrix would see if the block that gave ``state`` (..., d) were the last.

@@ -16,7 +16,7 @@ from autocontrastive_gen.foundation.errors import InputError, mendable
 from autocontrastive_gen.modeling import heads
 from autocontrastive_gen.modeling.checkpoint import check_stored_base, settle_exits
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
-from autocontrastive_gen.modeling.multi_exit import multi_exit_class
+from autocontrastive_gen.modeling.multi_exit import MultiExitModel, multi_exit_class
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,14 @@ CODE_IS_NOT_RUN = (
 
 
 class AutoMultiExitModel:
-    """Multi-exit form of ``AutoModelForCausalLM`` (and of encoder-decoder models such as T5)."""
+    """Multi-exit form of ``AutoModelForCausalLM`` (and of encoder-decoder models such as T5).
+
+    >>> from autocontrastive_gen import MultiExitConfiguration
+    >>> exits = MultiExitConfiguration("SHARED_PROJECTION_CAST_OUTPUTS", lm_head_layer_indices=(2, 4))
+    >>> model = AutoMultiExitModel.from_pretrained("gpt2", multi_exit_config=exits)
+    >>> model.exit_layers
+    (2, 4)
+    """
 
     @classmethod
     def from_pretrained(
@@ -39,7 +46,7 @@ class AutoMultiExitModel:
         *,
         exits: str | os.PathLike | None = None,
         **kwargs: Any,
-    ) -> PreTrainedModel:
+    ) -> MultiExitModel:
         """Load a multi-exit checkpoint, or a plain one and create its exits.
 
         Args:
@@ -49,9 +56,15 @@ class AutoMultiExitModel:
             **kwargs: whatever ``from_pretrained`` of transformers takes (``dtype``, ``device_map``, ...).
 
         Raises:
-            ValueError: the configuration contradicts itself or the checkpoint, or the model can't be given exits.
-            TypeError: ``multi_exit_config`` is none.
-            OSError: a file is missing or unreadable; exits were trained for another base (a ValueError, too).
+            InputError: the configuration contradicts itself or the checkpoint, or the model can't be given exits.
+            TypeError: ``multi_exit_config`` is not a MultiExitConfiguration.
+            FileError: a file is missing or unreadable; exits were trained for another base (an InputError, too).
+
+        >>> contrast = MultiExitConfiguration(
+        ...     "SHARED_PROJECTION_DIRECT", use_original_head=False, contrast_layer_indices=("original", 3)
+        ... )
+        >>> AutoMultiExitModel.from_pretrained("gpt2", multi_exit_config=contrast).multi_exit_config.get_description()
+        'original_vs_3'
         """
         if kwargs.pop("trust_remote_code", None):
             raise InputError(f"trust_remote_code=True: {CODE_IS_NOT_RUN}")
@@ -78,11 +91,18 @@ class AutoMultiExitModel:
         model: PreTrainedModel,
         multi_exit_config: MultiExitConfiguration | None = None,
         exits: str | os.PathLike | None = None,
-    ) -> PreTrainedModel:
+    ) -> MultiExitModel:
         """Give exits to a model that is loaded already; the model itself is changed and returned.
 
         Raises:
-            ValueError, TypeError, OSError: as ``from_pretrained``.
+            InputError, TypeError, FileError: as ``from_pretrained``.
+
+        >>> from transformers import AutoModelForCausalLM
+        >>> plain = AutoModelForCausalLM.from_pretrained("gpt2")
+        >>> exits = MultiExitConfiguration("SHARED_PROJECTION_CAST_OUTPUTS", lm_head_layer_indices=(3,))
+        >>> model = AutoMultiExitModel.from_model(plain, multi_exit_config=exits)
+        >>> model is plain, model.exit_layers
+        (True, (3,))
         """
         setting = _setting(multi_exit_config)
         if not isinstance(model, PreTrainedModel):

@@ -1,21 +1,25 @@
 """What a user asks of a multi-exit model: its exits, and which of them speaks."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.modeling.contrast import Method, resolve
 from autocontrastive_gen.modeling.early_exit import EarlyExit
-from autocontrastive_gen.modeling.layers import ORIGINAL
+from autocontrastive_gen.modeling.layers import ORIGINAL, Exit
 
 
 class VocabularyProjectionMode(Enum):
-    """How the state of an intermediate layer becomes logits."""
+    """How the state of an intermediate layer becomes logits.
+
+    >>> VocabularyProjectionMode["SHARED_PROJECTION_DIRECT"].value
+    2
+    """
 
     LAYER_SPECIFIC_PROJECTION = 0
     """A linear head without bias for each exit."""
@@ -30,24 +34,46 @@ class MultiExitConfiguration:
     """Exits of a model and the way they are used; every field also takes its string form (``"original;12"``).
 
     Raises:
-        ValueError: a field has the wrong form, or two of them contradict each other.
+        InputError: a field has the wrong form, or two of them contradict each other.
+
+    >>> MultiExitConfiguration("SHARED_PROJECTION_CAST_OUTPUTS", lm_head_layer_indices="6;9").lm_head_layer_indices
+    (6, 9)
+    >>> contrast = MultiExitConfiguration(use_original_head=False, contrast_layer_indices=("original", 6))
+    >>> contrast.get_description()
+    'original_vs_6'
+    >>> MultiExitConfiguration(use_original_head=False, output_layer_index=6).get_description()
+    'layer_6'
     """
 
-    vocab_projection_mode: VocabularyProjectionMode | str | None = None
+    if TYPE_CHECKING:  # what may be given; the fields say what is kept
+
+        def __init__(
+            self,
+            vocab_projection_mode: "VocabularyProjectionMode | str | None" = None,
+            lm_head_layer_indices: Sequence[int] | str | None = None,
+            freeze_parameters: bool | str = False,
+            use_original_head: bool | str = True,
+            output_layer_index: int | str | None = None,
+            contrast_layer_indices: Sequence[int | str | None] | str | None = None,
+            contrast_function: Callable[[Tensor, Tensor], Tensor] | Method | str | Mapping[str, Any] | None = None,
+            early_exit: EarlyExit | Mapping[str, Any] | float | str | None = None,
+        ) -> None: ...
+
+    vocab_projection_mode: VocabularyProjectionMode = None  # type: ignore[assignment]
     """Left out: the mode stored in the checkpoint, else LAYER_SPECIFIC_PROJECTION."""
-    lm_head_layer_indices: tuple[int, ...] | str | None = None
+    lm_head_layer_indices: tuple[int, ...] | None = None
     """Layers with an exit; only needed once, to create them: afterwards the checkpoint knows."""
-    freeze_parameters: bool | str = False
+    freeze_parameters: bool = False
     """Freeze everything but the exits, for good: ``requires_grad_`` undoes it."""
-    use_original_head: bool | str = True
+    use_original_head: bool = True
     """Ignore the exits: the plain model."""
-    output_layer_index: int | str | None = None
+    output_layer_index: int | None = None
     """Generate from this exit."""
-    contrast_layer_indices: tuple[int | str, int] | str | None = None
+    contrast_layer_indices: tuple[Exit, int | None] | None = None
     """Contrast an upper exit (or ``"original"``) with a lower one."""
-    contrast_function: Callable[[Tensor, Tensor], Tensor] | str | Mapping | None = None
+    contrast_function: Method = None  # type: ignore[assignment]
     """How the two are combined (``contrast.resolve``); left out: auto-contrastive decoding as in the paper."""
-    early_exit: EarlyExit | Mapping | float | str | None = None
+    early_exit: EarlyExit | None = None
     """End each token at the first exit that is sure of it: a threshold, or threshold, criterion and layers."""
 
     def __post_init__(self) -> None:
@@ -58,8 +84,9 @@ class MultiExitConfiguration:
         self.use_original_head = _flag("use_original_head", self.use_original_head)
         if self.output_layer_index is not None:
             self.output_layer_index = _layer("output_layer_index", self.output_layer_index)
-        spelled = self.contrast_function if isinstance(self.contrast_function, str | Mapping) else None
-        self.contrast_function = _method(self.contrast_function)
+        given: Any = self.contrast_function
+        spelled = given if isinstance(given, str | Mapping) else None
+        self.contrast_function = _method(given)
         self.contrast_layer_indices = self._contrast_layers()
         self.early_exit = EarlyExit.parse(self.early_exit)
         self._refuse_contradictions()
@@ -70,7 +97,7 @@ class MultiExitConfiguration:
                 stacklevel=3,
             )
 
-    def _contrast_layers(self) -> tuple[int | str, int | None] | None:
+    def _contrast_layers(self) -> tuple[Exit, int | None] | None:
         given = _split(self.contrast_layer_indices)
         if given is None:
             return None

@@ -31,6 +31,9 @@ class EarlyExit(Named):
 
     Raises:
         InputError: a field is out of range.
+
+    >>> EarlyExit(0.8, layers=(6, 4)).layers
+    (4, 6)
     """
 
     name: ClassVar[str] = "early_exit"
@@ -91,7 +94,8 @@ class EarlyExitPass:
         mask = inputs.get("decoder_attention_mask" if model.config.is_encoder_decoder else "attention_mask")
         self.real = mask.bool() if isinstance(mask, Tensor) and mask.dim() == 2 else None
         """(B, at least T): False at padding, which needs no layer; None: no padding is known."""
-        self.running: Tensor | None = None
+        self.begun = False
+        self.running: Tensor
         """(B, T) bool: positions that go on through the layers."""
         self.all_running, self.none_running = True, False
         self.last_output: Any = None
@@ -103,6 +107,7 @@ class EarlyExitPass:
 
     def begin(self, state: Tensor) -> None:
         """Lay out the bookkeeping for states (B, T, d)."""
+        self.begun = True
         length, device = state.shape[1], state.device
         self.running = torch.ones(state.shape[:2], dtype=torch.bool, device=device)
         if self.real is not None:
@@ -170,7 +175,7 @@ class _Block:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         run = self._run
         state = args[0] if args else kwargs["hidden_states"]
-        if run.running is None:
+        if not run.begun:
             run.begin(state)
         if run.none_running and run.last_output is not None:
             _keys_and_values(self._block, args, kwargs)

@@ -29,7 +29,7 @@ class ExitHead:
     @property
     def weight(self) -> Tensor:
         """The output matrix (V, d)."""
-        return self.output.weight
+        return _weight(self.output)
 
     @property
     def bias(self) -> Tensor | None:
@@ -75,9 +75,15 @@ class ExitHead:
         return torch.bmm(rows, states.unsqueeze(-1)).squeeze(-1)
 
 
+def _weight(module: nn.Module) -> Tensor:
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    return weight
+
+
 def _fed(module: nn.Module, states: Tensor) -> Tensor:
     """The module's output; exits may be kept in another float type than the trunk, as in training them beside it."""
-    dtype = module.weight.dtype
+    dtype = _weight(module).dtype
     return module(states.to(dtype) if dtype.is_floating_point else states)
 
 
@@ -138,7 +144,7 @@ def exit_head(model: PreTrainedModel, mode: Mode, exit_: Exit, num_layers: int) 
     """The head of an exit that exists."""
     if exit_ != ORIGINAL:
         if mode is Mode.LAYER_SPECIFIC_PROJECTION:
-            return ExitHead(None, getattr(model, HEADS)[head_name(exit_)])
+            return ExitHead(None, getattr(model, HEADS)[head_name(int(exit_))])
         if mode is Mode.SHARED_PROJECTION_CAST_OUTPUTS and exit_ != num_layers:
-            return ExitHead(getattr(model, CASTS)[cast_name(exit_, num_layers)], model.get_output_embeddings())
+            return ExitHead(getattr(model, CASTS)[cast_name(int(exit_), num_layers)], model.get_output_embeddings())
     return ExitHead(None, model.get_output_embeddings())

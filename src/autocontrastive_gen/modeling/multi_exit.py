@@ -6,11 +6,11 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
-from transformers import PreTrainedModel
+from transformers import GenerationMixin, PreTrainedModel
 from transformers.modeling_utils import slice_logits_to_keep
 
 from autocontrastive_gen.foundation.errors import InputError
@@ -27,7 +27,16 @@ from autocontrastive_gen.modeling.trunk import tap_head, trunk_run, whole_trunk
 Mode = VocabularyProjectionMode
 
 
-class MultiExitMixin:
+if TYPE_CHECKING:
+
+    class _Model(PreTrainedModel, GenerationMixin):
+        """What the mixin is mixed into."""
+
+else:
+    _Model = object
+
+
+class MultiExitModel(_Model):
     """A language model with exits; ``multi_exit_class`` mixes it into a class of transformers.
 
     The family's own ``forward`` runs the trunk, so arguments, caches and outputs are those of the plain model; the
@@ -35,12 +44,25 @@ class MultiExitMixin:
 
     One model has one setting (``set_exits``). Threads may run a model at the same time; threads that want different
     settings take a ``copy.copy(model)`` each, which shares the weights.
+
+    >>> from transformers import AutoTokenizer
+    >>> from autocontrastive_gen import AutoMultiExitModel
+    >>> exits = MultiExitConfiguration("SHARED_PROJECTION_CAST_OUTPUTS", lm_head_layer_indices=(2, 4))
+    >>> model = AutoMultiExitModel.from_pretrained("gpt2", multi_exit_config=exits)
+    >>> prompt = AutoTokenizer.from_pretrained("gpt2")("humpty dumpty sat", return_tensors="pt")
+    >>> with model.set_exits(output_layer_index=4):  # restored at the end
+    ...     exit_logits = model(**prompt).logits
+    >>> states = model.exit_states(**prompt, layers=(4,))
+    >>> model.project_exit(states[4], 4).allclose(exit_logits, atol=1e-5)
+    True
     """
 
     plain_class: type[PreTrainedModel]
-    anatomy: Anatomy | None = None
-    """Names of the model's parts; found when the model is given exits."""
-    _setting: MultiExitConfiguration | None = None
+    anatomy: Anatomy
+    """Names of the model's parts; found when the model is given exits (``attach``)."""
+    _setting: MultiExitConfiguration
+    _argument_names: tuple[str, ...]
+    """Positional arguments of the family's forward."""
     active_exits: ActiveExits = PLAIN
     """What a forward computes under the setting in use."""
     tokens_per_layer: Counter
@@ -62,12 +84,15 @@ class MultiExitMixin:
     @property
     def multi_exit_config(self) -> MultiExitConfiguration:
         """The setting in use, with mode and exits filled in."""
+        self._require_anatomy()
         return self._setting
 
     @property
     def projection_mode(self) -> VocabularyProjectionMode:
         """How the exits project to the vocabulary."""
-        return Mode[getattr(self.config, "vocab_projection_mode", Mode.LAYER_SPECIFIC_PROJECTION.name)]
+        return VocabularyProjectionMode[
+            getattr(self.config, "vocab_projection_mode", Mode.LAYER_SPECIFIC_PROJECTION.name)
+        ]
 
     @property
     def num_layers(self) -> int:
@@ -116,8 +141,8 @@ class MultiExitMixin:
             The previous setting: give it to ``set_exits``, or use it in a ``with`` statement to have it restored.
 
         Raises:
-            ValueError: contradictory fields, or an exit that does not exist.
-            TypeError: a setting that is none.
+            InputError: the fields contradict each other, or the exit does not exist.
+            TypeError: ``config`` is not a setting.
         """
         if isinstance(config, PreviousSetting):
             config = config.config
@@ -161,6 +186,7 @@ class MultiExitMixin:
             return ActiveExits(config.output_layer_index)
         if config.early_exit is not None:
             return ActiveExits(ORIGINAL, early=self._make_early(config.early_exit))
+        assert config.contrast_layer_indices is not None  # the configuration names one way to use the exits
         upper, lower = config.contrast_layer_indices
         method = config.contrast_function
         self._require_exit("contrast_layer_indices", upper)
@@ -199,7 +225,7 @@ class MultiExitMixin:
 
     def layer_of(self, exit_: Exit) -> int:
         """The layer whose state an exit projects."""
-        return self.num_layers if exit_ == ORIGINAL else exit_
+        return self.num_layers if exit_ == ORIGINAL else int(exit_)
 
     # computing -----------------------------------------------------------------------------------------------------
     def exit_states(
@@ -253,7 +279,7 @@ class MultiExitMixin:
             if self.config.is_encoder_decoder and kwargs.get("decoder_input_ids") is None:
                 kwargs["decoder_input_ids"] = self.prepare_decoder_input_ids_from_labels(labels)
         early = EarlyExitPass(self, active.early, kwargs) if active.early is not None and not self.training else None
-        output, states = self._run_trunk(tuple(sorted(layers)), kwargs, early and early.wrap)
+        output, states = self._run_trunk(tuple(sorted(layers)), kwargs, early.wrap if early is not None else None)
         output.logits = self._combined(active, states) if early is None else early.finish(states[self.num_layers])
         if labels is not None:
             loss = self._loss(output.logits, states if trains else None, labels, kwargs)
@@ -317,7 +343,7 @@ class MultiExitMixin:
         """Replace the exits by stored ones; the setting falls back to the original head.
 
         Raises:
-            OSError: files are missing or damaged, or (a ValueError, too) the exits belong to another base.
+            FileError: files are missing or damaged, or (an InputError, too) the exits belong to another base.
         """
         self._require_anatomy()
         checkpoint.install_exits(self, checkpoint.read_exits(folder), str(folder))
@@ -325,26 +351,34 @@ class MultiExitMixin:
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
         """As in transformers; config.json also says which base the exits belong to."""
-        if self.anatomy is not None and heads.exit_modules(self):
+        if self._attached and heads.exit_modules(self):
             setattr(self.config, checkpoint.BASE_KEY, checkpoint.base_identity(self))
         super().save_pretrained(save_directory, *args, **kwargs)
 
+    @property
+    def _attached(self) -> bool:
+        return "anatomy" in self.__dict__
+
     def _require_anatomy(self) -> None:
-        if self.anatomy is None:
+        if not self._attached:
             self.attach()
 
     def __reduce__(self) -> tuple:
         return _blank, (self.plain_class,), self.__dict__
 
 
-@functools.cache
-def multi_exit_class(plain: type[PreTrainedModel]) -> type[PreTrainedModel]:
+def multi_exit_class(plain: type[PreTrainedModel]) -> type[MultiExitModel]:
     """The class of a family with exits mixed in.
 
     It goes by the plain class's name: transformers, accelerate and peft look families up by it, and a saved model opens
     as the plain one.
     """
-    if issubclass(plain, MultiExitMixin):
+    return _mixed(plain)  # type: ignore[arg-type]  # mypy takes a class with a metaclass for unhashable
+
+
+@functools.cache
+def _mixed(plain: Any) -> Any:
+    if issubclass(plain, MultiExitModel):
         return plain
 
     @functools.wraps(plain.forward)  # generate, Trainer and lm-eval read the signature
@@ -358,12 +392,12 @@ def multi_exit_class(plain: type[PreTrainedModel]) -> type[PreTrainedModel]:
         "_argument_names": tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD),
         "__module__": plain.__module__,
         "__qualname__": plain.__qualname__,
-        "__doc__": MultiExitMixin.__doc__,
+        "__doc__": MultiExitModel.__doc__,
     }
-    return type(plain.__name__, (MultiExitMixin, plain), namespace)
+    return type(plain.__name__, (MultiExitModel, plain), namespace)
 
 
-def _blank(plain: type[PreTrainedModel]) -> PreTrainedModel:
+def _blank(plain: type[PreTrainedModel]) -> MultiExitModel:
     """An instance without content, for pickle and copy."""
     cls = multi_exit_class(plain)
     return cls.__new__(cls)

@@ -77,7 +77,7 @@ class OverLayers(Method):
             return super().lower_exits(lower, upper, exits, depth)
         if not isinstance(self.layers, str):
             return self.layers
-        found = group_of_layers(self.layers, exits, depth if upper == ORIGINAL else upper, depth)
+        found = group_of_layers(self.layers, exits, depth if upper == ORIGINAL else int(upper), depth)
         if not found:
             raise InputError(
                 f"layers={self.layers} of {self.name}: none of the exits ({', '.join(map(str, exits)) or 'none'}) of "

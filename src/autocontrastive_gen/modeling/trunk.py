@@ -19,11 +19,14 @@ class _Run(threading.local):
 
     depth: int | None = None
     """Blocks to run; None: all."""
-    states: dict[int, Tensor | None] | None = None
-    """Layer -> its state (B, T, d), not normed; the keys say which are wanted."""
+    wanted: tuple[int, ...] = ()
+    """Layers whose states are to be kept."""
+    states: dict[int, Tensor]
+    """Layer -> its state (B, T, d), not normed."""
     head: nn.Module | None = None
     """The output matrix, to be given no rows."""
-    head_input: Tensor | None = None
+    head_input: Any = None
+    """What the output matrix would have seen, (B, T, d)."""
     wrap: Callable[[int, nn.Module], Callable] | None = None
     """(layer, block) -> what the loop over blocks calls in its place."""
 
@@ -40,11 +43,11 @@ def trunk_run(
 ) -> Iterator[_Run]:
     """Within it, a model's forward runs ``depth`` blocks, keeps the states of ``layers`` and skips ``head``."""
     before = _run.__dict__.copy()
-    _run.depth, _run.states, _run.head, _run.head_input, _run.wrap = depth, dict.fromkeys(layers), head, None, wrap
+    _run.__dict__.update(depth=depth, wanted=layers, states={}, head=head, head_input=None, wrap=wrap)
     try:
         yield _run
     finally:
-        _run.depth, _run.states, _run.head, _run.head_input, _run.wrap = None, None, None, None, None
+        _run.__dict__.clear()
         _run.__dict__.update(before)
 
 
@@ -93,7 +96,7 @@ class LayerTap:
     layer: int
 
     def __call__(self, block: nn.Module, inputs: tuple, output: Any) -> None:
-        if _run.states is not None and self.layer in _run.states:
+        if self.layer in _run.wanted:
             _run.states[self.layer] = state_in(output)
 
 

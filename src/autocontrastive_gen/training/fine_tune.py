@@ -231,12 +231,12 @@ def fine_tune_from(arguments: argparse.Namespace) -> None:
     configuration = MultiExitConfiguration(arguments.mode, arguments.exits)
     model = AutoMultiExitModel.from_pretrained(arguments.model, multi_exit_config=configuration)
     tokenizer = AutoTokenizer.from_pretrained(arguments.model, trust_remote_code=False)
-    rows = read_jsonl(arguments.data)
+    rows: list[Any] = read_jsonl(arguments.data)
     rate = {} if arguments.learning_rate is None else {"learning_rate": arguments.learning_rate}
     fine_tune(
         model,
         tokenizer,
-        rows if arguments.objective == "task" else (row.get("text") for row in rows),
+        rows if arguments.objective == "task" else [row.get("text") for row in rows],
         objective=arguments.objective,
         max_length=arguments.max_length,
         freeze=not arguments.train_trunk,

@@ -17,7 +17,7 @@ from autocontrastive_gen.foundation.digests import fingerprint, seed_for
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.files import read_json, write_json
 from autocontrastive_gen.foundation.processes import Processes
-from autocontrastive_gen.modeling.multi_exit import MultiExitMixin
+from autocontrastive_gen.modeling.multi_exit import MultiExitModel
 from autocontrastive_gen.training.cast import NormalEquations
 from autocontrastive_gen.training.corpus import TokenBlocks, write_blocks
 from autocontrastive_gen.training.exits import Exits
@@ -127,7 +127,7 @@ def fit_exits(
 
 
 def _check(model: Any, tokens: int | None, folder: Any, settings: TrainSettings, processes: Processes) -> None:
-    if not isinstance(model, MultiExitMixin) or not model.exit_layers:
+    if not isinstance(model, MultiExitModel) or not model.exit_layers:
         raise InputError(
             f"model: {type(model).__name__} has no exits to train; give it some: AutoMultiExitModel.from_model(model, "
             'MultiExitConfiguration("SHARED_PROJECTION_CAST_OUTPUTS", lm_head_layer_indices=(6,)))'

@@ -1,5 +1,6 @@
 """A mixture of exits."""
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import ClassVar
@@ -47,10 +48,10 @@ class Ensemble(OverLayers):
         """The log of the mixture, exit by exit."""
         count = len(lowers.exits)
         weights = self.weights or (1 / (count + 1),) * count
-        log_mixture = None
-        parts = (upper, *lowers.all_logits())
-        for weight, logits in zip((max(0.0, 1 - math.fsum(weights)), *weights), parts, strict=True):
-            if weight > 1e-9:  # else what is left of 1 - sum is rounding
-                part = logits.float().log_softmax(-1) + math.log(weight)
-                log_mixture = part if log_mixture is None else torch.logaddexp(log_mixture, part)
-        return log_mixture
+        parts = zip((max(0.0, 1 - math.fsum(weights)), *weights), (upper, *lowers.all_logits()), strict=True)
+        weighted = (
+            logits.float().log_softmax(-1) + math.log(weight)
+            for weight, logits in parts
+            if weight > 1e-9  # else what is left of 1 - sum is rounding
+        )
+        return functools.reduce(torch.logaddexp, weighted)

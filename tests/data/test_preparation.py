@@ -43,6 +43,7 @@ def plan(**changes):
         "prompt_words": 8,
         "min_words": 20,
         "benchmark_items": {"last-word": 6, "continuation": 6},
+        "benchmark_sources": {},
         "training": training | changes.pop("training", {}),
         "seed": 7,
         "sources": {"made-a": domain("made-a"), "made-b": domain("made-b")},
@@ -82,6 +83,21 @@ def test_no_document_has_two_uses(corpora):
         "validation": 10,
     }
     assert len(uses["training"]) > 20 and sum(map(len, uses.values())) == len(set().union(*uses.values()))
+
+
+def test_a_task_may_have_sources_of_its_own(corpora):
+    """Here the corpus of the prompts again and another one: no document of the prompts becomes an item."""
+    sources = plan()["sources"] | {"again": domain("made-a")}
+    settings = {"domains": ["made-a"], "benchmark_sources": {"last-word": ["again", "made-b"]}, "sources": sources}
+    card = Preparation(plan(**settings), PATHS, corpora).run()
+    items = read_jsonl(PATHS.tasks / "last-word.jsonl")
+    assert {item["domain"] for item in items} == {"made-b"} and len(items) == 6
+    assert {item["domain"] for item in read_jsonl(PATHS.tasks / "continuation.jsonl")} == {"made-a"}
+    assert card["sources"]["again"]["counts"]["duplicates"] == card["sources"]["again"]["counts"]["read"]
+    assert "prompts" not in card["sources"]["made-b"]["counts"] and not PATHS.prompts("made-b").exists()
+    used = documents_of(items) | documents_of(read_jsonl(PATHS.prompts("made-a")))
+    trained = documents_of(row for path in PATHS.training_text.iterdir() for row in read_jsonl(path))
+    assert trained and not used & trained
 
 
 def test_the_same_bytes_again_and_prompts_stay_when_training_changes(corpora):

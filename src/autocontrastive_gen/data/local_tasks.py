@@ -1,79 +1,52 @@
 """Benchmark tasks made from held-out text: the last word of a passage, and its true continuation among four.
 
-Their rules are those of LAMBADA (Paperno et al. 2016) and HellaSwag (Zellers et al. 2019) in small, so that a benchmark
-runs on any text without a network.
+They follow LAMBADA (Paperno et al. 2016) and HellaSwag (Zellers et al. 2019), so that a benchmark runs on any text
+without a network.
 """
 
 from __future__ import annotations
 
 import random
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from autocontrastive_gen.data import last_words
+from autocontrastive_gen.data.passages import passages
 from autocontrastive_gen.data.prompts import identity
 from autocontrastive_gen.data.selection import Document
 from autocontrastive_gen.foundation.digests import seed_for
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.files import write_jsonl, write_text
 
-LAST_WORD_CONTEXT, CONTINUATION_CONTEXT = 50, 30
-"""Words of whole sentences before the last sentence of a passage, at least; at most twice as many."""
+CONTINUATION_CONTEXT = 30
+"""Words of the whole sentences before a continuation, at least; at most twice as many."""
 CHOICE_WORDS = (8, 30)
 CHOICES = 4
 CANDIDATES = 48
 """Sentences of which those nearest in length to the true continuation become the wrong choices."""
-WORDS_AN_ITEM = 60
-"""A document gives an item of a task for so many of its words."""
+WORDS_PER_ITEM = 60
+"""A document gives one item of a task for every so many of its words."""
 MOST_ITEMS = 6
 """Items of one task that one document may give."""
 
 
-def sentences(text: str) -> list[str]:
-    """Sentences of a text; they end with a full stop or the like, or with their paragraph."""
-    split = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(]?[A-Z0-9])")
-    return [sentence.strip() for line in text.split("\n") for sentence in split.split(line) if sentence.strip()]
-
-
-def passages(document: Document, context_words: int) -> Iterator[tuple[str, str]]:
-    """(what comes before, last sentence) for each sentence that enough words of the document precede."""
-    parts = sentences(document.text)
-    lengths = [len(part.split()) for part in parts]
-    for end in range(1, len(parts)):
-        start, words = end, 0
-        while start and words < context_words:
-            start -= 1
-            words += lengths[start]
-        if context_words <= words <= 2 * context_words:
-            yield " ".join(parts[start:end]), parts[end]
-
-
 def last_word_items(domain: str, documents: list[Document], seed: int) -> list[list[dict]]:
-    """Items of each document: ``{"id", "domain", "context", "target"}``.
-
-    The target is a word of letters that stands in the context already, as most of LAMBADA's do, and no common one.
-    """
-    common = _common_words(documents)
-    found = []
-    for document in documents:
-        pairs = []
-        for before, last in passages(document, LAST_WORD_CONTEXT):
-            *context, target = f"{before} {last}".split()
-            target = target.rstrip(".!?\"')]")
-            if len(target) > 2 and target.isalpha() and target.lower() in _words(context) - common:
-                pairs.append((" ".join(context), target))
-        drawn = _drawn(pairs, document, seed)
-        found.append([_item(domain, document, i, context=pairs[i][0], target=pairs[i][1]) for i in drawn])
-    return found
+    """Items of each document, chosen as ``last_words`` says: ``{"id", "document", "domain", "context", "target"}``."""
+    return [
+        [
+            _item(domain, document, number, context=context, target=target)
+            for number, (context, target) in enumerate(pairs[: _most_items(document)])
+        ]
+        for document, pairs in zip(documents, last_words.pairs_of(documents, seed), strict=True)
+    ]
 
 
 def continuation_items(domain: str, documents: list[Document], seed: int) -> list[list[dict]]:
-    """Items of each document: ``{"id", "domain", "context", "choices", "label"}``.
+    """Items of each document: ``{"id", "document", "domain", "context", "choices", "label"}``.
 
     The wrong choices are last sentences of other documents' passages, near in length to the true one.
     """
@@ -100,24 +73,19 @@ def continuation_items(domain: str, documents: list[Document], seed: int) -> lis
     return found
 
 
-def _words(words: Iterable[str]) -> set[str]:
-    return {word.strip(".,;:!?\"'()[]").lower() for word in words}
-
-
-def _common_words(documents: list[Document]) -> set[str]:
-    """Words of more than a fifth of the documents (but of more than two): "said", "them" and the like."""
-    counts = Counter(word for document in documents for word in _words(document.text.split()))
-    return {word for word, count in counts.items() if count > max(2, len(documents) / 5)}
-
-
 def _drawn(pairs: list, document: Document, seed: int) -> list[int]:
     """Which of a document's possible items are taken: as many as its length allows, drawn by the seed."""
-    most = min(MOST_ITEMS, max(1, len(document.text.split()) // WORDS_AN_ITEM), len(pairs))
+    most = min(_most_items(document), len(pairs))
     return sorted(random.Random(seed_for(seed, document.digest)).sample(range(len(pairs)), most))
 
 
+def _most_items(document: Document) -> int:
+    return min(MOST_ITEMS, max(1, len(document.text.split()) // WORDS_PER_ITEM))
+
+
 def _item(domain: str, document: Document, number: int, **fields) -> dict:
-    return {"id": f"{identity(domain, document)}-{number}", "domain": domain, **fields}
+    name = identity(domain, document)
+    return {"id": f"{name}-{number}", "document": name, "domain": domain, **fields}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from tqdm import tqdm
@@ -28,6 +28,8 @@ from autocontrastive_gen.foundation.files import SCRATCH, atomic_path, write_jso
 log = logging.getLogger(__name__)
 
 SHARD_DOCUMENTS = 100_000
+POOL = 4
+"""Documents that are looked at for each benchmark item wanted: not every one gives an item."""
 
 
 class Preparation:
@@ -36,6 +38,9 @@ class Preparation:
     def __init__(self, plan: dict, paths: Paths, records: dict[str, dict]) -> None:
         self.plan, self.paths, self.records = plan, paths, records
         self.tasks = [task for task in plan["tasks"] if task in local_tasks.TASKS]
+        self.task_sources = {task: plan.get("benchmark_sources", {}).get(task, plan["domains"]) for task in self.tasks}
+        self.read_whole = list(dict.fromkeys(chain(plan["domains"], *self.task_sources.values())))
+        """Sources of prompts or benchmark items, in the order of reading."""
         self.counts: dict[str, Counter] = {name: Counter() for name in plan["sources"]}
         self._seen = Seen()
         self._held: set[str] = set()
@@ -45,10 +50,12 @@ class Preparation:
         """Write everything and return the data card."""
         items: dict[str, dict[str, list]] = {task: {} for task in self.tasks}
         validation = []
-        for domain in self.plan["domains"]:
+        for domain in self.read_whole:
             held = self._hold_out(domain)
-            validation += self._write_prompts(domain, held)
-            for task, found in self._benchmark_items(domain, held).items():
+            fixed = self._fixed(domain)
+            if domain in self.plan["domains"]:
+                validation += self._write_prompts(domain, held[:fixed])
+            for task, found in self._benchmark_items(domain, held[fixed:]).items():
                 items[task][domain] = found
         write_jsonl(self.paths.validation_text, validation)
         self.paths.tasks.mkdir(parents=True, exist_ok=True)
@@ -69,11 +76,12 @@ class Preparation:
         for task in self.tasks:
             if task not in self.plan["benchmark_items"]:
                 raise InputError(f"prepare.benchmark_items: says no number of items for the task {task!r} of run.tasks")
-        for domain in self.plan["domains"]:
+        for domain in self.read_whole:
             if self._record(domain).get("stream"):
+                key = "run.domains" if domain in self.plan["domains"] else "prepare.benchmark_sources"
                 raise InputError(
-                    f"run.domains: {domain!r} is read over the network and never whole, so no prompts can be drawn "
-                    "from it; name it in prepare.training.sources alone"
+                    f"{key}: {domain!r} is read over the network and never whole, so neither prompts nor benchmark "
+                    "items can be drawn from it; name it in prepare.training.sources alone"
                 )
         if self.plan["prompt_words"] >= self.plan["min_words"]:
             raise InputError(
@@ -122,13 +130,14 @@ class Preparation:
         documents = tqdm(self._documents(domain), domain, unit=" documents", disable=None)
         if domain in self.plan["training"]["sources"]:
             documents = _spooled(documents, self._spool(domain))
-        wanted = self._fixed + 2 * sum(self._quota(task) for task in self.tasks)
+        fixed = self._fixed(domain)
+        wanted = fixed + POOL * sum(self._quota(task) for task in self._tasks_of(domain))
         held = hold_out(self._long_enough(domain, documents), wanted, seed_for(self.plan["seed"], "hold out"))
-        if len(held) < self._fixed:
+        if len(held) < fixed:
             needs = ", ".join(f"prepare.{key} = {self.plan[key]}" for key in _FIXED)
             raise InputError(
                 f"domains.{domain}: {len(held)} documents have at least prepare.min_words = {self.plan['min_words']} "
-                f"words, but {self._fixed} are needed ({needs}); lower these, or give more text"
+                f"words, but {fixed} are needed ({needs}); lower these, or give more text"
             )
         return held
 
@@ -139,12 +148,15 @@ class Preparation:
             else:
                 self.counts[domain]["short"] += 1
 
-    @property
-    def _fixed(self) -> int:
-        return sum(self.plan[key] for key in _FIXED)
+    def _fixed(self, domain: str) -> int:
+        """Documents of a domain that prompts and validation need."""
+        return sum(self.plan[key] for key in _FIXED) if domain in self.plan["domains"] else 0
+
+    def _tasks_of(self, domain: str) -> list[str]:
+        return [task for task in self.tasks if domain in self.task_sources[task]]
 
     def _quota(self, task: str) -> int:
-        return math.ceil(self.plan["benchmark_items"][task] / len(self.plan["domains"]))
+        return math.ceil(self.plan["benchmark_items"][task] / len(self.task_sources[task]))
 
     def _spool(self, source: str) -> Path:
         return SCRATCH / "prepare" / self.paths.profile / f"{source}.jsonl"
@@ -170,19 +182,20 @@ class Preparation:
             text = from_paragraph(document, self.plan["min_words"], self.plan["seed"])
         return prompt_row(domain, document, text, self.plan["prompt_words"])
 
-    def _benchmark_items(self, domain: str, held: list[Document]) -> dict[str, list[list[dict]]]:
+    def _benchmark_items(self, domain: str, pool: list[Document]) -> dict[str, list[list[dict]]]:
         """Items of each task, by document, from as few documents as give the domain's share of them."""
-        pool, number = held[self._fixed :], 8
+        tasks, number = self._tasks_of(domain), 8
+        if not tasks:
+            return {}
         while True:
             documents = pool[:number]
-            items = {task: local_tasks.TASKS[task].make(domain, documents, self.plan["seed"]) for task in self.tasks}
+            items = {task: local_tasks.TASKS[task].make(domain, documents, self.plan["seed"]) for task in tasks}
             enough = all(sum(map(len, found)) >= self._quota(task) for task, found in items.items())
             if enough or number >= len(pool):
                 break
             number = math.ceil(number * 1.25)
-        if self.tasks:
-            self.counts[domain]["benchmark_documents"] = len(documents)
-            self._held.update(document.digest for document in documents)
+        self.counts[domain]["benchmark_documents"] = len(documents)
+        self._held.update(document.digest for document in documents)
         return items
 
     def _write_training(self) -> None:
@@ -203,7 +216,7 @@ class Preparation:
 
     def _training_documents(self, source: str) -> Iterator[Document]:
         training = self.plan["training"]
-        spooled = source in self.plan["domains"]
+        spooled = source in self.read_whole
         documents = _read_spool(self._spool(source)) if spooled else self._documents(source)
         free = (document for document in documents if document.digest not in self._held)
         seed = seed_for(self.plan["seed"], "shuffle", source)

@@ -12,50 +12,7 @@ from autocontrastive_gen.contrast_calculation import calculate_contrasted_logits
 from autocontrastive_gen.modeling.contrast import Acd, Cd, Dola, Ensemble, Uncontrasted
 from autocontrastive_gen.modeling.method import GivenLogits
 from autocontrastive_gen.modeling.plausible import most_likely, plausible_candidates, plausible_mask
-
-
-def log_softmax(x: np.ndarray) -> np.ndarray:
-    x = np.asarray(x, np.float64)
-    x = x - x.max()
-    return x - math.log(np.exp(x).sum())
-
-
-def slow_plausible(upper: np.ndarray, alpha: float, k: int = 1) -> np.ndarray:
-    log_p = log_softmax(upper)
-    threshold = min(math.log(alpha) + log_p.max(), np.sort(log_p)[-k])
-    return (log_p >= threshold) & (log_p > -np.inf)
-
-
-def slow_acd(upper, lower, alpha=0.1, minimum_candidates=1, temperature=1.0) -> np.ndarray:
-    log_u, log_l = log_softmax(upper), log_softmax(np.asarray(lower, np.float64) / temperature)
-    inside = slow_plausible(upper, alpha, minimum_candidates)
-    mass = np.logaddexp.reduce(log_u[inside])
-    out = log_u.copy()
-    out[inside] = log_softmax(log_u[inside] - log_l[inside]) + mass
-    return out
-
-
-def slow_cd(upper, lower, alpha=0.1, minimum_candidates=1, temperature=1.0) -> np.ndarray:
-    log_u, log_l = log_softmax(upper), log_softmax(np.asarray(lower, np.float64) / temperature)
-    inside = slow_plausible(upper, alpha, minimum_candidates)
-    out = np.full_like(log_u, -np.inf)
-    out[inside] = log_softmax(log_u[inside] - log_l[inside])
-    return out
-
-
-def slow_divergence(one, other) -> float:
-    p, q = np.exp(log_softmax(one)), np.exp(log_softmax(other))
-    m = (p + q) / 2
-    return sum(float(x * math.log(x / y)) / 2 for a in (p, q) for x, y in zip(a, m, strict=True) if x > 0)
-
-
-def slow_dola(upper, lowers: dict, alpha=0.1) -> np.ndarray:
-    return slow_cd(upper, max(lowers.values(), key=lambda lower: slow_divergence(upper, lower)), alpha)
-
-
-def slow_ensemble(upper, lowers: dict, weights) -> np.ndarray:
-    p = (1 - sum(weights)) * np.exp(log_softmax(upper))
-    return np.log(p + sum(w * np.exp(log_softmax(x)) for w, x in zip(weights, lowers.values(), strict=True)))
+from tests.modeling.slow import assert_exact, over, per_row, slow_acd, slow_cd, slow_ensemble
 
 
 class Gathered(GivenLogits):
@@ -70,23 +27,6 @@ class Gathered(GivenLogits):
 
 def at_candidates(method, upper, lower):
     return method.evaluate(upper, Gathered(upper, {"lower": lower}))
-
-
-def over(method, upper, lowers: dict):
-    return method.evaluate(upper, GivenLogits(upper, lowers))
-
-
-def per_row(slow, upper, lower, **parameters) -> torch.Tensor:
-    rows = zip(upper.flatten(0, -2).double().numpy(), lower.flatten(0, -2).double().numpy(), strict=True)
-    return torch.from_numpy(np.stack([slow(u, low, **parameters) for u, low in rows])).view(upper.shape)
-
-
-def assert_exact(got: torch.Tensor, want: torch.Tensor) -> None:
-    assert got.dtype == torch.float32 and not want.isnan().any() and not got.isnan().any()
-    assert torch.equal(got == -torch.inf, want == -torch.inf)
-    finite = want > -torch.inf
-    error = (got.double() - want)[finite].abs() / want[finite].abs().clamp(min=1)
-    assert error.max() <= 1e-5
 
 
 def away_from_threshold(upper: torch.Tensor, alpha: float, k: int) -> torch.Tensor:
@@ -168,8 +108,7 @@ def test_a_broken_row_never_spreads(logits):
     for contrast in (Acd(minimum_candidates=3), Cd(), Dola()):
         clean = contrast(upper[[0, 2]], lower[[0, 2]])
         outs = [contrast(upper, lower), dense(contrast, upper, lower)]
-        if contrast.name != "dola":
-            outs.append(at_candidates(contrast, upper, lower))
+        outs.append(at_candidates(contrast, upper, lower))
         for out in outs:
             assert torch.equal(out[[0, 2]], clean)
             assert bool(out[1].isnan().all()) == broken == bool(out[1].isnan().any())
@@ -259,22 +198,6 @@ def test_chunks_change_nothing(monkeypatch):
 def test_unequal_shapes_are_refused_not_broadcast():
     with pytest.raises(ValueError, match=r"one shape, got \(2, 5, 9\) and \(2, 1, 9\)"):
         Acd()(torch.randn(2, 5, 9), torch.randn(2, 1, 9))
-
-
-@pytest.mark.parametrize("scale", [0.3, 3.0, 40.0])
-def test_dola_chooses_the_farthest_layer_per_position(scale):
-    torch.manual_seed(3)
-    upper = torch.randn(2, 6, 90) * scale
-    lowers = {layer: torch.randn(2, 6, 90) * scale * spread for layer, spread in ((2, 0.99), (4, 1.0), (6, 1.01))}
-    lowers[4][..., 8] = upper[..., 8] = -torch.inf
-    got = over(Dola(layers=(2, 4, 6), alpha=0.2), upper, lowers).flatten(0, 1)
-    want, chosen = [], set()
-    for i, row in enumerate(upper.flatten(0, 1).numpy()):
-        rows = {layer: x.flatten(0, 1)[i].numpy() for layer, x in lowers.items()}
-        chosen.add(max(rows, key=lambda layer: slow_divergence(row, rows[layer])))
-        want.append(slow_dola(row, rows, 0.2))
-    assert len(chosen) > 1  # else the choice is not tested
-    assert_exact(got, torch.from_numpy(np.stack(want)))
 
 
 @pytest.mark.parametrize("weights", [(), (0.2, 0.3), (0.5, 0.5), (0.0, 0.4)])

@@ -27,6 +27,16 @@ def layers_parameter(default: Any, help: str) -> Any:
     return parameter(default, help, kind=_read_layers, words=words)
 
 
+def final_norm_parameter() -> Any:
+    """The field ``final_norm`` of a method that was published without it."""
+    return parameter(
+        True,
+        "Whether the final norm comes before a lower exit, as in this library's exits; false: the output matrix sees "
+        "the state as the block left it, as in the code released with DoLa and SLED.",
+        kind=bool,
+    )
+
+
 def _read_layers(value: Any) -> str | tuple[Exit, ...]:
     if isinstance(value, str):
         if value in GROUPS:

@@ -6,10 +6,12 @@ unnormalised lower logits at its tokens are enough.
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from autocontrastive_gen.foundation.named import parameter
 from autocontrastive_gen.modeling.arithmetic import in_chunks, scatter, wide
 from autocontrastive_gen.modeling.method import Lowers, Method
 from autocontrastive_gen.modeling.plausible import Candidates, plausible_candidates, plausible_mask
@@ -18,6 +20,17 @@ DENSE_SHARE = 32
 """With more than this fraction (1 / 32) of the vocabulary plausible, the whole of it is combined at once."""
 STAND_IN = 1e9
 """Stands for an infinite lower logit: beyond all others, yet float64 still tells upper logits apart beside it."""
+
+
+def outside_parameter() -> Any:
+    """The field ``outside`` of a method whose other tokens have no probability."""
+    return parameter(
+        None,
+        "Log-probability of the tokens that are not plausible, such as the -1000 with which DoLa is scored; null: "
+        "minus infinity.",
+        high=-100,  # so little that the plausible tokens still have all the mass
+        optional=True,
+    )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Decoding by contrasting layers: the contrast with the layer that disagrees most, chosen at every position."""
+"""Decoding by contrasting layers: at every position, the contrast with the layer that disagrees most."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -7,12 +7,15 @@ import torch
 from torch import Tensor
 
 from autocontrastive_gen.foundation.named import parameter
-from autocontrastive_gen.modeling.arithmetic import wide
 from autocontrastive_gen.modeling.layers import Exit
 from autocontrastive_gen.modeling.method import METHODS, Lowers
 from autocontrastive_gen.modeling.methods.acd import Acd
 from autocontrastive_gen.modeling.methods.cd import Cd
-from autocontrastive_gen.modeling.over_layers import OverLayers, layers_parameter
+from autocontrastive_gen.modeling.over_layers import OverLayers, final_norm_parameter, layers_parameter
+from autocontrastive_gen.modeling.over_plausible import outside_parameter
+
+NEVER = -1e4
+"""Stands for the log of a probability of zero, whose product with zero is zero."""
 
 
 @METHODS.register
@@ -20,8 +23,18 @@ from autocontrastive_gen.modeling.over_layers import OverLayers, layers_paramete
 class Dola(OverLayers):
     """Decoding by contrasting layers (Chuang et al. 2024, equations 1-6; https://arxiv.org/abs/2309.03883).
 
-    Per position, M is the layer whose distribution is farthest from the upper one by Jensen-Shannon divergence; then
-    for x in V ``log p(x) = log_softmax over V of (log p_u(x) - log p_M(x))``, else minus infinity.
+    Per position, M is the layer whose distribution is farthest from the upper one; then for x in V
+    ``log p(x) = log_softmax over V of (log p_u(x) - log p_M(x))``, else ``outside``. How far a layer is:
+
+    * ``paper``: its Jensen-Shannon divergence, ``KL(p_u || m) / 2 + KL(p_l || m) / 2`` with ``m = (p_u + p_l) / 2``
+      (equation 4).
+    * ``released``: ``KL(m || p_u) / 2 + KL(m || p_l) / 2``, the arguments the other way round, as in the released code.
+      That code also averages over the batch and so chooses a layer by what else the batch holds; here every position
+      chooses alone, as its code does at batch size 1.
+
+    With several layers, the choice reads whole distributions: the cost of a step is that of the output matrix for every
+    layer. Its released scoring of multiple choice normalises over the whole vocabulary before it masks; here the result
+    is a distribution over V, for generation and scoring alike.
     """
 
     name: ClassVar[str] = "dola"
@@ -29,27 +42,56 @@ class Dola(OverLayers):
         (), "Candidate layers; empty: the lower layer of the contrast alone (the paper's DoLa-static)."
     )
     alpha: float = parameter(
-        0.1, "Tokens with at least alpha times the largest upper probability are plausible.", low=0, high=1
+        0.1,
+        "Tokens with at least alpha times the largest upper probability are plausible (relative top).",
+        low=0,
+        high=1,
     )
+    variant: str = parameter(
+        "paper", "How far a layer is from the upper exit.", kind=str, choices=("paper", "released")
+    )
+    final_norm: bool = final_norm_parameter()
+    outside: float | None = outside_parameter()
 
     @property
     def same_choice_as(self) -> Acd | None:
         """With one layer, the contrast with it, as contrastive decoding does."""
-        return Acd(self.alpha) if not self.layers or len(self.layers) == 1 else None
+        single = not self.layers or (isinstance(self.layers, tuple) and len(self.layers) == 1)
+        return Acd(self.alpha) if single and self.final_norm else None
+
+    def evaluate(self, upper_logits: Tensor, lowers: Lowers) -> Tensor:
+        """With one layer nothing is chosen, and its logits at the plausible tokens may be enough."""
+        if len(lowers.exits) == 1 and self.final_norm:
+            return self._contrast.evaluate(upper_logits, lowers)
+        return super().evaluate(upper_logits, lowers)
 
     def rows(self, upper: Tensor, lowers: Lowers) -> Tensor:
         """The contrast with the farthest layer of each row."""
-        lower = [logits.float() for logits in lowers.all_logits()]
-        farthest = lower[0]
-        if len(lower) > 1:
-            divergence = torch.stack([_jensen_shannon(upper, logits) for logits in lower])  # (layers, rows)
-            chosen = divergence.nan_to_num(nan=-1.0).argmax(0)
-            farthest = torch.stack(lower)[chosen, torch.arange(len(upper), device=upper.device)]
-        return Cd(alpha=self.alpha).rows(upper, farthest)
+        lower = torch.stack(lowers.all_logits(self.final_norm)).float()  # (layers, rows, V)
+        distance = _jensen_shannon if self.variant == "paper" else _reversed_divergence
+        log_upper = upper.log_softmax(-1)
+        distances = torch.stack([distance(log_upper, logits.log_softmax(-1)) for logits in lower])  # (layers, rows)
+        chosen = distances.nan_to_num(nan=-1.0).argmax(0)
+        return self._contrast.rows(upper, lower[chosen, torch.arange(len(upper), device=upper.device)])
+
+    @property
+    def _contrast(self) -> Cd:
+        return Cd(alpha=self.alpha, outside=self.outside)
 
 
-def _jensen_shannon(upper: Tensor, lower: Tensor) -> Tensor:
-    """Divergence (rows,) in nats between two exits' logits (rows, V): H(m) - H(p)/2 - H(q)/2."""
-    p, q = wide(upper).softmax(-1), wide(lower).softmax(-1)
-    negative = [torch.xlogy(x, x).sum(-1) for x in (p, q, (p + q) / 2)]
-    return (negative[0] + negative[1]) / 2 - negative[2]
+def _jensen_shannon(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """Jensen-Shannon divergence (rows,) in nats of two log-distributions (rows, V)."""
+    p, q, mean = _with_mean(log_p, log_q)
+    entropies = [(x * log.clamp(min=NEVER)).sum(-1) for x, log in ((p, log_p), (q, log_q), (mean, mean.log()))]
+    return (entropies[0] + entropies[1]) / 2 - entropies[2]
+
+
+def _reversed_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """Half the divergences (rows,) in nats of the mean from each of two log-distributions (rows, V)."""
+    *_, mean = _with_mean(log_p, log_q)
+    return (mean * (mean.log().clamp(min=NEVER) - (log_p.clamp(min=NEVER) + log_q.clamp(min=NEVER)) / 2)).sum(-1)
+
+
+def _with_mean(log_p: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    p, q = log_p.exp(), log_q.exp()
+    return p, q, (p + q) / 2

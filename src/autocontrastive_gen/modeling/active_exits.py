@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from autocontrastive_gen.foundation.errors import InputError
-from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
+from autocontrastive_gen.modeling.configuration import MultiExitConfiguration, VocabularyProjectionMode
 from autocontrastive_gen.modeling.early_exit import EarlyExit
 from autocontrastive_gen.modeling.layers import ORIGINAL, Exit
 from autocontrastive_gen.modeling.method import Method
@@ -27,6 +27,71 @@ class ActiveExits:
 
 
 PLAIN = ActiveExits(ORIGINAL)
+
+
+@dataclass(frozen=True)
+class ModelExits:
+    """The exits that a model has."""
+
+    layers: tuple[int, ...]
+    depth: int
+    mode: VocabularyProjectionMode
+
+    def layer_of(self, exit_: Exit) -> int:
+        """The layer whose state an exit projects."""
+        return self.depth if exit_ == ORIGINAL else exit_
+
+    def require(self, key: str, exit_: Exit) -> None:
+        """Raise InputError, naming ``key``, if there is no such exit."""
+        if exit_ != ORIGINAL and exit_ not in self.layers:
+            exits = ", ".join(map(str, self.layers)) or "none yet (train some, or give lm_head_layer_indices)"
+            raise InputError(
+                f"{key}: the model has no exit {exit_!r}; exits of its {self.depth} layers: {exits}; "
+                "its own head: 'original'"
+            )
+
+    def require_below(self, lower: Exit, upper: Exit) -> None:
+        """Raise InputError unless ``lower`` lies below ``upper``, or both are different heads of one layer."""
+        below, above = self.layer_of(lower), self.layer_of(upper)
+        two_heads = lower != upper and self.mode is VocabularyProjectionMode.LAYER_SPECIFIC_PROJECTION
+        if below > above or (below == above and not two_heads):
+            candidates = [layer for layer in self.layers if layer < above]
+            raise InputError(
+                f"contrast_layer_indices: the lower exit must lie below the upper exit {upper}, got {lower}; "
+                f"exits below it: {', '.join(map(str, candidates)) or 'none'}"
+            )
+
+
+def activated(config: MultiExitConfiguration, exits: ModelExits) -> ActiveExits:
+    """What a setting computes on a model.
+
+    Raises:
+        InputError: the model lacks an exit, or the lower exit is not below the upper one.
+    """
+    if config.use_original_head:
+        return PLAIN
+    if config.output_layer_index is not None:
+        exits.require("output_layer_index", config.output_layer_index)
+        return ActiveExits(config.output_layer_index)
+    if config.early_exit is not None:
+        return ActiveExits(ORIGINAL, early=_early_exit(config.early_exit, exits))
+    assert config.contrast_layer_indices is not None  # the configuration names one way to use the exits
+    upper, lower = config.contrast_layer_indices
+    exits.require("contrast_layer_indices", upper)
+    lowers = config.contrast_function.lower_exits(lower, upper, exits.layers, exits.depth)
+    for exit_ in dict.fromkeys((*lowers, *((lower,) if lower is not None else ()))):
+        exits.require("contrast_layer_indices" if exit_ == lower else "contrast_function: layers", exit_)
+        exits.require_below(exit_, upper)
+    return ActiveExits(upper, lowers, config.contrast_function)
+
+
+def _early_exit(rule: EarlyExit, exits: ModelExits) -> EarlyExit:
+    for layer in rule.layers:
+        exits.require("early_exit: layers", layer)
+    layers = tuple(layer for layer in rule.layers or exits.layers if layer < exits.depth)
+    if not layers:
+        raise InputError(f"early_exit: the model has no exit below its last layer {exits.depth}")
+    return replace(rule, layers=layers)
 
 
 class PreviousSetting:

@@ -113,8 +113,8 @@ class AutoMultiExitModel:
         model.__class__ = multi_exit_class(plain)
         try:
             _reach_forward(model)
-            if model._config_layers() and (_exits_of(model.config) != before or not heads.exit_modules(model)):
-                model._add_exits()
+            if model.listed_layers and (_exits_of(model.config) != before or not heads.exit_modules(model)):
+                model.create_exits()
                 return _with_exits(model, setting, exits, set(heads.exit_state(model)))
             return _with_exits(model, setting, exits, set())
         except (ValueError, OSError):

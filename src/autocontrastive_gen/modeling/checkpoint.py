@@ -205,7 +205,7 @@ def install_exits(model: PreTrainedModel, exits: StoredExits, source: str) -> No
     modules = {name: getattr(model, name) for name in (heads.HEADS, heads.CASTS) if hasattr(model, name)}
     try:
         config.vocab_projection_mode, config.lm_head_layer_indices = exits.mode.name, sorted(exits.layers)
-        model._add_exits()
+        model.create_exits()
         for name, parameter in heads.exit_state(model).items():
             parameter.data.copy_(_checked(exits.state.get(name), name, parameter, source))
     except (OSError, ValueError):  # the exits that the model had stay in force

@@ -15,10 +15,17 @@ from transformers.modeling_utils import slice_logits_to_keep
 
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.modeling import checkpoint, heads
-from autocontrastive_gen.modeling.active_exits import PLAIN, ActiveExits, PreviousSetting, changed
+from autocontrastive_gen.modeling.active_exits import (
+    PLAIN,
+    ActiveExits,
+    ModelExits,
+    PreviousSetting,
+    activated,
+    changed,
+)
 from autocontrastive_gen.modeling.anatomy import Anatomy, find_anatomy
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration, VocabularyProjectionMode
-from autocontrastive_gen.modeling.early_exit import EarlyExit, EarlyExitPass
+from autocontrastive_gen.modeling.early_exit import EarlyExitPass
 from autocontrastive_gen.modeling.exit_states import ExitStates, ModelLowers
 from autocontrastive_gen.modeling.heads import ExitHead
 from autocontrastive_gen.modeling.layers import ORIGINAL, Exit, depth_of
@@ -71,10 +78,15 @@ class MultiExitModel(_Model):
     def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(config, *args, **kwargs)
         if getattr(config, "lm_head_layer_indices", None):
-            self._add_exits()
+            self.create_exits()
 
-    def _add_exits(self) -> None:
-        layers, size = self._config_layers(), depth_of(self.config)
+    def create_exits(self) -> None:
+        """Give the model the exits that its configuration lists, in place of those it has.
+
+        Raises:
+            InputError: the model has no such layer.
+        """
+        layers, size = self.listed_layers, depth_of(self.config)
         beyond = [layer for layer in layers if not 1 <= layer <= size]
         if beyond:
             raise InputError(f"lm_head_layer_indices: the model has layers 1 to {size}, got {beyond}")
@@ -102,17 +114,19 @@ class MultiExitModel(_Model):
     @property
     def exit_layers(self) -> tuple[int, ...]:
         """Layers with an exit, ascending."""
-        layers = self._config_layers()
+        layers = self.listed_layers
         if layers or self.projection_mode is not Mode.SHARED_PROJECTION_DIRECT:
             return layers
         return tuple(range(1, self.num_layers + 1))
 
-    def _config_layers(self) -> tuple[int, ...]:
+    @property
+    def listed_layers(self) -> tuple[int, ...]:
+        """Layers with an exit of their own, as the model's configuration lists them, ascending."""
         return tuple(sorted(x for x in getattr(self.config, "lm_head_layer_indices", None) or () if x != ORIGINAL))
 
     def exit_head(self, exit_: Exit) -> ExitHead:
         """Cast and output matrix of an exit (a layer number or "original")."""
-        self._require_exit("exit", exit_)
+        self._exits.require("exit", exit_)
         return heads.exit_head(self, self.projection_mode, exit_, self.num_layers)
 
     def exit_parameters(self) -> dict[str, list[nn.Parameter]]:
@@ -158,9 +172,9 @@ class MultiExitModel(_Model):
 
     def _apply_setting(self, config: MultiExitConfiguration) -> None:
         asked = tuple(sorted(layer for layer in config.lm_head_layer_indices or () if layer != ORIGINAL))
-        if asked and asked != self._config_layers():
+        if asked and asked != self.listed_layers:
             raise InputError(
-                f"lm_head_layer_indices={asked}: the model's exits are at {self._config_layers() or 'no layer'}; leave "
+                f"lm_head_layer_indices={asked}: the model's exits are at {self.listed_layers or 'no layer'}; leave "
                 "the layers out, or load the model anew to create others"
             )
         if config.mode_is_given and config.vocab_projection_mode is not self.projection_mode:
@@ -168,60 +182,19 @@ class MultiExitModel(_Model):
                 f"vocab_projection_mode={config.vocab_projection_mode.name}: the exits of this model are "
                 f"{self.projection_mode.name}; leave the mode out, or load the model anew"
             )
-        active = self._active(config)
+        active = activated(config, self._exits)
         self.anatomy.tap(self, tuple(sorted({self.layer_of(exit_) for exit_ in active.lower})))
         self._setting = replace(
-            config, vocab_projection_mode=self.projection_mode, lm_head_layer_indices=self._config_layers() or None
+            config, vocab_projection_mode=self.projection_mode, lm_head_layer_indices=self.listed_layers or None
         )
         self.active_exits = active
         self.tokens_per_layer = Counter()
         if config.freeze_parameters:
             self.freeze_trunk()
 
-    def _active(self, config: MultiExitConfiguration) -> ActiveExits:
-        if config.use_original_head:
-            return PLAIN
-        if config.output_layer_index is not None:
-            self._require_exit("output_layer_index", config.output_layer_index)
-            return ActiveExits(config.output_layer_index)
-        if config.early_exit is not None:
-            return ActiveExits(ORIGINAL, early=self._make_early(config.early_exit))
-        assert config.contrast_layer_indices is not None  # the configuration names one way to use the exits
-        upper, lower = config.contrast_layer_indices
-        method = config.contrast_function
-        self._require_exit("contrast_layer_indices", upper)
-        lowers = method.lower_exits(lower, upper, self.exit_layers, self.num_layers)
-        for exit_ in dict.fromkeys((*lowers, *((lower,) if lower is not None else ()))):
-            self._require_exit("contrast_layer_indices" if exit_ == lower else "contrast_function: layers", exit_)
-            self._require_below(exit_, upper)
-        return ActiveExits(upper, lowers, method)
-
-    def _make_early(self, rule: EarlyExit) -> EarlyExit:
-        for layer in rule.layers:
-            self._require_exit("early_exit: layers", layer)
-        layers = tuple(layer for layer in rule.layers or self.exit_layers if layer < self.num_layers)
-        if not layers:
-            raise InputError(f"early_exit: the model has no exit below its last layer {self.num_layers}")
-        return replace(rule, layers=layers)
-
-    def _require_exit(self, key: str, exit_: Exit) -> None:
-        if exit_ != ORIGINAL and exit_ not in self.exit_layers:
-            exits = ", ".join(map(str, self.exit_layers)) or "none yet (train some, or give lm_head_layer_indices)"
-            raise InputError(
-                f"{key}: the model has no exit {exit_!r}; exits of its {self.num_layers} layers: {exits}; "
-                "its own head: 'original'"
-            )
-
-    def _require_below(self, lower: Exit, upper: Exit) -> None:
-        """Two different heads of the last layer may be contrasted too."""
-        same_state = self.layer_of(lower) == self.layer_of(upper)
-        two_heads = lower != upper and self.projection_mode is Mode.LAYER_SPECIFIC_PROJECTION
-        if self.layer_of(lower) > self.layer_of(upper) or (same_state and not two_heads):
-            below = [layer for layer in self.exit_layers if layer < self.layer_of(upper)]
-            raise InputError(
-                f"contrast_layer_indices: the lower exit must lie below the upper exit {upper}, got {lower}; "
-                f"exits below it: {', '.join(map(str, below)) or 'none'}"
-            )
+    @property
+    def _exits(self) -> ModelExits:
+        return ModelExits(self.exit_layers, self.num_layers, self.projection_mode)
 
     def layer_of(self, exit_: Exit) -> int:
         """The layer whose state an exit projects."""
@@ -266,7 +239,7 @@ class MultiExitModel(_Model):
 
     def _exit_forward(self, args: tuple, kwargs: dict) -> Any:
         active = self.active_exits
-        trains = self.training and bool(self._config_layers())
+        trains = self.training and bool(self.listed_layers)
         if active == PLAIN and not (trains and self._labels(args, kwargs) is not None):
             with whole_trunk():
                 return self.plain_class.forward(self, *args, **kwargs)
@@ -275,7 +248,7 @@ class MultiExitModel(_Model):
         return_dict = kwargs.pop("return_dict", None)
         layers = {self.layer_of(exit_) for exit_ in active.exits}
         if labels is not None:
-            layers.update(self._config_layers() if trains else ())
+            layers.update(self.listed_layers if trains else ())
             if self.config.is_encoder_decoder and kwargs.get("decoder_input_ids") is None:
                 kwargs["decoder_input_ids"] = self.prepare_decoder_input_ids_from_labels(labels)
         early = EarlyExitPass(self, active.early, kwargs) if active.early is not None and not self.training else None
@@ -326,7 +299,7 @@ class MultiExitModel(_Model):
             return loss(logits=self.project_exit(state, layer))
 
         # The logits of one exit at a time, computed again for the gradient: memory does not grow with the exits.
-        return sum(recomputed(of_exit, states[layer], layer, use_reentrant=False) for layer in self._config_layers())
+        return sum(recomputed(of_exit, states[layer], layer, use_reentrant=False) for layer in self.listed_layers)
 
     # life ----------------------------------------------------------------------------------------------------------
     def attach(self, config: MultiExitConfiguration | None = None) -> None:

@@ -13,8 +13,8 @@ def calculate_contrasted_logits(
     Args:
         upper_layer_logits: logits (..., V) of the upper exit, in any float type.
         lower_layer_logits: logits (..., V) of the lower exit.
-        minimum_candidates: at least so many tokens are plausible.
-        alpha: plausible are the tokens with at least alpha times the largest upper probability.
+        minimum_candidates: at least this many tokens are plausible.
+        alpha: tokens with at least alpha times the largest upper probability are plausible.
 
     Raises:
         InputError: the shapes differ or a parameter is out of range.
@@ -27,5 +27,5 @@ def calculate_contrasted_logits(
     return Acd(alpha=alpha, minimum_candidates=minimum_candidates)(upper_layer_logits, lower_layer_logits)
 
 
-# As a contrast_function it is taken for the method itself, so that a model evaluates it at the candidates only.
+# As a contrast_function it stands for the method, which a model evaluates at the plausible tokens alone.
 calculate_contrasted_logits.method = Acd  # type: ignore[attr-defined]  # a function takes attributes

@@ -1,4 +1,4 @@
-"""What the exits thought of a text: its likelihood under the original head, and the tokens that contrast changed."""
+"""What the exits predict along a text: its likelihood under the original head, and the tokens that contrast changed."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from autocontrastive_gen.modeling.layers import ORIGINAL
 def annotate(
     model, tokenizer, rows: Sequence[dict], batch_size: int, keep: Path | None = None, share: Share = ALONE
 ) -> list[dict]:
-    """Add to each row what one pass over its prompt and continuation tells.
+    """Add to each row what one pass over its prompt and continuation shows.
 
     Args:
-        model: a multi-exit model, set as it was when it generated the rows.
+        model: a multi-exit model, under the setting with which it generated the rows.
         rows: with "prompt" and "tokens", the continuation.
 
     Returns:
-        The rows with "nll", nats a token under the original head, and "changed": None for settings without
+        The rows with "nll", in nats per token under the original head, and "changed": None for settings without
         contrast, else one ``{"position", "upper", "lower"}`` for each position of the continuation where the most
-        likely token of the contrast is not the upper exit's, with the text of the token that each exit wanted.
+        likely token of the contrast is not the upper exit's, with the most likely token of each exit as text.
     """
     encoded = [tokenizer(row["prompt"])["input_ids"] + row["tokens"] for row in rows]
 
@@ -58,16 +58,16 @@ def _notes(model, tokenizer, encoded: list[list[int]], kept: list[int]) -> list[
 
 
 def _changed(model, tokenizer, states) -> list[dict]:
-    """Positions where the contrast's most likely token is not the upper exit's, and what the exits wanted there."""
+    """Positions where the contrast's most likely token is not the upper exit's, and the exits' own tokens there."""
     upper = model.active_exits.upper
-    wanted = model.project_exit(states[model.layer_of(upper)], upper).argmax(-1)
+    preferred = model.project_exit(states[model.layer_of(upper)], upper).argmax(-1)
     lowers = model.lowers(states)
-    rejected = lowers.logits(lowers.exits[0]).argmax(-1) if lowers.exits else wanted
-    positions = (model.combined(states).argmax(-1) != wanted).nonzero().flatten().tolist()
+    rejected = lowers.logits(lowers.exits[0]).argmax(-1) if lowers.exits else preferred
+    positions = (model.combined(states).argmax(-1) != preferred).nonzero().flatten().tolist()
     return [
         {
             "position": position,
-            "upper": tokenizer.decode([int(wanted[position])]),
+            "upper": tokenizer.decode([int(preferred[position])]),
             "lower": tokenizer.decode([int(rejected[position])]),
         }
         for position in positions

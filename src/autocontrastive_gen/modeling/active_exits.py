@@ -23,6 +23,7 @@ class ActiveExits:
 
     @property
     def exits(self) -> tuple[Exit, ...]:
+        """The upper exit and the lower ones."""
         return (self.upper, *self.lower)
 
 
@@ -39,7 +40,7 @@ class ModelExits:
 
     def layer_of(self, exit_: Exit) -> int:
         """The layer whose state an exit projects."""
-        return self.depth if exit_ == ORIGINAL else exit_
+        return self.depth if isinstance(exit_, str) else exit_
 
     def require(self, key: str, exit_: Exit) -> None:
         """Raise InputError, naming ``key``, if there is no such exit."""
@@ -112,7 +113,14 @@ SELECTING = ("use_original_head", "output_layer_index", "contrast_layer_indices"
 
 
 def changed(config: MultiExitConfiguration, fields: dict[str, Any], given: bool) -> MultiExitConfiguration:
-    """A setting with some fields changed; naming one way to use the exits drops the others."""
+    """A setting with some fields changed; a field that selects exits resets the others that do.
+
+    Args:
+        given: whether the caller passed a whole setting, whose own selection then stays.
+
+    Raises:
+        InputError: there is no such field, or the fields contradict each other.
+    """
     names = config.__dataclass_fields__
     if unknown := sorted(set(fields) - set(names)):
         raise InputError(f"set_exits: no such field: {', '.join(unknown)}; there are {', '.join(names)}")

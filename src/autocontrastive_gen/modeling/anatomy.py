@@ -1,8 +1,8 @@
-"""Where the parts of a language model are: found by watching it run, proved by comparing logits.
+"""Where the parts of a language model are: found by watching it run, verified by comparing logits.
 
 No family is known by name. A probe of four tokens shows which list of blocks the text runs through, which modules lead
-from the last block to the output matrix, and what happens to the logits after it. Then the parts are put together again
-and must give the model's own logits, from its last layer and from a trunk that ends early; else the model is refused.
+from the last block to the output matrix, and what happens to the logits after it. The parts, put together again, must
+reproduce the model's logits, from its last layer and from a trunk that ends early; otherwise the model is refused.
 """
 
 from collections import Counter
@@ -18,12 +18,12 @@ from autocontrastive_gen.modeling.trunk import LayerTap, Trunk, state_in, tap_he
 
 PROBE_LENGTH = 4
 PROBE_LOGIT = 20.0
-"""Size of the logits at which the probe looks for soft-capping, which small logits do not feel."""
+"""Size of the logits at which the probe looks for soft-capping, which leaves small logits nearly unchanged."""
 
 
 @dataclass(frozen=True)
 class LogitStep:
-    """A step on single numbers that a model applies to its states or logits, with a constant of its configuration."""
+    """An elementwise step on states or logits, with a constant from the model's configuration."""
 
     kind: str
     constant: float
@@ -71,7 +71,7 @@ class Anatomy:
         return _apply(self.after_head, product)
 
     def tap(self, model: nn.Module, layers: tuple[int, ...]) -> None:
-        """Make the states of these layers available to ``trunk_run``; once a layer and for good."""
+        """Make the states of these layers available to ``trunk_run``, permanently and once per layer."""
         blocks = self.trunk(model)
         for layer in layers:
             block = blocks[layer - 1]
@@ -86,7 +86,7 @@ def _apply(steps: tuple[LogitStep, ...], x: Tensor) -> Tensor:
 
 
 class UnsupportedModelError(InputError):
-    """The parts of the model were not found, or do not give its logits."""
+    """The parts of the model were not found, or do not reproduce its logits."""
 
     def __init__(self, model: nn.Module, reason: str) -> None:
         super().__init__(
@@ -96,22 +96,22 @@ class UnsupportedModelError(InputError):
 
 
 def find_anatomy(model: PreTrainedModel) -> Anatomy:
-    """Find and prove the parts of a model, and make its list of blocks a ``Trunk``.
+    """Find and verify the parts of a model, and make its list of blocks a ``Trunk``.
 
     Raises:
-        UnsupportedModelError: they were not found, or put together do not give the model's logits.
+        UnsupportedModelError: they were not found, or do not reproduce the model's logits.
     """
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
         with torch.no_grad():
-            return _found_and_proved(model)
+            return _found_and_verified(model)
     finally:
         for module, training in modes.items():
             module.training = training
 
 
-def _found_and_proved(model: PreTrainedModel) -> Anatomy:
+def _found_and_verified(model: PreTrainedModel) -> Anatomy:
     head = model.get_output_embeddings()
     if not isinstance(getattr(head, "weight", None), Tensor) or head.weight.dim() != 2:
         raise UnsupportedModelError(model, "it has no output matrix (get_output_embeddings)")
@@ -121,15 +121,15 @@ def _found_and_proved(model: PreTrainedModel) -> Anatomy:
     trunk, seen = model.get_submodule(blocks), watched.input_of(head)
     after = _explain(*_large_logits(model, head, seen), steps)
     if after is None:
-        raise UnsupportedModelError(model, "what it does to the logits after its output matrix is not understood")
+        raise UnsupportedModelError(model, "its steps on the logits after the output matrix were not recognised")
     anatomy = Anatomy(blocks, len(trunk), finish, before, after)
     trunk.__class__ = Trunk
-    _prove_early_end(model, anatomy, head, seen)
+    _verify_early_end(model, anatomy, head, seen)
     return anatomy
 
 
 def _large_logits(model: PreTrainedModel, head: nn.Module, seen: Tensor) -> tuple[Tensor, Tensor]:
-    """Products (1, T, V) of the output matrix with enlarged states, and the logits that the model makes of them."""
+    """Products (1, T, V) of the output matrix with enlarged states, and the model's logits for them."""
     factor = PROBE_LOGIT / float(head(seen).abs().max().clamp(min=1e-6))
     hook = head.register_forward_pre_hook(lambda module, inputs: (inputs[0] * factor, *inputs[1:]))
     try:
@@ -139,7 +139,7 @@ def _large_logits(model: PreTrainedModel, head: nn.Module, seen: Tensor) -> tupl
     return head(seen * factor), logits
 
 
-def _prove_early_end(model: PreTrainedModel, anatomy: Anatomy, head: nn.Module, seen: Tensor) -> None:
+def _verify_early_end(model: PreTrainedModel, anatomy: Anatomy, head: nn.Module, seen: Tensor) -> None:
     """The state tapped at a layer and normed is what the head sees when the trunk ends there."""
     middle = max(1, anatomy.num_layers // 2)
     anatomy.tap(model, (middle,))
@@ -158,25 +158,25 @@ def _prove_early_end(model: PreTrainedModel, anatomy: Anatomy, head: nn.Module, 
 
 
 def _probe(model: PreTrainedModel) -> Any:
-    """The outputs for four tokens from the middle of the vocabulary, where no special ones are."""
+    """The outputs for four tokens from the middle of the vocabulary, away from special tokens."""
     weight = model.get_input_embeddings().weight
     ids = (torch.arange(PROBE_LENGTH, device=weight.device) + weight.shape[0] // 2) % weight.shape[0]
     inputs = {"decoder_input_ids": ids[None]} if model.config.is_encoder_decoder else {}
     try:
         return model(input_ids=ids[None], use_cache=False, return_dict=True, **inputs)
-    except Exception as error:  # whatever a family raises, the reader needs to know that the probe met it
-        raise UnsupportedModelError(model, f"plain text fails in it ({type(error).__name__}: {error})") from error
+    except Exception as error:  # any kind: families raise what they like
+        raise UnsupportedModelError(model, f"it fails on plain text ({type(error).__name__}: {error})") from error
 
 
 class _Watch:
-    """Inputs and outputs of every module during one probe, kept alive so that memory addresses tell them apart."""
+    """Inputs and outputs of every module during one probe, kept alive so that their addresses identify them."""
 
     def __init__(self, model: PreTrainedModel, steps: list[LogitStep]) -> None:
         self.model = model
         self.steps = steps
         self.names = {module: name for name, module in model.named_modules()}
         self.calls: list[tuple[nn.Module, Any, Any]] = []
-        """(module, its first input, its output) in the order in which modules ended."""
+        """(module, its first input, its output) in the order in which modules returned."""
         hooks = [module.register_forward_hook(self._record, with_kwargs=True) for module in self.names]
         try:
             _probe(model)
@@ -229,7 +229,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _constants(model: PreTrainedModel) -> list[LogitStep]:
-    """Every step with a constant of the configuration that the model might apply."""
+    """Every step that the model might apply with a constant of its configuration."""
     configs = (model.config, model.config.get_text_config(decoder=True))
     values = [value for config in configs for value in config.to_dict().values()]
     numbers = {float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool) and 0 < v != 1}
@@ -238,10 +238,10 @@ def _constants(model: PreTrainedModel) -> list[LogitStep]:
 
 
 def _explain(x: Tensor, y: Tensor, steps: list[LogitStep]) -> tuple[LogitStep, ...] | None:
-    """None, one or two of the steps, whichever turn ``x`` into ``y`` best; None if even they do not."""
+    """The steps, at most two, that turn ``x`` into ``y``; None if no steps do."""
     if x.shape != y.shape:
         return None
-    few = slice(None, None, max(1, x.numel() // 512))  # enough to choose by; the choice is checked on all
+    few = slice(None, None, max(1, x.numel() // 512))  # enough to choose steps, which are checked on all
     some_x, some_y = x.flatten()[few], y.flatten()[few]
     pairs = ((one, other) for one in steps for other in steps if one.kind != "softcap" == other.kind)
     for ways in ([()], [(step,) for step in steps], pairs):
@@ -252,7 +252,7 @@ def _explain(x: Tensor, y: Tensor, steps: list[LogitStep]) -> tuple[LogitStep, .
 
 
 def _distance(x: Tensor, y: Tensor) -> float:
-    """Largest difference relative to the largest value; infinite where there is no number."""
+    """Largest difference relative to the largest value; infinite for NaN."""
     x, y = x.double(), y.double()
     distance = float((x - y).abs().max() / y.abs().max().clamp(min=1e-9))
     return distance if distance == distance else float("inf")

@@ -1,4 +1,4 @@
-"""Load a language model together with its exits, or give exits to a loaded one."""
+"""Load a language model together with its exits, or add exits to a loaded one."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 HUB_OPTIONS = ("cache_dir", "code_revision", "force_download", "local_files_only", "proxies", "revision", "subfolder",
                "token", "gguf_file")  # fmt: skip
 CODE_IS_NOT_RUN = (
-    "code that comes with a checkpoint is not run; use a family of transformers, or load the model yourself and give "
+    "code that comes with a checkpoint is not run; use a family of transformers, or load the model yourself and pass "
     "it to AutoMultiExitModel.from_model"
 )
 
@@ -51,14 +51,15 @@ class AutoMultiExitModel:
 
         Args:
             pretrained_model_name_or_path: a folder or a name on the hub, as for ``AutoModelForCausalLM``.
-            multi_exit_config: exits and setting; by default what the checkpoint stores, and the original head.
+            multi_exit_config: exits and setting; by default the exits of the checkpoint and the original head.
             exits: a folder (or a name on the hub) with exits stored alone, trained for this base.
-            **kwargs: whatever ``from_pretrained`` of transformers takes (``dtype``, ``device_map``, ...).
+            **kwargs: arguments of ``from_pretrained`` of transformers (``dtype``, ``device_map``, ...).
 
         Raises:
             InputError: the configuration contradicts itself or the checkpoint, or the model can't be given exits.
-            TypeError: ``multi_exit_config`` is not a MultiExitConfiguration.
-            FileError: a file is missing or unreadable; exits were trained for another base (an InputError, too).
+            TypeError: ``multi_exit_config`` is not a ``MultiExitConfiguration``.
+            FileError: a file is missing or unreadable.
+            WrongBaseError: the exits were trained for another base model.
 
         >>> contrast = MultiExitConfiguration(
         ...     "SHARED_PROJECTION_DIRECT", use_original_head=False, contrast_layer_indices=("original", 3)
@@ -80,7 +81,7 @@ class AutoMultiExitModel:
                 pretrained_model_name_or_path, config=config, output_loading_info=True, **kwargs
             )
         if model.config.output_hidden_states and "output_hidden_states" not in kwargs:
-            # The reference stores it in its checkpoints, where it turns what generate returns into an object.
+            # The reference stores it in its checkpoints, where it makes generate return an object.
             model.config.output_hidden_states = False
             model.generation_config.update(output_hidden_states=False, return_dict_in_generate=False)
         return _with_exits(model, setting, exits, set(info["missing_keys"]))
@@ -92,10 +93,10 @@ class AutoMultiExitModel:
         multi_exit_config: MultiExitConfiguration | None = None,
         exits: str | os.PathLike | None = None,
     ) -> MultiExitModel:
-        """Give exits to a model that is loaded already; the model itself is changed and returned.
+        """Add exits to a loaded model, which is changed in place and returned.
 
         Raises:
-            InputError, TypeError, FileError: as ``from_pretrained``.
+            InputError, TypeError, FileError, WrongBaseError: as ``from_pretrained``.
 
         >>> from transformers import AutoModelForCausalLM
         >>> plain = AutoModelForCausalLM.from_pretrained("gpt2")
@@ -137,17 +138,15 @@ def _config_of(source: str | os.PathLike, options: dict[str, Any]) -> PreTrained
     except InputError as error:
         if "trust_remote_code" not in str(error):
             raise
-        raise InputError(f"{source}: its model is defined by code of its own; {CODE_IS_NOT_RUN}") from None
+        raise InputError(f"{source}: its model is defined by its own code; {CODE_IS_NOT_RUN}") from None
 
 
 def _reach_forward(model: PreTrainedModel) -> None:
-    """Where a forward was put on the instance itself, as accelerate's dispatch does, have it call the class's."""
+    """Where the instance has a forward of its own, as after accelerate's dispatch, make it call that of the class."""
     if "_old_forward" in model.__dict__:
         model._old_forward = type(model).forward.__get__(model)
     elif "forward" in model.__dict__:
-        raise InputError(
-            f"{type(model).__name__}: its forward was replaced on this instance; give it exits before that"
-        )
+        raise InputError(f"{type(model).__name__}: its forward was replaced on this instance; add exits before that")
 
 
 def _exits_of(config: PreTrainedConfig) -> tuple:
@@ -155,14 +154,18 @@ def _exits_of(config: PreTrainedConfig) -> tuple:
 
 
 def plain_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
-    """The class of transformers that generates text with this configuration."""
+    """The class of transformers that generates text with this configuration.
+
+    Raises:
+        InputError: no class of transformers does.
+    """
     plain = [MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING]
     mappings = reversed(plain) if config.is_encoder_decoder else plain
-    for mapping in (*mappings, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING):  # the last: a text decoder that also sees images
+    for mapping in (*mappings, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING):  # the last: text decoders that also read images
         if type(config) in mapping:
             found = mapping[type(config)]
             return found[0] if isinstance(found, list | tuple) else found
-    raise InputError(f"a model of type {config.model_type!r} generates no text; give a causal language model or T5")
+    raise InputError(f"a model of type {config.model_type!r} does not generate text; use a causal language model or T5")
 
 
 def _with_exits(
@@ -176,8 +179,8 @@ def _with_exits(
         model.load_exits(exits)
     elif fresh:
         logger.warning(
-            "%d exits of %s are new and untrained (heads random, casts identical): train them, or give exits=<folder> "
-            "of trained ones",
+            "%d exits of %s are new and untrained (random heads, identity casts): train them, or load trained ones "
+            "with exits=<folder>",
             len(fresh),
             type(model).__name__,
         )

@@ -1,8 +1,8 @@
 """Exits on disk, and the identity of the base model that they were trained for.
 
 A whole checkpoint is one of transformers, with the exits' parameters under the reference's names and their mode,
-layers and base in config.json: it opens as the plain model, too. Exits stored alone are a small folder beside an
-untouched base: ``exits.safetensors`` and ``exits_config.json``.
+layers and base in config.json; it also opens as the plain model. Exits stored alone are a small folder,
+``exits.safetensors`` and ``exits_config.json``, beside an unchanged base.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ DESCRIPTION = "exits_config.json"
 BASE_KEY = "multi_exit_base"
 SIZES = ("architecture", "num_layers", "hidden_size", "vocab_size")
 INEXACT = "inexact"
-"""Stands for a hash where the unembedding is not what was trained: quantised, or rounded to float16."""
+"""Stands for the hash of an unembedding that is not as it was trained: quantised, or rounded to float16."""
 
 
 class WrongBaseError(FileError, InputError):
@@ -51,7 +51,7 @@ class StoredExits:
 def base_identity(model: PreTrainedModel) -> dict[str, Any]:
     """What exits depend on: the architecture, its sizes, and the sha256 of the output matrix rounded to bfloat16.
 
-    The rounding lets a base loaded in bfloat16 pass for the same in float32.
+    With the rounding, a base loaded in bfloat16 or in float32 has one identity.
     """
     weight = model.get_output_embeddings().weight
     vocabulary, size = weight.shape
@@ -73,10 +73,14 @@ def _unembedding_hash(model: PreTrainedModel, weight: Tensor) -> str:
 
 
 def check_base(model: PreTrainedModel, trained_for: dict[str, Any] | None, source: str) -> None:
-    """Refuse exits of another base; None (the reference's checkpoints) passes.
+    """Refuse exits of another base; without a stored identity, as in the reference's checkpoints, accept them.
+
+    Args:
+        trained_for: what ``base_identity`` returned for the base of the exits.
+        source: where the exits come from, for messages.
 
     Raises:
-        WrongBaseError: naming what differs.
+        WrongBaseError: the base differs; the message says in what.
     """
     if not trained_for:
         return
@@ -92,28 +96,31 @@ def check_base(model: PreTrainedModel, trained_for: dict[str, Any] | None, sourc
     exact = INEXACT not in (trained_for.get("unembedding"), here["unembedding"])
     if not differs and not exact:
         logger.warning(
-            "%s: the base is quantised or in float16 (now or when its exits were trained), which hides whether it "
-            "is theirs; check their quality", source,
+            "%s: the base is or was quantised or in float16, so it can't be compared with the base of the exits; "
+            "check their quality", source,
         )  # fmt: skip
         return
     if exact and trained_for.get("unembedding") != here["unembedding"]:
         differs.append("unembedding")
     if differs:
         what = "; ".join(f"{key}: trained for {trained_for.get(key)}, here {here[key]}" for key in differs)
-        raise WrongBaseError(f"{source}: these exits belong to another base model ({what}); load them with their own")
+        raise WrongBaseError(f"{source}: these exits belong to another base model ({what}); load them with that one")
 
 
 def check_stored_base(model: PreTrainedModel) -> None:
-    """``check_base`` for a whole checkpoint: its trunk may have been exchanged under its exits."""
+    """``check_base`` for a whole checkpoint, whose trunk may have been replaced since its exits were trained."""
     stored = getattr(model.config, BASE_KEY, None)
     check_base(model, stored, getattr(model.config, "_name_or_path", "") or "checkpoint")
 
 
 def settle_exits(config: PreTrainedConfig, setting: MultiExitConfiguration, exits_follow: bool) -> None:
-    """Write the exits to be created into the model's configuration: what the setting says, else what is stored there.
+    """Write the exits to be created into the model's configuration: those of the setting, else those stored there.
+
+    Args:
+        exits_follow: whether exits stored alone are loaded afterwards.
 
     Raises:
-        ValueError: the setting's mode contradicts exits that the checkpoint holds.
+        InputError: the setting's mode contradicts the exits of the checkpoint.
     """
     stored_layers = getattr(config, "lm_head_layer_indices", None)
     stored_mode = getattr(config, "vocab_projection_mode", None)
@@ -135,17 +142,17 @@ def settle_exits(config: PreTrainedConfig, setting: MultiExitConfiguration, exit
 
 
 def write_exits(model: PreTrainedModel, folder: str | os.PathLike) -> None:
-    """Store the exits alone; see the top of this module.
+    """Store the exits alone, in the form that the top of this module describes.
 
     Raises:
-        ValueError: they were quantised with the base, are offloaded, or lie in shards.
+        InputError: they are quantised, offloaded or sharded.
     """
     folder = Path(folder)
     for name, parameter in heads.exit_state(model).items():
         if type(parameter.data) is not Tensor or not parameter.is_floating_point() or parameter.is_meta:
             kind = f"{type(parameter.data).__name__}, {parameter.dtype}, {parameter.device}"
             raise InputError(
-                f"{name} is quantised, offloaded or in shards ({kind}) and can't be stored alone; load the exits "
+                f"{name} is quantised, offloaded or sharded ({kind}) and can't be stored alone; load the exits "
                 "whole, without quantization_config, on a device"
             )
     folder.mkdir(parents=True, exist_ok=True)
@@ -163,7 +170,7 @@ def read_exits(source: str | os.PathLike) -> StoredExits:
     """Read exits stored alone, from a folder or a name on the hub.
 
     Raises:
-        OSError: a file is missing, damaged, or does not hold the exits that it names.
+        FileError: a file is missing or damaged.
     """
     try:
         description = json.loads(Path(_file(source, DESCRIPTION)).read_text())
@@ -172,7 +179,7 @@ def read_exits(source: str | os.PathLike) -> StoredExits:
         state = load_file(_file(source, WEIGHTS))
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
         raise FileError(
-            f"{source}: no readable exits ({type(error).__name__}: {error}); train or fetch them anew"
+            f"{source}: no readable exits ({type(error).__name__}: {error}); train or fetch them again"
         ) from None
     return StoredExits(mode, layers, description.get("base"), state)
 
@@ -188,16 +195,16 @@ def _file(source: str | os.PathLike, name: str) -> str:
     except OSError as error:
         raise FileError(
             f"exits {source}: no folder of that name, and not on the hub ({' '.join(str(error).split())[:200]}); exits "
-            f"stored alone are a folder with {WEIGHTS} and {DESCRIPTION}, as save_exits writes it"
+            f"stored alone are a folder with {WEIGHTS} and {DESCRIPTION}, as save_exits writes them"
         ) from None
 
 
 def install_exits(model: PreTrainedModel, exits: StoredExits, source: str) -> None:
-    """Replace the model's exits by stored ones.
+    """Replace the model's exits with stored ones.
 
     Raises:
         WrongBaseError: they were trained for another base.
-        OSError: parameters are missing, of another shape, or not finite.
+        FileError: parameters are missing, of another shape, or not finite.
     """
     check_base(model, exits.base, source)
     config = model.config
@@ -208,7 +215,7 @@ def install_exits(model: PreTrainedModel, exits: StoredExits, source: str) -> No
         model.create_exits()
         for name, parameter in heads.exit_state(model).items():
             parameter.data.copy_(_checked(exits.state.get(name), name, parameter, source))
-    except (OSError, ValueError):  # the exits that the model had stay in force
+    except (OSError, ValueError):  # the model keeps the exits that it had
         for key, value in before.items():
             setattr(config, key, value)
         for name in (heads.HEADS, heads.CASTS):
@@ -222,7 +229,7 @@ def install_exits(model: PreTrainedModel, exits: StoredExits, source: str) -> No
 def _checked(found: Tensor | None, name: str, parameter: Tensor, source: str) -> Tensor:
     if found is None or found.shape != parameter.shape:
         got = "nothing" if found is None else tuple(found.shape)
-        raise FileError(f"{source}: {name} must have shape {tuple(parameter.shape)}, got {got}; was it cut short?")
+        raise FileError(f"{source}: {name} must have shape {tuple(parameter.shape)}, got {got}; is the file complete?")
     if not found.isfinite().all():
-        raise FileError(f"{source}: {name} holds values that are no numbers; train these exits again")
+        raise FileError(f"{source}: {name} holds NaN or infinity; train these exits again")
     return found

@@ -1,4 +1,4 @@
-"""What a user asks of a multi-exit model: its exits, and which of them speaks."""
+"""What a user asks of a multi-exit model: its exits, and how they are used."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -26,15 +26,15 @@ class VocabularyProjectionMode(Enum):
     SHARED_PROJECTION_CAST_OUTPUTS = 1
     """A square matrix to the space of the last layer, then the model's own head (Din et al. 2023, arXiv 2303.09435)."""
     SHARED_PROJECTION_DIRECT = 2
-    """The model's own head as it is: works on any checkpoint, noisily."""
+    """The model's own head as it is: reads every layer of any checkpoint untrained, noisily."""
 
 
 @dataclass
 class MultiExitConfiguration:
-    """Exits of a model and the way they are used; every field also takes its string form (``"original;12"``).
+    """Exits of a model and how they are used; every field also takes its string form (``"original;12"``).
 
     Raises:
-        InputError: a field has the wrong form, or two of them contradict each other.
+        InputError: a field has the wrong form, or fields contradict each other.
 
     >>> MultiExitConfiguration("SHARED_PROJECTION_CAST_OUTPUTS", lm_head_layer_indices="6;9").lm_head_layer_indices
     (6, 9)
@@ -45,7 +45,7 @@ class MultiExitConfiguration:
     'layer_6'
     """
 
-    if TYPE_CHECKING:  # what may be given; the fields say what is kept
+    if TYPE_CHECKING:  # what is accepted; the fields have the types of what is stored
 
         def __init__(
             self,
@@ -60,21 +60,21 @@ class MultiExitConfiguration:
         ) -> None: ...
 
     vocab_projection_mode: VocabularyProjectionMode = None  # type: ignore[assignment]
-    """Left out: the mode stored in the checkpoint, else LAYER_SPECIFIC_PROJECTION."""
+    """None: the mode stored in the checkpoint, else LAYER_SPECIFIC_PROJECTION."""
     lm_head_layer_indices: tuple[int, ...] | None = None
-    """Layers with an exit; only needed once, to create them: afterwards the checkpoint knows."""
+    """Layers with an exit; needed once, to create them: the checkpoint stores them."""
     freeze_parameters: bool = False
-    """Freeze everything but the exits, for good: ``requires_grad_`` undoes it."""
+    """Freeze everything but the exits; only ``requires_grad_`` undoes it."""
     use_original_head: bool = True
     """Ignore the exits: the plain model."""
     output_layer_index: int | None = None
     """Generate from this exit."""
     contrast_layer_indices: tuple[Exit, int | None] | None = None
-    """Contrast an upper exit (or ``"original"``) with a lower one."""
+    """An upper exit (or ``"original"``) and the lower one; the lower is None where the method names its own layers."""
     contrast_function: Method = None  # type: ignore[assignment]
-    """How the two are combined (``contrast.resolve``); left out: auto-contrastive decoding as in the paper."""
+    """How they are combined (``contrast.resolve``); None: auto-contrastive decoding with the paper's parameters."""
     early_exit: EarlyExit | None = None
-    """End each token at the first exit that is sure of it: a threshold, or threshold, criterion and layers."""
+    """End each token at the first exit that is confident of it: a threshold, or threshold, criterion and layers."""
 
     def __post_init__(self) -> None:
         self.mode_is_given = self.vocab_projection_mode is not None
@@ -92,7 +92,7 @@ class MultiExitConfiguration:
         self._refuse_contradictions()
         if spelled and self.contrast_layer_indices is None:
             warnings.warn(
-                f"contrast_function={spelled!r} is ignored: nothing is contrasted; name the exits, as "
+                f"contrast_function={spelled!r} is ignored: nothing is contrasted; name the exits, such as "
                 "contrast_layer_indices='original;12' with use_original_head=False",
                 stacklevel=3,
             )
@@ -130,7 +130,7 @@ class MultiExitConfiguration:
                 )
         elif len(given) > 1:
             values = " and ".join(f"{name}={getattr(self, name)}" for name in given)
-            raise InputError(f"{values} are both given; choose one of them")
+            raise InputError(f"{values} can't be used together; choose one of them")
         elif not given:
             raise InputError(
                 "use_original_head=False needs an exit: set output_layer_index (one exit), contrast_layer_indices "
@@ -168,7 +168,7 @@ def _mode(value: Any) -> VocabularyProjectionMode:
 
 
 def _split(value: Any) -> tuple | None:
-    """``"2;4;6"``, a list, a tuple or a single entry as a tuple."""
+    """A tuple from ``"2;4;6"``, a list, a tuple or a single entry."""
     if value is None:
         return None
     if isinstance(value, str):

@@ -1,10 +1,10 @@
-"""Each token ends at the first exit that is sure of it (Schuster et al. 2022, "Confident Adaptive Language Modeling").
+"""Each token ends at the first exit that is confident of it (Schuster et al. 2022, sections 3.2-3.5).
 
-https://arxiv.org/abs/2207.07061, sections 3.2-3.5. Once an exit is sure of a position, the position's state stays as
-it is for the layers above, which take their keys and values from it (state propagation), so that later positions can
-attend to it there. A batch runs a layer as long as one of its positions needs it; when none does, what is left of the
-layer is its keys and values. Every position is treated alike, those of the prompt included: the outcome does not depend
-on whether it comes with a cache, in a batch, or in one pass over a given text.
+"Confident Adaptive Language Modeling", https://arxiv.org/abs/2207.07061. Once an exit is confident at a position, the
+layers above keep the position's state and take their keys and values from it (state propagation), so that later
+positions can attend to it there. A batch runs a layer while one of its positions needs it; after that, only the keys
+and values of the layer are computed. All positions are treated alike, those of the prompt included: the result is the
+same with and without a cache, in a batch, and in one pass over a given text.
 """
 
 from collections import Counter
@@ -27,7 +27,7 @@ from autocontrastive_gen.modeling.trunk import trunk_run
 
 @dataclass(frozen=True)
 class EarlyExit(Named):
-    """When an exit is sure enough to end a token at its layer.
+    """When an exit is confident enough to end a token at its layer.
 
     Raises:
         InputError: a field is out of range.
@@ -38,11 +38,11 @@ class EarlyExit(Named):
 
     name: ClassVar[str] = "early_exit"
     threshold: float = parameter(
-        0.9, "Confidence, from 0 (the first exit always speaks) to 1, at which an exit is sure.", low=0, high=1
+        0.9, "Confidence at which a token ends, from 0 (at the first exit asked) to 1.", low=0, high=1
     )
     criterion: str = parameter(
         "softmax",
-        "softmax: the largest probability; margin: it less the second largest (CALM's softmax response).",
+        "softmax: the largest probability; margin: the largest less the second largest (CALM's softmax response).",
         kind=str,
         choices=("softmax", "margin"),
     )
@@ -74,7 +74,7 @@ class EarlyExit(Named):
         return cls(threshold=threshold)
 
     def confidence(self, logits: Tensor) -> Tensor:
-        """How sure an exit is: (rows,) from its logits (rows, V)."""
+        """Confidence (rows,) of an exit from its logits (rows, V)."""
         values, _ = most_likely(logits.float(), min(2, logits.shape[-1]))
         probabilities = (values - logits.float().logsumexp(-1, keepdim=True)).exp()
         return probabilities[:, 0] if self.criterion == "softmax" else probabilities[:, 0] - probabilities[:, -1]
@@ -93,20 +93,20 @@ class EarlyExitPass:
         self.model, self.rule, self.keep = model, rule, inputs.get("logits_to_keep", 0)
         mask = inputs.get("decoder_attention_mask" if model.config.is_encoder_decoder else "attention_mask")
         self.real = mask.bool() if isinstance(mask, Tensor) and mask.dim() == 2 else None
-        """(B, at least T): False at padding, which needs no layer; None: no padding is known."""
+        """(B, at least T): False at padding, which needs no layer; None: there is no mask."""
         self.begun = False
         self.running: Tensor
-        """(B, T) bool: positions that go on through the layers."""
+        """(B, T) bool: positions that have not ended yet."""
         self.all_running, self.none_running = True, False
         self.last_output: Any = None
-        """What the last block returned: later ones return the same but for the state."""
+        """What the last block returned; later blocks return the same with another state."""
 
     def wrap(self, layer: int, block: nn.Module) -> "_Block":
-        """The block as the family's loop is to call it."""
+        """What the family's loop calls in place of the block."""
         return _Block(self, layer, block)
 
     def begin(self, state: Tensor) -> None:
-        """Lay out the bookkeeping for states (B, T, d)."""
+        """Prepare the bookkeeping for states (B, T, d)."""
         self.begun = True
         length, device = state.shape[1], state.device
         self.running = torch.ones(state.shape[:2], dtype=torch.bool, device=device)
@@ -125,17 +125,17 @@ class EarlyExitPass:
         self.all_running, self.none_running = bool(self.running.all()), not bool(self.running.any())
 
     def ask(self, layer: int, state: Tensor) -> None:
-        """End the positions of which the exit at ``layer`` is sure; states (B, T, d)."""
+        """End the positions at which the exit of ``layer`` is confident; states (B, T, d)."""
         running = self.running.flatten().nonzero().squeeze(-1)
         rows = max(1, CHUNK // self.model.get_output_embeddings().weight.shape[0])  # logits are never whole
         for some in running.split(rows):
             states = state.flatten(0, 1)[some.to(state.device)].unsqueeze(0)  # (1, rows, d)
-            with trunk_run(None, (), None):  # the trunk's pass spares the head; here it is wanted
+            with trunk_run(None, (), None):  # the pass through the trunk skips the head, which is needed here
                 logits = self.model.project_exit(self.model.anatomy.normed(self.model, states), layer)[0]
-            sure = self.rule.confidence(logits) >= self.rule.threshold
-            ended = some[sure.to(some.device)]
+            confident = self.rule.confidence(logits) >= self.rule.threshold
+            ended = some[confident.to(some.device)]
             self.running.view(-1)[ended] = False
-            self._store(layer, self.slot[ended], logits[sure])
+            self._store(layer, self.slot[ended], logits[confident])
         self._look()
 
     def _store(self, layer: int, slots: Tensor, logits: Tensor) -> None:
@@ -147,7 +147,7 @@ class EarlyExitPass:
         self.depth[slots[wanted]] = layer
 
     def finish(self, head_input: Tensor) -> Tensor:
-        """Logits (B, kept, V): those of the exits, and the rest from what the original head sees (B, kept, d)."""
+        """Logits (B, kept, V): those of the exits, the rest by the original head from its input (B, kept, d)."""
         self.model.tokens_per_layer.update(self._tokens_per_layer())
         left = self.depth == 0
         if self.logits is None or bool(left.all()):
@@ -158,13 +158,13 @@ class EarlyExitPass:
         return self.logits.view(*head_input.shape[:-1], -1)
 
     def _tokens_per_layer(self) -> Counter:
-        """Kept positions by the layer at which they ended (padding aside)."""
+        """Number of kept positions, without padding, by the layer at which they ended."""
         depth = torch.where(self.depth > 0, self.depth, self.model.num_layers)[self.counts]
         return Counter(depth.tolist())
 
 
 class _Block:
-    """A block under early exit; to those who look at its attributes, the block itself."""
+    """A block under early exit; its attributes are those of the block."""
 
     def __init__(self, run: EarlyExitPass, layer: int, block: nn.Module) -> None:
         self._run, self._layer, self._block = run, layer, block
@@ -198,11 +198,11 @@ def _with_state(output: Any, state: Tensor) -> Any:
 
 
 class _Stored(Exception):
-    """Raised once a block has written its keys and values: the rest of it is not wanted."""
+    """Raised once a block has written its keys and values, to skip the rest of it."""
 
 
 def _keys_and_values(block: nn.Module, args: tuple, kwargs: dict) -> None:
-    """Run a block as far as its write to the cache; a block that writes none (a recurrent one) runs whole."""
+    """Run a block until it has written to the cache; a block that does not (a recurrent one) runs whole."""
     cache = next((x for x in (*args, *kwargs.values()) if isinstance(x, Cache)), None)
     if cache is not None:
         with _stopping_at_update(cache.self_attention_cache if isinstance(cache, EncoderDecoderCache) else cache):
@@ -211,7 +211,7 @@ def _keys_and_values(block: nn.Module, args: tuple, kwargs: dict) -> None:
 
 @contextmanager
 def _stopping_at_update(cache: Cache) -> Iterator[None]:
-    # Only this generation knows its cache: no other thread meets the changed method.
+    # A cache belongs to one generation: no other thread sees the changed method.
     def update(*args: Any, **kwargs: Any) -> None:
         write(*args, **kwargs)
         raise _Stored

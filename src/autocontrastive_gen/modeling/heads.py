@@ -37,7 +37,7 @@ class ExitHead:
         return getattr(self.output, "bias", None)
 
     def product(self, states: Tensor) -> Tensor:
-        """(..., d) -> (..., V)."""
+        """The product (..., V) for normed states (..., d)."""
         return self.product_of_cast(self.cast_states(states))
 
     def gather_limit(self, rows: int) -> int:
@@ -82,13 +82,13 @@ def _weight(module: nn.Module) -> Tensor:
 
 
 def _fed(module: nn.Module, states: Tensor) -> Tensor:
-    """The module's output; exits may be kept in another float type than the trunk, as in training them beside it."""
+    """The module's output for states of any float type: exits in training may have another type than the trunk."""
     dtype = _weight(module).dtype
     return module(states.to(dtype) if dtype.is_floating_point else states)
 
 
 def add_exits(model: PreTrainedModel, mode: Mode, layers: tuple[int, ...], num_layers: int) -> None:
-    """Give the model exits at ``layers``, with random heads or identical casts, in place of those it has."""
+    """Create exits at ``layers``, with random heads or identity casts, in place of those the model has."""
     for name in (HEADS, CASTS):
         if hasattr(model, name):
             delattr(model, name)
@@ -105,7 +105,7 @@ def add_exits(model: PreTrainedModel, mode: Mode, layers: tuple[int, ...], num_l
 
 
 def reset_exits(model: PreTrainedModel, missing: set[str]) -> None:
-    """Start exits that no file held: casts as identity, heads as a new output matrix of this family would."""
+    """Initialise the exits that no file held: casts as identity, heads as a new output matrix of this family."""
     for name, parameter in exit_state(model).items():
         if name in missing:
             with torch.no_grad():
@@ -116,10 +116,12 @@ def reset_exits(model: PreTrainedModel, missing: set[str]) -> None:
 
 
 def head_name(layer: int) -> str:
+    """The reference's name of a head."""
     return f"lm_head_{layer}"
 
 
 def cast_name(layer: int, num_layers: int) -> str:
+    """The reference's name of a cast."""
     return f"{layer}_to_{num_layers}"
 
 
@@ -134,14 +136,14 @@ def exit_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def exit_modules(model: nn.Module) -> dict[int, nn.Module]:
-    """Layer -> the module that belongs to its exit alone."""
+    """Layer -> the module that is its exit's alone."""
     heads = {int(name.rpartition("_")[2]): module for name, module in getattr(model, HEADS, {}).items()}
     casts = {int(name.partition("_")[0]): module for name, module in getattr(model, CASTS, {}).items()}
     return heads | casts
 
 
 def exit_head(model: PreTrainedModel, mode: Mode, exit_: Exit, num_layers: int) -> ExitHead:
-    """The head of an exit that exists."""
+    """The head of an exit, which must exist."""
     if exit_ != ORIGINAL:
         if mode is Mode.LAYER_SPECIFIC_PROJECTION:
             return ExitHead(None, getattr(model, HEADS)[head_name(int(exit_))])

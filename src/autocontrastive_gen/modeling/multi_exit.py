@@ -130,7 +130,7 @@ class MultiExitModel(_Model):
         return heads.exit_head(self, self.projection_mode, exit_, self.num_layers)
 
     def exit_parameters(self) -> dict[str, list[nn.Parameter]]:
-        """Layer (as a string) -> the parameters that belong to its exit alone."""
+        """Layer (as a string) -> the parameters of its exit alone."""
         return {str(layer): list(module.parameters()) for layer, module in sorted(heads.exit_modules(self).items())}
 
     def freeze_trunk(self) -> None:
@@ -143,27 +143,27 @@ class MultiExitModel(_Model):
 
     # setting -------------------------------------------------------------------------------------------------------
     def set_exits(self, config: "MultiExitConfiguration | PreviousSetting | None" = None, **fields: Any):
-        """Change exit or contrast without reloading; returns the previous setting.
+        """Change exit or contrast without reloading the model.
 
         Args:
-            config: a whole setting, or nothing to change the present one.
+            config: a whole setting; without it, ``fields`` change the setting in use.
             **fields: fields of ``MultiExitConfiguration``. Naming an exit turns the original head off, and the other
                 way round: ``set_exits(output_layer_index=12)``, ``set_exits(contrast_layer_indices=("original", 12))``,
                 ``set_exits()`` for the original head.
 
         Returns:
-            The previous setting: give it to ``set_exits``, or use it in a ``with`` statement to have it restored.
+            The previous setting: pass it to ``set_exits``, or use it in a ``with`` statement to restore it at the end.
 
         Raises:
-            InputError: the fields contradict each other, or the exit does not exist.
-            TypeError: ``config`` is not a setting.
+            InputError: the fields contradict each other, or the model has no such exit.
+            TypeError: ``config`` is not a ``MultiExitConfiguration``.
         """
         if isinstance(config, PreviousSetting):
             config = config.config
         if not isinstance(config, MultiExitConfiguration | None):
             raise TypeError(
-                f"set_exits({config!r}): give a MultiExitConfiguration, or fields by name, as output_layer_index=12; "
-                "nothing is the original head"
+                f"set_exits({config!r}): give a MultiExitConfiguration, or fields by name, such as "
+                "output_layer_index=12; set_exits() is the original head"
             )
         self._require_anatomy()
         previous = PreviousSetting(self, self._setting)
@@ -175,12 +175,12 @@ class MultiExitModel(_Model):
         if asked and asked != self.listed_layers:
             raise InputError(
                 f"lm_head_layer_indices={asked}: the model's exits are at {self.listed_layers or 'no layer'}; leave "
-                "the layers out, or load the model anew to create others"
+                "the layers out, or load the model again to create others"
             )
         if config.mode_is_given and config.vocab_projection_mode is not self.projection_mode:
             raise InputError(
                 f"vocab_projection_mode={config.vocab_projection_mode.name}: the exits of this model are "
-                f"{self.projection_mode.name}; leave the mode out, or load the model anew"
+                f"{self.projection_mode.name}; leave the mode out, or load the model again"
             )
         active = activated(config, self._exits)
         self.anatomy.tap(self, tuple(sorted({self.layer_of(exit_) for exit_ in active.lower})))
@@ -206,7 +206,7 @@ class MultiExitModel(_Model):
     ) -> ExitStates:
         """What the output matrix would see at each of ``layers``: layer -> final-normed states (B, T, d).
 
-        One pass, no higher than the highest of the layers; gradients as the caller has them.
+        One pass, which ends at the highest of the layers; gradients are on or off as the caller has them.
 
         Args:
             layers: layers or exits; by default those of all exits.
@@ -226,7 +226,7 @@ class MultiExitModel(_Model):
         return ModelLowers(self, self.active_exits.lower, states)
 
     def combined(self, states: ExitStates) -> Tensor:
-        """What the setting in use makes of a pass: logits, or a contrast's log-probabilities (..., V)."""
+        """Logits (..., V) of the setting in use, or its contrast's log-probabilities, from the states of a pass."""
         return self._combined(self.active_exits, states)
 
     def project_exit(self, normed_states: Tensor, exit_: Exit) -> Tensor:
@@ -234,7 +234,7 @@ class MultiExitModel(_Model):
         return self.finished_logits(self.exit_head(exit_).product(normed_states))
 
     def finished_logits(self, product: Tensor) -> Tensor:
-        """Logits from a product with an output matrix: soft-capped and scaled as the family does."""
+        """Logits (..., V) from a product with an output matrix, soft-capped and scaled as in the plain model."""
         return self.anatomy.logits(product)
 
     def _exit_forward(self, args: tuple, kwargs: dict) -> Any:
@@ -266,7 +266,7 @@ class MultiExitModel(_Model):
     def _run_trunk(self, layers: tuple[int, ...], kwargs: dict, wrap: Callable | None = None) -> tuple[Any, ExitStates]:
         """The family's forward up to the highest of the (ascending) layers, and the states of each.
 
-        The output matrix gets no rows: what it would have seen is the state of the highest layer.
+        The output matrix multiplies no rows: its input is the state of the highest layer.
         """
         *below, top = layers
         head = self.get_output_embeddings()
@@ -298,12 +298,12 @@ class MultiExitModel(_Model):
         def of_exit(state: Tensor, layer: int) -> Tensor:
             return loss(logits=self.project_exit(state, layer))
 
-        # The logits of one exit at a time, computed again for the gradient: memory does not grow with the exits.
+        # One exit's logits at a time, recomputed in the backward pass: memory does not grow with the number of exits.
         return sum(recomputed(of_exit, states[layer], layer, use_reentrant=False) for layer in self.listed_layers)
 
     # life ----------------------------------------------------------------------------------------------------------
     def attach(self, config: MultiExitConfiguration | None = None) -> None:
-        """Find the model's parts and put a setting in force; called once its weights are there."""
+        """Find the model's parts and apply a setting; called once the weights are loaded."""
         self.anatomy = find_anatomy(self)
         self._apply_setting(config or MultiExitConfiguration())
 
@@ -313,17 +313,18 @@ class MultiExitModel(_Model):
         checkpoint.write_exits(self, folder)
 
     def load_exits(self, folder: str | os.PathLike) -> None:
-        """Replace the exits by stored ones; the setting falls back to the original head.
+        """Replace the exits with stored ones and return to the original head.
 
         Raises:
-            FileError: files are missing or damaged, or (an InputError, too) the exits belong to another base.
+            FileError: files are missing or damaged.
+            WrongBaseError: the exits belong to another base model.
         """
         self._require_anatomy()
         checkpoint.install_exits(self, checkpoint.read_exits(folder), str(folder))
         self._apply_setting(MultiExitConfiguration())
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
-        """As in transformers; config.json also says which base the exits belong to."""
+        """Save as transformers does; config.json also identifies the base model of the exits."""
         if self._attached and heads.exit_modules(self):
             setattr(self.config, checkpoint.BASE_KEY, checkpoint.base_identity(self))
         super().save_pretrained(save_directory, *args, **kwargs)
@@ -343,8 +344,8 @@ class MultiExitModel(_Model):
 def multi_exit_class(plain: type[PreTrainedModel]) -> type[MultiExitModel]:
     """The class of a family with exits mixed in.
 
-    It goes by the plain class's name: transformers, accelerate and peft look families up by it, and a saved model opens
-    as the plain one.
+    It has the name of the plain class, by which transformers, accelerate and peft look families up, so that a saved
+    model also opens as the plain one.
     """
     return _mixed(plain)  # type: ignore[arg-type]  # mypy takes a class with a metaclass for unhashable
 
@@ -371,6 +372,6 @@ def _mixed(plain: Any) -> Any:
 
 
 def _blank(plain: type[PreTrainedModel]) -> MultiExitModel:
-    """An instance without content, for pickle and copy."""
+    """An empty instance, for pickle and copy."""
     cls = multi_exit_class(plain)
     return cls.__new__(cls)

@@ -1,8 +1,8 @@
 """The plausible set of a distribution: the tokens that contrast may reorder.
 
 ``V = { x : p(x) >= min(alpha * max p, k-th largest p) }`` (Gera et al. 2023, section 2.2, after Li et al. 2022), found
-without sorting the vocabulary. Tokens of probability zero never belong to it, whatever ``k``; a row that is no
-distribution (NaN, +inf, all -inf) has an empty set.
+without sorting the vocabulary. Tokens of probability zero never belong to it, whatever ``k``; the set of a row that is
+not a distribution (NaN, +inf, all -inf) is empty.
 """
 
 import math
@@ -40,14 +40,14 @@ def most_likely(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
     blocked = logits[:, : blocks * BLOCK].unflatten(-1, (blocks, BLOCK))
     chosen = blocked.amax(-1).topk(k, dim=-1, sorted=False).indices  # (rows, k)
     values = blocked.gather(1, chosen.unsqueeze(-1).expand(-1, -1, BLOCK)).flatten(1)
-    values = torch.cat([values, logits[:, blocks * BLOCK :]], dim=-1)  # the rest of V / BLOCK is always searched
+    values = torch.cat([values, logits[:, blocks * BLOCK :]], dim=-1)  # what follows the last block is always searched
     values, at = values.topk(k, dim=-1)
     in_block = chosen.gather(-1, (at // BLOCK).clamp(max=k - 1)) * BLOCK + at % BLOCK
     return values, torch.where(at < k * BLOCK, in_block, at - k * BLOCK + blocks * BLOCK)
 
 
 def _is_plausible(logits: Tensor, top: Tensor, kth: Tensor | None, alpha: float) -> Tensor:
-    # Differences to the maximum are compared, not sums with it: they stay exact however large the logits are.
+    # Differences from the maximum, unlike sums with it, stay exact however large the logits are.
     plausible = logits - top >= (math.log(alpha) if alpha else -torch.inf)
     if kth is not None:
         plausible |= logits >= kth
@@ -67,7 +67,7 @@ def plausible_candidates(logits: Tensor, alpha: float, minimum_candidates: int, 
 
     Args:
         logits: (rows, V) float32.
-        limit: the largest size for which evaluating tokens one by one still pays.
+        limit: the largest set for which evaluating its tokens alone costs less than evaluating all.
     """
     size = logits.shape[-1]
     k = min(minimum_candidates, size)

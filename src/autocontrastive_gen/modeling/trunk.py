@@ -1,7 +1,7 @@
-"""Running a part of a model's blocks: ended early, its states kept, its output matrix spared.
+"""Running part of a model: ending its loop over blocks early, keeping states, skipping its output matrix.
 
-What a pass asks lies with its thread, and taps on the model's own modules act on it, so that the family's forward runs
-as it is and other threads see the whole model at all times.
+What a pass asks for is stored per thread and read by hooks on the model's own modules: the family's forward runs
+unchanged, and other threads see the whole model at all times.
 """
 
 import sys
@@ -15,16 +15,16 @@ from torch import Tensor, nn
 
 
 class _Run(threading.local):
-    """What the pass of the current thread asks of the trunk, and what the taps found."""
+    """What the pass of the current thread asks of the trunk, and what the hooks found."""
 
     depth: int | None = None
     """Blocks to run; None: all."""
     wanted: tuple[int, ...] = ()
-    """Layers whose states are to be kept."""
+    """Layers whose states are kept."""
     states: dict[int, Tensor]
-    """Layer -> its state (B, T, d), not normed."""
+    """Layer -> its state (B, T, d) before the final norm."""
     head: nn.Module | None = None
-    """The output matrix, to be given no rows."""
+    """The output matrix, which is to multiply no rows."""
     head_input: Any = None
     """What the output matrix would have seen, (B, T, d)."""
     wrap: Callable[[int, nn.Module], Callable] | None = None
@@ -53,8 +53,10 @@ def trunk_run(
 
 @contextmanager
 def whole_trunk() -> Iterator[None]:
-    """A pass through every block, unless one is running: families that slice their list get a plain one, at 1/100 of
-    what a new ModuleList a step costs."""
+    """A pass through every block, unless one is running.
+
+    Families that slice their list of blocks then get a plain list, at 1/100 of the cost of a new ModuleList per step.
+    """
     if _run.depth is not None:
         yield
         return
@@ -66,9 +68,9 @@ def whole_trunk() -> Iterator[None]:
 
 
 class Trunk(nn.ModuleList):
-    """The blocks of a model; the loop over them ends early where the running pass says so.
+    """The blocks of a model; the loop over them ends early where the running pass asks for it.
 
-    Nothing is moved or swapped, so parameters, state dict and other threads see the whole model at all times.
+    No module is moved, so parameters, state dict and other threads see the whole model at all times.
     """
 
     def __len__(self) -> int:
@@ -78,7 +80,7 @@ class Trunk(nn.ModuleList):
         return iter(self._modules.values() if _run.depth is None else self._seen())
 
     def __getitem__(self, index: int | slice) -> Any:
-        # A pass that wraps the blocks wants them so even where they are called by number.
+        # Families that call blocks by number get wrapped blocks, too, where the pass wraps them.
         if _run.depth is not None and (isinstance(index, slice) or _run.wrap is not None):
             return self._seen()[index]
         return super().__getitem__(index)
@@ -91,7 +93,7 @@ class Trunk(nn.ModuleList):
 
 @dataclass(frozen=True)
 class LayerTap:
-    """Forward hook of block ``layer``: hands its output to a pass that wants it."""
+    """Forward hook of block ``layer``: hands its output to a pass that keeps it."""
 
     layer: int
 
@@ -102,7 +104,7 @@ class LayerTap:
 
 @dataclass(frozen=True)
 class HeadTap:
-    """Forward pre-hook of the output matrix: keeps what it would see and gives it no rows to multiply."""
+    """Forward pre-hook of the output matrix: keeps its input and passes it no rows."""
 
     def __call__(self, head: nn.Module, inputs: tuple) -> tuple | None:
         if _run.head is not head:
@@ -112,7 +114,7 @@ class HeadTap:
 
 
 def tap_head(head: nn.Module) -> None:
-    """Make an output matrix one that ``trunk_run`` can spare."""
+    """Let ``trunk_run`` skip an output matrix."""
     if not any(isinstance(hook, HeadTap) for hook in head._forward_pre_hooks.values()):
         head.register_forward_pre_hook(HeadTap())
 

@@ -25,7 +25,7 @@ ARGUMENTS = (*_FIELDS, *_PARAMETERS, "exits")
 
 
 class _FromArguments:
-    """What lm-eval calls in place of ``AutoModelForCausalLM``: splits its flat arguments."""
+    """Stands in for ``AutoModelForCausalLM`` in lm-eval: sorts its flat arguments."""
 
     @staticmethod
     def from_pretrained(pretrained: str, **kwargs: Any):
@@ -64,7 +64,7 @@ class MultiExitLM(DocumentOrder, HFLM):
             self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
 
     def _loglikelihood_tokens(self, requests: list, disable_tqdm: bool = False, override_bs: int | None = None) -> list:
-        """As HFLM's, but logits are computed at the positions that a continuation is read from, and at no other."""
+        """As HFLM's, but logits are computed only at the positions that predict a continuation."""
         if self.backend != "causal" or self.batch_size == "auto" or self.peft:  # a peft prompt moves the positions
             return super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
         alike: dict[tuple[int, ...], list[int]] = {}  # choices of one token after the same context share a pass

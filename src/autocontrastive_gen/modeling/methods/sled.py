@@ -43,7 +43,8 @@ class Sled(OverLayers):
     def rows(self, upper: Tensor, lowers: Lowers) -> Tensor:
         """The evolved logits of each row, normalised."""
         _, token_ids = most_likely(upper.detach(), min(self.evolution_scale, upper.shape[-1]))  # (rows, K)
-        support = sum(_support(upper, logits.float(), token_ids) for logits in lowers.all_logits(self.final_norm))
+        layers = lowers.all_logits(self.final_norm)
+        support = torch.stack([_support(upper, logits.float(), token_ids) for logits in layers]).sum(0)
         total = support.sum(-1, keepdim=True)
         latent = torch.where(total == 0, support, support / total)  # (rows, K); a NaN stays one
         evolved = upper

@@ -123,7 +123,7 @@ def test_damaged_exits_are_refused(tmp_path):
     with torch.no_grad():
         broken.name_to_conv_matrix["2_to_4"].weight[0, 0] = torch.nan
     broken.save_exits(tmp_path)
-    with pytest.raises(OSError, match="no numbers"):
+    with pytest.raises(OSError, match="NaN or infinity"):
         AutoMultiExitModel.from_model(tiny_plain(), exits=tmp_path)
 
 
@@ -208,14 +208,14 @@ def test_refused_exits_leave_those_that_the_model_has(tmp_path):
     model.save_exits(tmp_path)
     state = load_file(tmp_path / "exits.safetensors")
     save_file({name: torch.full_like(x, float("nan")) for name, x in state.items()}, tmp_path / "exits.safetensors")
-    with pytest.raises(OSError, match="no numbers"):
+    with pytest.raises(OSError, match="NaN or infinity"):
         model.load_exits(tmp_path)
     torch.testing.assert_close(model(tiny_ids()).logits, before)
 
 
 def test_layers_other_than_the_models_are_refused():
     model = tiny_model("SHARED_PROJECTION_CAST_OUTPUTS", "gpt2")
-    with pytest.raises(ValueError, match="load the model anew"):
+    with pytest.raises(ValueError, match="load the model again"):
         model.set_exits(lm_head_layer_indices=(1, 9))
 
 
@@ -231,7 +231,7 @@ def test_a_quantised_base_is_a_warning(tmp_path, caplog):
         caplog.clear()
         which = {} if base else {"gguf_file": "tiny.gguf"}
         AutoMultiExitModel.from_pretrained(tmp_path / base, setting, exits=tmp_path / exits, **which)
-        assert ("the base is quantised" in caplog.text) == warns
+        assert ("the base is or was quantised" in caplog.text) == warns
 
 
 def test_quantised_exits_are_not_stored_alone(tmp_path):

@@ -42,7 +42,7 @@ def test_defaults_are_those_of_the_reference():
     [
         ({"contrast_layer_indices": (4, 2)}, "use_original_head=True"),
         ({"use_original_head": False}, "needs an exit"),
-        ({"use_original_head": False, "output_layer_index": 2, "contrast_layer_indices": (4, 2)}, "both given"),
+        ({"use_original_head": False, "output_layer_index": 2, "contrast_layer_indices": (4, 2)}, "be used together"),
         ({"use_original_head": False, "contrast_layer_indices": 4}, "upper and a lower"),
         ({"use_original_head": False, "contrast_layer_indices": (4, "original")}, "whole number"),
         ({"use_original_head": False, "output_layer_index": "original"}, "whole number"),

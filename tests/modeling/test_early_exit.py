@@ -253,7 +253,7 @@ def test_mistakes_are_named(value, message):
 def test_contradictions_and_strange_layers_are_refused():
     with pytest.raises(ValueError, match="contradicts use_original_head=True"):
         MultiExitConfiguration(early_exit=0.5)
-    with pytest.raises(ValueError, match="output_layer_index=2 and early_exit=.* are both given"):
+    with pytest.raises(ValueError, match="output_layer_index=2 and early_exit=.* can't be used together"):
         MultiExitConfiguration(use_original_head=False, early_exit=0.5, output_layer_index=2)
     model = build("gpt2")
     with pytest.raises(ValueError, match="no exit 4; exits of its 6 layers: 2, 3, 5"):

@@ -122,7 +122,7 @@ def test_every_family_is_proved_or_refused(record_property):
     assert len(proved) >= 115, outcomes
 
 
-def test_a_model_that_is_not_understood_is_refused_and_left_alone():
+def test_a_model_that_is_not_recognised_is_refused_and_left_alone():
     model = tiny_plain()
     plain = type(model)
     model.transformer.h = nn.ModuleList([*model.transformer.h[:3], model.transformer.h[2]])  # runs a block twice
@@ -131,7 +131,7 @@ def test_a_model_that_is_not_understood_is_refused_and_left_alone():
     assert type(model) is plain
 
 
-def test_a_step_on_the_logits_that_is_not_understood_is_refused():
+def test_a_step_on_the_logits_that_is_not_recognised_is_refused():
     class Shifting(type(tiny_plain())):
         def forward(self, *args, **kwargs):
             output = super().forward(*args, **kwargs)
@@ -140,5 +140,5 @@ def test_a_step_on_the_logits_that_is_not_understood_is_refused():
 
     model = tiny_plain()
     model.__class__ = Shifting
-    with pytest.raises(ValueError, match="what it does to the logits"):
+    with pytest.raises(ValueError, match="its steps on the logits"):
         AutoMultiExitModel.from_model(model, MultiExitConfiguration("SHARED_PROJECTION_DIRECT"))

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 from hypothesis import given
@@ -29,6 +30,17 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
         raise RuntimeError
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
     assert before == b'{\n "a": 0.123457,\n "b": 1\n}\n'
+
+
+def test_infinity_is_written_as_a_string_that_every_reader_takes_for_the_number(tmp_path):
+    value = {"perplexity": math.inf, "nested": [{"low": -math.inf}, "inf", 1.5]}
+    files.write_json(tmp_path / "a.json", value)
+    assert json.loads((tmp_path / "a.json").read_text()) == {
+        "perplexity": "Infinity",
+        "nested": [{"low": "-Infinity"}, "inf", 1.5],
+    }
+    assert files.read_json(tmp_path / "a.json") == value
+    assert float("Infinity") == math.inf
 
 
 def test_fingerprint_does_not_hang_on_the_order_of_keys():

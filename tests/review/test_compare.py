@@ -195,3 +195,19 @@ def test_unknown_names_and_unfinished_states_are_told(small_run):
     Path("dvc.lock").unlink()
     with pytest.raises(FileNotFoundError, match="has no dvc.lock"):
         compare(find_state("workspace"), find_state("workspace"))
+
+
+def test_an_infinite_perplexity_is_compared_without_an_interval(small_run):
+    table = pd.read_csv(small_run.paths.per_prompt("tiny"))
+    table.loc[0, "perplexity"] = np.inf
+    table.to_csv(small_run.paths.per_prompt("tiny"), index=False)
+    scores = read_json(small_run.paths.metrics("tiny"))
+    scores["greedy"]["made-a"]["perplexity"] |= {"value": np.inf, "low": None, "high": None}
+    write_json(small_run.paths.metrics("tiny"), scores)
+    difference = compare(find_state("workspace"), find_state("workspace"))
+    row = rows_of(difference)["tiny", "greedy", "made-a", "perplexity"]
+    assert row.a == row.b == np.inf and row.paired is None and not row.changed
+    assert "<td>∞</td>" in page(difference) and "nan" not in page(difference)
+    cells = read_cells("smoke", small_run.plan, read_lock())
+    points = {point.name: point.value for cell in cells for point in cell.points if cell.setting == "greedy"}
+    assert points["made-a/perplexity"] == sys.float_info.max and "made-a/perplexity_low" not in points

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -66,7 +67,10 @@ def evaluate(
 
 
 def results(output: Mapping[str, Any]) -> dict[str, dict]:
-    """{task: {metric: {value, stderr, n}}}; a metric of another filter than "none" is ``<metric>,<filter>``."""
+    """{task: {metric: {value, stderr, n}}}; a metric of another filter than "none" is ``<metric>,<filter>``.
+
+    A perplexity is infinite where a method gives a target the probability zero; it has no standard error then.
+    """
     found: dict[str, dict] = {}
     for task, entries in output["results"].items():
         n = output["n-samples"].get(task, {}).get("effective")
@@ -76,7 +80,7 @@ def results(output: Mapping[str, Any]) -> dict[str, dict]:
                 error = entries.get(f"{metric}_stderr,{filter_}")
                 found.setdefault(task, {})[_metric(metric, filter_)] = {
                     "value": float(value),
-                    "stderr": float(error) if isinstance(error, Real) else None,
+                    "stderr": float(error) if isinstance(error, Real) and math.isfinite(error) else None,
                     "n": n,
                 }
     return found

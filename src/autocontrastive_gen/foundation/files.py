@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -39,7 +40,7 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def rounded(value: Any, digits: int = 6) -> Any:
-    """The same JSON-like value with floats to ``digits`` significant digits: bytes do not hang on the last bit."""
+    """The same JSON-like value with floats to ``digits`` significant digits: the last bit does not change a file."""
     if isinstance(value, float):
         return float(f"{value:.{digits}g}")
     if isinstance(value, dict):
@@ -49,15 +50,41 @@ def rounded(value: Any, digits: int = 6) -> Any:
     return value
 
 
+_INFINITIES = {math.inf: "Infinity", -math.inf: "-Infinity"}
+"""JSON has no infinity, and a perplexity may be infinite: it is written as a string that Python's ``float``, pandas and
+JavaScript's ``Number`` all read as the number."""
+
+
 def write_json(path: Path | str, value: Any, digits: int = 6) -> None:
-    """Sorted keys, rounded floats, one final newline. Non-finite numbers are refused: they are not JSON."""
-    text = json.dumps(rounded(value, digits), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_text(path, text + "\n")
+    """Write a value with sorted keys, rounded floats, infinities as ``"Infinity"`` and one final newline.
+
+    Raises:
+        ValueError: a number is NaN, which is no result.
+    """
+    ready = _replaced(rounded(value, digits), _INFINITIES, float)
+    write_text(path, json.dumps(ready, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path | str) -> Any:
+    """Read what ``write_json`` wrote, infinities included."""
     with mendable(f"{path}: is not readable as JSON; remove it, and what makes it will write it again", (ValueError,)):
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return parse_json(Path(path).read_text(encoding="utf-8"))
+
+
+def parse_json(text: str) -> Any:
+    """The value in the text of a file that ``write_json`` wrote."""
+    return _replaced(json.loads(text), {form: number for number, form in _INFINITIES.items()}, str)
+
+
+def _replaced(value: Any, forms: dict, kind: type) -> Any:
+    """The same JSON-like value with leaves of one type replaced by their form, where they have one."""
+    if isinstance(value, kind):
+        return forms.get(value, value)
+    if isinstance(value, dict):
+        return {key: _replaced(item, forms, kind) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_replaced(item, forms, kind) for item in value]
+    return value
 
 
 def write_jsonl(path: Path | str, rows: Iterable[dict]) -> None:

@@ -108,7 +108,9 @@ def _json(value: Any) -> Markup:
 def _sort_key(entry: Any) -> str:
     if entry is None:
         return ""
-    return f"{entry.value:.9g}" if isinstance(entry, Number) else str(entry)
+    if isinstance(entry, Number):
+        return f"{entry.value:.9g}".replace("inf", "Infinity")  # as JavaScript reads it
+    return str(entry)
 
 
 def _inline(figure: Figure) -> Markup:

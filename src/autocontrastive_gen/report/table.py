@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ _TEX = {
     "≤": r"$\leq$",
     "→": r"$\rightarrow$",
     "…": r"\ldots{}",
+    "∞": r"$\infty$",
 }
 
 
@@ -68,6 +70,8 @@ class Number:
         return f"[{self._show(self.low)}, {self._show(self.high)}]"
 
     def _show(self, value: float) -> str:
+        if math.isinf(value):
+            return "−∞" if value < 0 else "+∞" if self.signed else "∞"
         if abs(value) >= 1e4:
             return f"{value:.1e}"
         text = f"{value:{'+' if self.signed else ''}.{self.digits}f}"

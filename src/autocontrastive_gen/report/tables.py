@@ -187,8 +187,8 @@ def exits_table(results: Results) -> Table:
 
 
 def _exit_interval(entry: dict, metric: ExitMetric, level: float) -> tuple[float | None, float | None]:
-    """Interval of an exit's metric from its standard error over blocks; (None, None) without one."""
-    if entry.get(metric.error) is None:
+    """Interval of an exit's metric from its standard error over blocks; (None, None) without one or around infinity."""
+    if entry.get(metric.error) is None or math.isinf(entry[metric.key]):
         return None, None
     value, half = entry[metric.key], _normal(level) * entry[metric.error]
     if metric.log:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import jinja2
@@ -60,7 +61,9 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _number(value: float | None, sign: bool = False) -> str:
-    return "–" if value is None else format(value, "+.4g" if sign else ".4g")
+    if value is None or math.isnan(value):  # infinite in both: no difference can be stated
+        return "–"
+    return format(value, "+.4g" if sign else ".4g").replace("inf", "∞")
 
 
 def _print(console: Console, title: str, head: tuple[str, ...], rows) -> None:

@@ -9,6 +9,7 @@ import csv
 import json
 import math
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -224,9 +225,10 @@ def _intervals(prefix: str, values: dict[str, dict]) -> Iterator[Point]:
 
 
 def _point(name: str, value: Any, step: int | None = None) -> Iterator[Point]:
-    """The value as a point; none for what was not measured."""
-    if value not in (None, "") and math.isfinite(float(value)):
-        yield Point(_safe(name), float(value), step)
+    """The value as a point, or no point for what was not measured; infinity as MLflow's stores keep it."""
+    if value not in (None, "") and not math.isnan(float(value)):
+        largest = sys.float_info.max
+        yield Point(_safe(name), max(-largest, min(largest, float(value))), step)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

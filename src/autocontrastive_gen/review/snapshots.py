@@ -6,7 +6,6 @@ Each gives the text of a file by its path in the project, wherever it is kept, s
 from __future__ import annotations
 
 import difflib
-import json
 import subprocess
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ from autocontrastive_gen.experiment.lock import LOCK, Entry, parse_lock
 from autocontrastive_gen.experiment.params import PARAMS
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.errors import InputError, MissingFileError
+from autocontrastive_gen.foundation.files import parse_json
 from autocontrastive_gen.review.records import cell_folder, cell_name, grid_cells
 from autocontrastive_gen.review.tracking import PIPELINE, store_faults, tracking_uri
 
@@ -62,7 +62,7 @@ class State:
 
     def read_json(self, path: Path) -> Any:
         text = self.read(path)
-        return None if text is None else json.loads(text)
+        return None if text is None else parse_json(text)
 
 
 class Workspace(State):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +14,7 @@ from autocontrastive_gen.experiment.paths import Paths, halfway
 from autocontrastive_gen.experiment.settings import Setting, parse_setting
 from autocontrastive_gen.foundation.files import read_json, read_jsonl
 from autocontrastive_gen.foundation.statistics import Interval
+from autocontrastive_gen.modeling.layers import depth_of
 
 
 @dataclass
@@ -157,11 +157,9 @@ class Results:
         return {row["id"]: row["human"] for row in read_jsonl(path)} if path.exists() else {}
 
     def layers(self, model: str) -> int | None:
-        """Number of layers of a model, from its fetched configuration."""
+        """Number of layers of a model, from its fetched configuration; None if that is absent."""
         path = self.paths.asset(self.models[model]["asset"]) / "config.json"
-        config = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        names = ("num_hidden_layers", "n_layer", "num_layers")
-        return next((config[name] for name in names if name in config), None)
+        return depth_of(read_json(path)) if path.exists() else None
 
     def halfway(self, model: str) -> int | None:
         """The paper's lower layer, if it carries an exit."""

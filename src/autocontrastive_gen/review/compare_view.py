@@ -30,10 +30,11 @@ def show(difference: Difference, console: Console, every: bool = False) -> None:
 
 def page(difference: Difference) -> str:
     """The comparison with every metric, as html that needs no network."""
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    loader = jinja2.PackageLoader("autocontrastive_gen.review", "")
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     sections = [(title, head, list(rows)) for title, head, rows in _sections(difference)]
     changed, same = ([_cells(row) for row in difference.metrics if row.changed is kind] for kind in (True, False))
-    return environment.from_string(_PAGE).render(
+    return environment.get_template("comparison.html.j2").render(
         difference=difference, sections=sections, columns=_COLUMNS, changed=changed, same=same
     )
 
@@ -78,71 +79,3 @@ def _print(console: Console, title: str, head: tuple[str, ...], rows) -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table, markup=False)
-
-
-_PAGE = """{% macro table(rows) %}
-<div tabindex="0"><table class="metrics">
-<thead><tr>{% for name in columns %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
-<tbody>
-{% for row in rows %}
-<tr>{% for value in row %}<td>{{ value }}</td>{% endfor %}</tr>
-{% endfor %}
-</tbody></table></div>
-{% endmacro %}
-<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ difference.a }} and {{ difference.b }} compared</title>
-<style>
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 1rem auto; padding: 0 1rem; }
-div { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .9rem; }
-th, td { text-align: left; padding: .2rem .6rem; border-bottom: 1px solid #8886; vertical-align: top; }
-.metrics td:nth-child(n+5), .metrics th:nth-child(n+5) { text-align: right; white-space: nowrap; }
-pre { overflow-x: auto; }
-@media (max-width: 40rem) {
-  h1 { font-size: 1.5rem; }
-  table { font-size: .75rem; }
-  th, td { padding: .2rem .25rem; }
-  table:not(.metrics) td { overflow-wrap: anywhere; }
-}
-</style>
-<main>
-<h1>Two runs compared</h1>
-<p>A is <b>{{ difference.a }}</b>, B is <b>{{ difference.b }}</b>.</p>
-{% for title, head, rows in sections %}
-<h2>{{ title }}</h2>
-{% if rows %}
-<div tabindex="0"><table>
-<thead><tr>{% for name in head %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
-<tbody>
-{% for row in rows %}
-<tr>{% for value in row %}<td>{{ value }}</td>{% endfor %}</tr>
-{% endfor %}
-</tbody></table></div>
-{% else %}
-<p>No difference.</p>
-{% endif %}
-{% if title == "Code" and difference.code_stat %}
-<pre tabindex="0">{{ difference.code_stat }}</pre>
-{% endif %}
-{% endfor %}
-<h2>Metrics</h2>
-<p>Intervals are paired: both states on the same documents or items, which are what is resampled. A metric without
-an interval is kept for the whole corpus only.</p>
-{% if changed %}
-{{ table(changed) }}
-{% else %}
-<p>No difference.</p>
-{% endif %}
-{% if same %}
-<details>
-<summary>{{ same|length }} metrics are the same in both</summary>
-{{ table(same) }}
-</details>
-{% endif %}
-</main>
-</html>
-"""

@@ -21,6 +21,7 @@ from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.digests import fingerprint
 from autocontrastive_gen.foundation.errors import InputError, MissingFileError
 from autocontrastive_gen.foundation.files import read_json, read_jsonl
+from autocontrastive_gen.foundation.trees import leaves
 
 TABLE_ROWS = 50
 """Rows a domain in a table of sample texts; the artifact of the cell has them all."""
@@ -190,15 +191,12 @@ def headline(cells: list[Cell]) -> tuple[Point, ...]:
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Leaves of nested mappings under dotted names; lists as JSON, None left out."""
-    leaves: dict[str, str] = {}
-    for key, value in tree.items():
-        name = _safe(f"{prefix}{key}")
-        if isinstance(value, dict):
-            leaves |= flatten(value, f"{name}.")
-        elif value is not None:
-            leaves[name] = value if isinstance(value, str) else json.dumps(value)
-    return leaves
+    """Leaves of nested mappings as text under dotted names; lists as JSON, None left out."""
+    return {
+        _safe(name): value if isinstance(value, str) else json.dumps(value)
+        for name, value in leaves(tree, prefix).items()
+        if value is not None
+    }
 
 
 def _safe(name: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from autocontrastive_gen.evaluation.metrics import text_metrics
 from autocontrastive_gen.experiment.settings import parse_setting
 from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.trees import differing
 from autocontrastive_gen.review.snapshots import WORKSPACE, Revision, State, Workspace
 
 log = logging.getLogger(__name__)
@@ -43,19 +44,12 @@ def comparable(found: Iterable[State], keys: Sequence[str]) -> list[State]:
     first, *others = found
     kept = {tuple(value_at(first.params, key) for key in keys): first}
     for state in others:
-        strange = sorted(_differing(first.params, state.params) - set(keys))
+        strange = [name for name in differing(first.params, state.params) if name not in keys]
         if strange:
             log.info("%s is left out: it differs in %s, too", state.label, ", ".join(strange))
             continue
         kept.setdefault(tuple(value_at(state.params, key) for key in keys), state)
     return list(kept.values())
-
-
-def _differing(a: Any, b: Any, prefix: str = "") -> set[str]:
-    if isinstance(a, dict) and isinstance(b, dict):
-        both = {*a, *b}
-        return set().union(*(_differing(a.get(key), b.get(key), f"{prefix}{key}.") for key in both)) if both else set()
-    return set() if a == b else {prefix.rstrip(".")}
 
 
 def rows(

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from autocontrastive_gen.foundation.digests import file_sha256
@@ -53,7 +53,8 @@ def write_page(
     origins = Origins()
     samples = collect(results)
     shown = showable(results)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False)
+    loader = PackageLoader("autocontrastive_gen.report", "page")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     environment.globals |= {
         "origin": lambda number: origins.index(number.file, number.cell) if number.cell else "",
         "display": display,
@@ -63,7 +64,7 @@ def write_page(
         "duration": duration,
         "size": size,
     }
-    template = environment.from_string(_part("index.html.j2"))
+    template = environment.get_template("index.html.j2")
     content = {
         "title": results.plan["title"],
         "profile": results.paths.profile,

@@ -2,6 +2,7 @@
 
 Each round runs every way of decoding once, in a rotating order; a ratio is taken within its round, and the table gives
 the median of the rounds and their interquartile range. Time is the process's CPU time, or the device's on a GPU.
+Decoders (``--decoders``) run on the plain model with their default parameters, in the batch of ``generate_texts``.
 Contrast costs what its plausible sets make it cost, so their mean size |V| is printed: real text gives about 7; a
 random model is given a final norm of such a gain that |V| lies between 5 and 20, or left unsure: the worst case.
 """
@@ -11,7 +12,7 @@ import copy
 import functools
 import logging
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LM
 from autocontrastive_gen.foundation.commands import run
 from autocontrastive_gen.foundation.environment import threads
 from autocontrastive_gen.foundation.timing import Meter, relative, rounds
+from autocontrastive_gen.generation.decode import continue_batch
+from autocontrastive_gen.generation.decoder import DECODERS, Decoder
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 from autocontrastive_gen.modeling.plausible import plausible_mask
@@ -124,6 +127,15 @@ def settings(size: int) -> dict[str, dict]:
     }
 
 
+def decoders() -> dict[str, Decoder]:
+    """Every decoder under its name, and greedy search with what any decoder may add."""
+    return {
+        **{name: DECODERS.build(name, {}) for name in sorted(DECODERS)},
+        "repetition-penalty": DECODERS.build("greedy", {"repetition_penalty": 1.2}),
+        "no-repeat-ngram": DECODERS.build("greedy", {"no_repeat_ngram_size": 3}),
+    }
+
+
 def copy_bandwidth(device: str, meter: Meter) -> float:
     """GB/s of copying a large tensor, reads and writes counted."""
     source = torch.ones(1 << 28, dtype=torch.uint8, device=device)
@@ -132,32 +144,44 @@ def copy_bandwidth(device: str, meter: Meter) -> float:
     return 2 * source.numel() / 1e9 / statistics.median(meter.seconds(lambda: target.copy_(source)) for _ in range(9))
 
 
-def rows(subject: Subject, exits: int, tokens: int, pairs: int, meter: Meter) -> Iterator[list[str]]:
-    """Lines of the table for one model, batch and number of exits."""
-    model = with_exits(subject.model, exits)
-    ways = settings(model.num_layers)
+def ways_to_decode(
+    subject: Subject, model: PreTrainedModel, tokens: int, wanted: list[str]
+) -> dict[str, Callable[[], torch.Tensor]]:
+    """Way of decoding -> what runs it and returns the texts (batch, prompt and new tokens)."""
     options = {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False, "pad_token_id": 0}
     inputs = {"input_ids": subject.prompts, "attention_mask": torch.ones_like(subject.prompts)}
-    batch = len(subject.prompts)
+    names = [str(i) for i in range(len(subject.prompts))]
 
-    def run(name: str) -> torch.Tensor:
-        if name == "plain":
-            return subject.model.generate(**inputs, **options)
-        with model.set_exits(MultiExitConfiguration(), **{"use_original_head": False, **ways[name]}):
+    def under_setting(fields: dict) -> torch.Tensor:
+        with model.set_exits(MultiExitConfiguration(), **{"use_original_head": False, **fields}):
             return model.generate(**inputs, **options)
 
-    names = ["plain", *ways]
+    def by_decoder(decoder: Decoder) -> torch.Tensor:
+        new = continue_batch(subject.model, *inputs.values(), decoder, names, tokens, seed=0)
+        return torch.cat([subject.prompts, new], dim=1)
+
+    return {
+        "plain": functools.partial(subject.model.generate, **inputs, **options),
+        **{name: functools.partial(under_setting, fields) for name, fields in settings(model.num_layers).items()},
+        **{name: functools.partial(by_decoder, way) for name, way in decoders().items() if name in wanted},
+    }
+
+
+def rows(subject: Subject, exits: int, tokens: int, pairs: int, meter: Meter, wanted: list[str]) -> Iterator[list[str]]:
+    """Lines of the table for one model, batch and number of exits, with the decoders of the names ``wanted``."""
+    ways = ways_to_decode(subject, with_exits(subject.model, exits), tokens, wanted)
+    batch = len(subject.prompts)
     texts, memory = {}, {}
-    for name in names:  # a warm-up, and what needs no repeating
-        memory[name] = meter.peak_megabytes(lambda name=name: texts.update({name: run(name)}))
-    if not torch.equal(texts["plain"], texts["original"]):
-        raise AssertionError("the original head of the multi-exit model does not decode like the plain model")
+    for name, way in ways.items():  # a warm-up, and what needs no repeating
+        memory[name] = meter.peak_megabytes(lambda name=name, way=way: texts.update({name: way()}))
+    for same in {"original", "greedy"} & set(texts):
+        if not torch.equal(texts["plain"], texts[same]):
+            raise AssertionError(f"{same} does not decode like the plain model")
     with torch.no_grad():
         size = mean_plausible(subject.model(texts["acd"]).logits[:, PROMPT - 1 : -1])
-    runs = {name: functools.partial(run, name) for name in names}
-    times = rounds(runs, pairs, meter, f"{subject.name}, batch {batch}, {exits} exits")
+    times = rounds(ways, pairs, meter, f"{subject.name}, batch {batch}, {exits} exits")
     bytes_read = sum(x.numel() * x.element_size() for x in subject.model.parameters())
-    for name in names:
+    for name in ways:
         cost = relative(times[name], times["plain"])
         step = statistics.median(times[name]) / tokens
         yield [
@@ -180,6 +204,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--subjects", nargs="+", choices=SUBJECTS, default=SUBJECTS)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--exits", type=int, nargs="+", default=[4, 12])
+    names = list(decoders())
+    parser.add_argument("--decoders", nargs="*", choices=names, default=names, help="(default: all)")
     parser.add_argument("--pairs", type=int, default=15, help="rounds (default: %(default)s)")
     parser.add_argument("--tokens", type=int, default=16, help="new tokens a text (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=threads(1))
@@ -216,8 +242,9 @@ def main() -> None:
                 made = smollm2(options.model, batch, dtype, options.device)
             else:
                 made = gpt2_medium(batch, options.tokens, dtype, options.device, unsure=name.endswith("unsure"))
-            for exits in options.exits:
-                for row in rows(made, exits, options.tokens, options.pairs, meter):
+            for i, exits in enumerate(options.exits):
+                wanted = [] if i else options.decoders  # the number of exits makes no difference to them
+                for row in rows(made, exits, options.tokens, options.pairs, meter, wanted):
                     print(f"| {' | '.join(row)} |", flush=True)
 
 

@@ -5,6 +5,7 @@ import sys
 import pytest
 import torch
 
+from autocontrastive_gen.generation.decoder import DECODERS
 from benchmarks import decode
 
 
@@ -20,7 +21,8 @@ def test_it_prints_a_row_for_every_way_of_decoding(smoke_model_folder, monkeypat
     ]
     header, *rows = [[cell.strip() for cell in line] for line in lines]
     assert header[3] == "decoding"
-    assert [row[3] for row in rows] == ["plain", *decode.TARGETS]
+    assert [row[3] for row in rows] == ["plain", *decode.TARGETS, *decode.decoders()]
+    assert set(DECODERS) < set(decode.decoders())
     by_name = {row[3]: row for row in rows}
     assert float(by_name["acd"][7]) >= 1  # |V|
     assert all(float(row[4]) > 0 for row in rows)

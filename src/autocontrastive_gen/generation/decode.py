@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessorList
 
 from autocontrastive_gen.foundation.errors import InputError
@@ -74,36 +75,56 @@ def _row(tokenizer, prompt: Mapping[str, str], tokens: list[int]) -> dict:
     return {**row, "tokens": tokens, "pieces": texts}
 
 
-@torch.inference_mode()
 def _continue(model, tokenizer, encoded, ids, decoder: Decoder, new_tokens: int, seed: int) -> list[list[int]]:
     """New tokens of one batch, (B, new_tokens)."""
-    model = _without_defaults(model, tokenizer)
-    padding = model.generation_config.pad_token_id
-    input_ids, mask = pad(encoded, padding, "left", model.device)
+    input_ids, mask = pad(encoded, _end_of_text(model, pad_token(tokenizer)), "left", model.device)
+    return continue_batch(model, input_ids, mask, decoder, ids, new_tokens, seed).tolist()
+
+
+@torch.inference_mode()
+def continue_batch(
+    model,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    decoder: Decoder,
+    prompt_ids: Sequence[str],
+    new_tokens: int,
+    seed: int,
+) -> Tensor:
+    """New tokens (B, new_tokens) of one batch of prompts.
+
+    Args:
+        input_ids: (B, T), padded on the left, with the end of text if there is one: ``no_repeat_ngram_size`` takes
+            padding for text, and may forbid what is suppressed anyway.
+        attention_mask: (B, T), 0 at padding.
+        prompt_ids: one per row; they seed what the decoder draws.
+    """
     options = {
         "do_sample": False,  # the processors sample
         "early_stopping": False,
         "min_new_tokens": new_tokens,
         "max_new_tokens": new_tokens,
-        "logits_processor": LogitsProcessorList(decoder.processors(ids, seed)),
+        "logits_processor": LogitsProcessorList(decoder.processors(prompt_ids, seed)),
+        **decoder.arguments(),
     }
-    output = model.generate(input_ids=input_ids, attention_mask=mask, **{**options, **decoder.arguments()})
-    return output[:, input_ids.shape[1] :].tolist()
+    plain = _without_defaults(model)
+    return plain.generate(input_ids=input_ids, attention_mask=attention_mask, **options)[:, input_ids.shape[1] :]
 
 
-def _without_defaults(model, tokenizer):
-    """The same model under a ``generation_config`` of special tokens alone: a checkpoint's may ask for anything.
-
-    Prompts are padded with the end of text, if there is one: it is suppressed, so nothing changes where
-    ``no_repeat_ngram_size``, for which padding is text, forbids it.
-    """
+def _without_defaults(model):
+    """The same model under a ``generation_config`` of special tokens alone: a checkpoint's may ask for anything."""
     special = {name: getattr(model.generation_config, name) for name in ("bos_token_id", "eos_token_id")}
-    ends = special["eos_token_id"]
-    end = ends[0] if isinstance(ends, list | tuple) and ends else ends
-    padding = pad_token(tokenizer) if end is None or end == [] else end
     shared = copy.copy(model)  # the weights stay one
-    shared.generation_config = GenerationConfig(**special, pad_token_id=padding)
+    shared.generation_config = GenerationConfig(**special, pad_token_id=_end_of_text(model, 0))
     return shared
+
+
+def _end_of_text(model, otherwise: int) -> int:
+    """The model's end-of-text token, the first of several."""
+    ends = model.generation_config.eos_token_id
+    if isinstance(ends, list | tuple):
+        return ends[0] if ends else otherwise
+    return otherwise if ends is None else ends
 
 
 def _encode(model, tokenizer, prompts, new_tokens: int) -> list[list[int]]:

@@ -15,8 +15,8 @@ from transformers import (
 )
 
 from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.generation import lookahead
 from autocontrastive_gen.generation.decoder import DECODERS
-from autocontrastive_gen.generation.lookahead import require_lookahead
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 
@@ -132,6 +132,11 @@ def test_it_takes_the_penalties_of_every_decoder():
     assert not torch.equal(search(model, ids, repetition_penalty=2.0), search(model, ids))
 
 
+def test_half_precision_is_not_refused():
+    model, ids = tiny("llama").to(torch.bfloat16), prompts()[0][None]
+    assert search(model, ids).shape == (1, NEW_TOKENS)
+
+
 def test_texts_that_end_are_padded_and_the_others_go_on():
     model = tiny("gpt2")
     ids = torch.stack([row[-3:] for row in prompts()])
@@ -149,7 +154,7 @@ def test_texts_that_end_are_padded_and_the_others_go_on():
 def test_a_pass_keeps_one_copy_of_the_cache():
     """All passes after the first have one row per text and one token per candidate."""
     model, ids, shapes = tiny("llama"), prompts()[0][None], []
-    require_lookahead(model, 20)  # what it tries is not to be counted
+    lookahead.require_lookahead(model, 20)  # what it tries is not to be counted
     hook = model.get_decoder().register_forward_pre_hook(
         lambda module, args, kwargs: shapes.append(kwargs["input_ids"].shape),
         with_kwargs=True,
@@ -170,6 +175,29 @@ def test_a_model_that_can_t_is_refused(config, message):
     model = AutoModelForCausalLM.from_config(config).eval()
     with pytest.raises(InputError, match=message):
         search(model, torch.tensor([[5, 6, 7]]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_model_without_masks_of_candidates_is_refused_at_every_precision(monkeypatch, dtype):
+    """As if an attention ignored the mask, so that a candidate sees those before it."""
+    model = tiny("llama").to(dtype)
+    run = lookahead.Lookahead._run
+    monkeypatch.setattr(
+        lookahead.Lookahead,
+        "_run",
+        lambda self, ids, mask, *more, **named: run(
+            self, ids, mask if mask.dim() == 2 else causal(mask), *more, **named
+        ),
+    )
+    with pytest.raises(InputError, match="does not take several tokens at one position"):
+        search(model, torch.tensor([[5, 6, 7]]))
+
+
+def causal(mask):
+    k = mask.shape[2]
+    return torch.cat(
+        [mask[..., :-k], mask.new_full((k, k), torch.finfo(mask.dtype).min).triu(1).expand_as(mask[..., -k:])], -1
+    )
 
 
 @pytest.mark.parametrize(("family", "name"), [("mistral", "sliding_window"), ("gpt-neo", "window_size")])

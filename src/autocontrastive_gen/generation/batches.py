@@ -1,4 +1,4 @@
-"""Batches that depend on the list of texts alone, so that restarts and the number of processes change no byte."""
+"""Batches that depend on nothing but the list of texts: restarts and the number of processes change no byte."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from autocontrastive_gen.foundation.files import read_jsonl, write_jsonl
 
 Rows = list[dict]
 Share = tuple[int, int]
-"""Index of this process and the number of them."""
+"""Index of this process, and the number of processes."""
 ALONE: Share = (0, 1)
 
 
 def plan_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Indices of texts in batches of like length, the longest first: too large a batch shows at once."""
+    """Indices of texts in batches of similar length, the longest first: a batch that is too large fails at once."""
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
@@ -34,15 +34,17 @@ def in_batches(
     keep: Path | None = None,
     share: Share = ALONE,
 ) -> Rows:
-    """Rows of ``work``, one an item, in the order of ``items``.
+    """Rows of ``work``, one per item, in the order of ``items``.
 
     Args:
-        items: what ``work`` takes a list of.
-        lengths: one number an item, by which batches are formed.
-        tokens: tokens that an item costs, for the progress bar's rate.
-        keep: folder where finished batches are stored, to be read back by the next call; the caller chooses it so that
-            it stands for everything that can change a row.
-        share: which process this is, of how many: whole batches are dealt out in turn, and every process gets all rows.
+        items: ``work`` takes a list of them and returns one row for each.
+        lengths: one number per item; batches hold items of similar length.
+        tokens: tokens per item, for the rate that the progress bar shows.
+        title: label of the progress bar.
+        keep: folder for finished batches, which a later call reads back. Its name must stand for everything that can
+            change a row.
+        share: this process and the number of processes; whole batches are dealt out in turn, and every process gets
+            all rows.
     """
     rank, world = share
     mine = list(enumerate(plan_batches(lengths, batch_size)))[rank::world]
@@ -76,7 +78,7 @@ def _part(keep: Path | None, number: int) -> Path | None:
 
 
 def pad(sequences: list[list[int]], token: int, side: str, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids and mask, both (B, longest), padded on the given side."""
+    """Token ids and mask, both (B, longest), padded on ``side``: "left" or "right"."""
     longest = max(map(len, sequences))
     ids = torch.full((len(sequences), longest), token)
     mask = torch.zeros_like(ids)
@@ -88,7 +90,7 @@ def pad(sequences: list[list[int]], token: int, side: str, device: torch.device)
 
 
 def pad_token(tokenizer) -> int:
-    """A token to pad with; masked out, so any will do."""
+    """A token to pad with; padding is masked out, so any token will do."""
     for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
         if token is not None:
             return token

@@ -1,7 +1,7 @@
 """Continuations of prompts by any decoder, reproducible whatever the batch.
 
 All continuations are equally long: the end-of-text token is suppressed, since diversity falls with length and a setting
-that stops early would look diverse. (The reference stops at it, which in 100 tokens is rare.)
+that stops early would look diverse. (The reference implementation stops there, which is rare within 100 tokens.)
 """
 
 from __future__ import annotations
@@ -33,22 +33,23 @@ def generate_texts(
     """Continue each prompt with the exit or contrast that ``model`` is set to.
 
     Args:
-        model: a decoder-only model of transformers, multi-exit or plain. Nothing of its ``generation_config`` but the
-            special tokens is used.
+        model: a decoder-only model of transformers, multi-exit or plain. Of its ``generation_config``, only the
+            special tokens are used.
         prompts: mappings with a unique "id" and a "prompt".
         decoder: how tokens are picked (``DECODERS.build``).
         new_tokens: length of every continuation in tokens.
-        seed: of what the decoder draws; each (prompt id, step) has its own stream.
-        batch_size: prompts at a time; in float32 it changes no token.
-        keep: folder for finished batches, read back by a later call.
-        share: this process and the number of them (``in_batches``).
+        seed: seeds what the decoder draws; each (prompt id, step) has its own stream.
+        batch_size: prompts per batch; in float32 it changes no token.
+        keep: folder for finished batches, which a later call reads back.
+        share: this process and the number of processes (``in_batches``).
 
     Returns:
         Rows ``{"id", "prompt", "continuation", "tokens", "pieces"}`` in the order of the prompts; "pieces" are the
         texts of the tokens, which join to the continuation.
 
     Raises:
-        InputError: an encoder-decoder model, an empty prompt, one too long for the model, or a repeated id.
+        InputError: the model is an encoder-decoder or one that the decoder cannot use, a prompt is empty or too long
+            for the model, or an id occurs twice.
     """
     encoded = _encode(model, tokenizer, prompts, new_tokens)
 
@@ -94,8 +95,8 @@ def continue_batch(
     """New tokens (B, new_tokens) of one batch of prompts.
 
     Args:
-        input_ids: (B, T), padded on the left, with the end of text if there is one: ``no_repeat_ngram_size`` takes
-            padding for text, and may forbid what is suppressed anyway.
+        input_ids: (B, T), padded on the left, with the end-of-text token if the model has one:
+            ``no_repeat_ngram_size`` treats padding as text, and may then forbid only what is suppressed anyway.
         attention_mask: (B, T), 0 at padding.
         prompt_ids: one per row; they seed what the decoder draws.
     """
@@ -112,7 +113,7 @@ def continue_batch(
 
 
 def _without_defaults(model):
-    """The same model under a ``generation_config`` of special tokens alone: a checkpoint's may ask for anything."""
+    """The same model with a ``generation_config`` of special tokens alone: a checkpoint's own may ask for anything."""
     special = {name: getattr(model.generation_config, name) for name in ("bos_token_id", "eos_token_id")}
     shared = copy.copy(model)  # the weights stay one
     shared.generation_config = GenerationConfig(**special, pad_token_id=_end_of_text(model, 0))
@@ -120,7 +121,7 @@ def _without_defaults(model):
 
 
 def _end_of_text(model, otherwise: int) -> int:
-    """The model's end-of-text token, the first of several."""
+    """The model's end-of-text token (the first, if it has several), or ``otherwise``."""
     ends = model.generation_config.eos_token_id
     if isinstance(ends, list | tuple):
         return ends[0] if ends else otherwise
@@ -133,7 +134,7 @@ def _encode(model, tokenizer, prompts, new_tokens: int) -> list[list[int]]:
     ids = [prompt["id"] for prompt in prompts]
     if len(set(ids)) < len(ids):
         twice = sorted({i for i in ids if ids.count(i) > 1})
-        raise InputError(f"prompt ids must be unique, they seed the sampling; repeated: {', '.join(map(str, twice))}")
+        raise InputError(f"prompt ids seed the sampling and must be unique; repeated: {', '.join(map(str, twice))}")
     encoded = [tokenizer(prompt["prompt"])["input_ids"] for prompt in prompts]
     room = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     for name, tokens in zip(ids, encoded, strict=True):
@@ -148,7 +149,7 @@ def _encode(model, tokenizer, prompts, new_tokens: int) -> list[list[int]]:
 
 
 def pieces(tokenizer, tokens: Sequence[int]) -> list[str]:
-    """Text of each token, so that they join to the text of all; a character of several tokens is with its last."""
+    """The text of each token; they join to the text of all. A character of several tokens belongs to the last one."""
     texts, shown = [], ""
     for end in range(1, len(tokens) + 1):
         text = tokenizer.decode(tokens[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False)

@@ -1,4 +1,4 @@
-"""Sampling that is the same in every batch: Gumbel noise with a stream of its own for each prompt and step."""
+"""Sampling that gives the same tokens in every batch: each prompt and step has its own stream of Gumbel noise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autocontrastive_gen.foundation.digests import seed_for
 
 
 def gumbel(seed: int, prompt_id: str, step: int, size: int) -> Tensor:
-    """Standard Gumbel noise (size,) that depends on nothing but the arguments, drawn on the CPU for every device."""
+    """Standard Gumbel noise (size,), a function of the arguments alone; drawn on the CPU whatever the device."""
     generator = torch.Generator().manual_seed(seed_for(seed, prompt_id, step))
     uniform = torch.rand(size, generator=generator, dtype=torch.float64)
     return -(-uniform.clamp_(min=torch.finfo(torch.float64).tiny).log()).log()
@@ -21,15 +21,15 @@ def gumbel(seed: int, prompt_id: str, step: int, size: int) -> Tensor:
 class GumbelMax(LogitsProcessor):
     """Makes greedy search sample: the argmax of log p + Gumbel noise is a draw from p (Gumbel 1954).
 
-    It goes last, after the processors that narrow the distribution. One object serves one call of ``generate``: it
-    counts the steps itself.
+    It comes last, after the processors that narrow the distribution. It counts the steps, so one object serves one
+    call of ``generate``.
     """
 
     def __init__(self, prompt_ids: Sequence[str], seed: int):
         self.prompt_ids, self.seed, self.step = tuple(prompt_ids), seed, 0
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Scores (B, V), any constant added, to scores plus noise."""
+        """Scores (B, V), normalised or not, with noise added."""
         noise = [gumbel(self.seed, prompt_id, self.step, scores.shape[-1]) for prompt_id in self.prompt_ids]
         self.step += 1
         return scores + torch.stack(noise).to(scores)

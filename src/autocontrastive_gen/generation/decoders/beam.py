@@ -10,10 +10,10 @@ from autocontrastive_gen.generation.decoder import DECODERS, Decoder
 @DECODERS.register
 @dataclass(frozen=True)
 class Beam(Decoder):
-    """Beam search: the most likely of the ``num_beams`` continuations that are kept at every step."""
+    """Beam search: the ``num_beams`` most likely continuations survive each step, and the best one wins."""
 
     name: ClassVar[str] = "beam"
-    num_beams: int = parameter(4, "continuations that are kept at every step", kind=int, low=2)
+    num_beams: int = parameter(4, "continuations that survive each step", kind=int, low=2)
 
     @property
     def tokens_per_step(self) -> int:

@@ -15,20 +15,22 @@ if TYPE_CHECKING:
 @DECODERS.register
 @dataclass(frozen=True)
 class ContrastiveSearch(Decoder):
-    """Of the ``top_k`` most likely tokens, the one that is likely and unlike all tokens before it.
+    """Picks, among the ``top_k`` most likely tokens, one that is likely and unlike every token before it.
 
-    Su et al. 2022, arXiv:2202.06417, equation 5: token v of the candidates V scores
-    ``(1 - penalty_alpha) p(v | x) - penalty_alpha max over j of cos(h_v, h_j)``, with j over all tokens of prompt and
-    continuation, and h the states of the highest layer that runs, as the final norm leaves them. p is the distribution
-    that the model returns, so of its exit or contrast. With ``penalty_alpha`` 0 this is greedy search. A candidate of
-    probability zero is never chosen, as contrasts may leave fewer than ``top_k`` possible tokens.
+    Su et al. 2022, arXiv:2202.06417, equation 5: a candidate v scores
+    ``(1 - penalty_alpha) p(v | x) - penalty_alpha max over j of cos(h_v, h_j)``, where j runs over all tokens of prompt
+    and continuation. p is the distribution that the model returns, that of its exit or contrast, after both penalties.
+    h are the states of the highest layer that runs (the last, or the upper exit's), after the final norm. With
+    ``penalty_alpha`` 0 this is greedy search. A candidate of probability zero is never chosen: a contrast may leave
+    fewer than ``top_k`` tokens possible.
 
-    One pass computes all candidates of a step, over one copy of the cache.
+    One pass computes all candidates of a step over one copy of the cache (``lookahead``). It needs a model that takes
+    several tokens at one position, and texts that every layer sees whole.
     """
 
     name: ClassVar[str] = "contrastive-search"
-    top_k: int = parameter(4, "candidates at every step", kind=int, low=1)
-    penalty_alpha: float = parameter(0.6, "weight of being unlike the tokens before", low=0, high=1)
+    top_k: int = parameter(4, "candidates per step", kind=int, low=1)
+    penalty_alpha: float = parameter(0.6, "weight of the degeneration penalty", low=0, high=1)
 
     @property
     def tokens_per_step(self) -> int:
@@ -40,13 +42,13 @@ class ContrastiveSearch(Decoder):
     def search(
         self, model, input_ids: Tensor, logits_processor, stopping_criteria, generation_config, **inputs: Any
     ) -> Tensor:
-        """The loop of ``generate``, as transformers' argument ``custom_generate`` takes one.
+        """The decoding loop, for ``model.generate(..., custom_generate=decoder.search)``.
 
         Returns:
             Prompts and continuations, (B, T + new tokens); texts that end early are padded.
 
         Raises:
-            InputError: the model does not take candidates side by side.
+            InputError: the model cannot be used (``require_lookahead``).
         """
         import torch
 
@@ -69,7 +71,7 @@ class ContrastiveSearch(Decoder):
         return input_ids
 
     def _best(self, probabilities: Tensor, before: Tensor, states: Tensor, mask: Tensor) -> Tensor:
-        """Number (B,) of the candidate that scores highest.
+        """Index (B,) of the candidate with the highest score.
 
         Args:
             probabilities: of the candidates, (B, k).

@@ -12,7 +12,7 @@ from autocontrastive_gen.generation.decoder import DECODERS, Sampler
 class MinP(Sampler):
     """Draws from the tokens with at least ``min_p`` times the largest probability.
 
-    Nguyen et al. 2024, arXiv:2407.01082. The temperature acts before the cut, as in transformers.
+    Nguyen et al. 2024, arXiv:2407.01082. As in transformers, the temperature acts first.
     """
 
     name: ClassVar[str] = "min-p"

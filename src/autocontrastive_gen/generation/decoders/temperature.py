@@ -9,6 +9,6 @@ from autocontrastive_gen.generation.decoder import DECODERS, Sampler
 @DECODERS.register
 @dataclass(frozen=True)
 class Temperature(Sampler):
-    """Draws from the whole distribution, at a temperature; at 1 this is ancestral sampling."""
+    """Draws from the whole distribution; at temperature 1 this is ancestral sampling."""
 
     name: ClassVar[str] = "temperature"

@@ -10,13 +10,13 @@ from autocontrastive_gen.generation.decoder import DECODERS, Sampler
 @DECODERS.register
 @dataclass(frozen=True)
 class Typical(Sampler):
-    """Draws from the tokens whose information is nearest to the entropy, as few as hold the mass ``typical_p``.
+    """Draws from the smallest set of tokens with information nearest to the entropy whose mass reaches ``typical_p``.
 
     Meister et al. 2023, arXiv:2202.00666, section 4.
     """
 
     name: ClassVar[str] = "typical"
-    typical_p: float = parameter(0.95, "probability mass that the tokens hold together; 1 allows all", above=0, high=1)
+    typical_p: float = parameter(0.95, "probability mass of the set; 1 allows all tokens", above=0, high=1)
 
     def warpers(self) -> list:
         from transformers import TypicalLogitsWarper

@@ -1,4 +1,4 @@
-"""A tiny random model with usable exits, and prompts of unlike lengths."""
+"""A tiny random model with usable exits, and prompts of different lengths."""
 
 import pytest
 import torch

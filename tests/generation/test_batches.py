@@ -1,11 +1,11 @@
-"""Batches: formed from the list alone, kept, gone on with, and shared out among processes."""
+"""Batches are formed from the list alone, and finished ones survive an interruption."""
 
 import pytest
 
 from autocontrastive_gen.generation.batches import in_batches, pad, plan_batches
 
 
-def test_batches_hold_like_lengths_and_every_text_once():
+def test_batches_hold_similar_lengths_and_every_text_once():
     lengths = [3, 9, 4, 9, 1, 7]
     batches = plan_batches(lengths, 2)
     assert batches == [[1, 3], [5, 2], [0, 4]]
@@ -20,7 +20,7 @@ def run(work, items, **options):
     return in_batches(items, items, 2, work, tokens=1, title="test", **options)
 
 
-def test_finished_batches_are_kept_and_gone_on_with(tmp_path):
+def test_a_later_call_reads_finished_batches_back(tmp_path):
     items, seen = [5, 1, 4, 2, 3], []
 
     def stops_at_the_last(batch):

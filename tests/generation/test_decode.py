@@ -13,14 +13,14 @@ from autocontrastive_gen.generation.sampling import GumbelMax
 
 NEW_TOKENS = 8
 PARAMETERS = {"beam": {"num_beams": 3}, "top-k": {"top_k": 20}, "top-p": {"top_p": 0.9}, "typical": {"typical_p": 0.8}}
-"""Parameters under which a decoder does something on a random model."""
+"""Parameters with an effect on a tiny random model, where the defaults have little."""
 VARIANTS = {
     "greedy, penalty": ("greedy", {"repetition_penalty": 1.3}),
     "greedy, no bigram": ("greedy", {"no_repeat_ngram_size": 2}),
     "beam, both": ("beam", {"num_beams": 3, "repetition_penalty": 1.3, "no_repeat_ngram_size": 2}),
     "top-k, all": ("top-k", {"top_k": 9, "temperature": 0.7, "repetition_penalty": 1.3, "no_repeat_ngram_size": 2}),
 }
-TODAY = {
+RECORDED = {
     ("greedy", "original"): [228, 158, 228, 228, 228, 93, 472, 297],
     ("greedy", "contrast"): [83, 277, 93, 197, 83, 348, 93, 367],
     ("beam", "original"): [228, 158, 228, 228, 228, 93, 472, 297],
@@ -30,7 +30,7 @@ TODAY = {
     ("top-p", "original"): [487, 19, 290, 93, 58, 277, 55, 166],
     ("top-p", "contrast"): [434, 93, 290, 93, 133, 315, 16, 166],
 }
-"""Continuations of the first prompt, as recorded when decoders had no names and parameters of their own yet."""
+"""Continuations of the first prompt, recorded before decoders became classes."""
 SETTINGS = {
     "original": {},
     "exit": {"output_layer_index": 4},
@@ -41,7 +41,7 @@ SETTINGS = {
 
 
 def decode(model, tokenizer, prompts, decoder, batch_size=8, seed=7, new_tokens=NEW_TOKENS):
-    """Rows by a decoder, or by the one of that name."""
+    """Rows by a decoder, or by the decoder or variant of that name."""
     if isinstance(decoder, str):
         decoder = DECODERS.build(*VARIANTS.get(decoder, (decoder, PARAMETERS.get(decoder, {}))))
     return generate_texts(model, tokenizer, prompts, decoder, new_tokens, seed, batch_size)
@@ -57,10 +57,10 @@ def test_the_batch_changes_no_token(model, tokenizer, prompts, name, setting):
     assert {len(row["tokens"]) for row in one} == {NEW_TOKENS}
 
 
-@pytest.mark.parametrize(("name", "setting"), TODAY)
+@pytest.mark.parametrize(("name", "setting"), RECORDED)
 def test_tokens_are_those_recorded(model, tokenizer, prompts, name, setting):
     model.set_exits(**SETTINGS[setting])
-    assert decode(model, tokenizer, prompts[:1], name)[0]["tokens"] == TODAY[name, setting]
+    assert decode(model, tokenizer, prompts[:1], name)[0]["tokens"] == RECORDED[name, setting]
 
 
 def generated(plain, tokenizer, prompt, **options):
@@ -84,18 +84,18 @@ def test_a_penalty_and_forbidden_bigrams_change_the_text(model, tokenizer, promp
 
 
 @pytest.mark.parametrize("name", ["greedy", "beam", "top-p"])
-def test_a_checkpoint_s_generation_config_changes_nothing(model, tokenizer, prompts, name):
+def test_the_generation_config_of_a_checkpoint_changes_nothing(model, tokenizer, prompts, name):
     expected = decode(model, tokenizer, prompts, name)
     wants = {"repetition_penalty": 3.0, "no_repeat_ngram_size": 1, "suppress_tokens": list(range(1, 300)), "top_k": 1}
     wants |= {"do_sample": True, "temperature": 9.0, "num_beams": 2, "length_penalty": -4.0, "use_cache": False}
     model.generation_config = GenerationConfig(eos_token_id=0, bos_token_id=0, pad_token_id=1, **wants)
     assert decode(model, tokenizer, prompts, name) == expected
-    assert model.generation_config.repetition_penalty == 3.0  # and it is still the model's
+    assert model.generation_config.repetition_penalty == 3.0  # the model keeps it
 
 
 @pytest.mark.parametrize("parameters", [{"no_repeat_ngram_size": 1}, {"repetition_penalty": 9}])
 def test_penalties_do_not_see_padding(model, tokenizer, prompts, parameters):
-    """Whatever the tokenizer pads with: here, what a short prompt goes on with."""
+    """Not even where the tokenizer pads with the token that a short prompt continues with."""
     decoder = DECODERS.build("greedy", parameters)
     alone = [decode(model, tokenizer, [prompt], decoder)[0] for prompt in prompts]
     padded = copy.deepcopy(tokenizer)
@@ -105,7 +105,7 @@ def test_penalties_do_not_see_padding(model, tokenizer, prompts, parameters):
 
 
 def log_probs(model, ids):
-    """Log-probabilities (V,) after each of the sequences (B, T), whole, without a cache; end of text suppressed."""
+    """Log-probabilities (B, V) after whole sequences (B, T), without a cache; the end of text is suppressed."""
     with torch.no_grad():
         found = model(input_ids=ids, use_cache=False).logits[:, -1].float().log_softmax(-1)
     found[:, model.config.eos_token_id] = -torch.inf
@@ -113,7 +113,7 @@ def log_probs(model, ids):
 
 
 def slow_beam(model, ids, beams):
-    """Beam search as its definition says: the best ``beams`` of all extensions, at each step."""
+    """Beam search by its definition: at each step, the best ``beams`` of all extensions."""
     sequences, scores = ids, torch.zeros(1)
     for _ in range(NEW_TOKENS):
         total = scores[:, None] + log_probs(model, sequences)  # (beams, V)
@@ -152,7 +152,7 @@ ALLOWED = {
     "min-p": ({"min_p": 0.1}, lambda probs: (probs >= 0.1 * probs.max()).nonzero().flatten()),
     "typical": ({"typical_p": 0.6}, lambda probs: nearest_to_entropy(probs, 0.6)),
 }
-"""Sampler -> its parameters, and the tokens that its definition allows under probabilities (V,)."""
+"""Sampler -> its parameters, and the tokens that its definition allows given probabilities (V,)."""
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])

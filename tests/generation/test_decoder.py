@@ -1,4 +1,4 @@
-"""Decoders are found by name, and say themselves what they take."""
+"""Decoders are found by name, and their classes alone state their parameters."""
 
 import subprocess
 import sys
@@ -31,7 +31,7 @@ def test_the_decoders_and_their_parameters():
         assert all(each_help and allowed for _, _, allowed, each_help in describe(DECODERS[name]))
 
 
-def test_parameters_are_read_and_stay_as_given():
+def test_parameters_are_read_and_come_back_in_full():
     decoder = DECODERS.build("top-p", {"top_p": "0.5", "repetition_penalty": 2})
     assert decoder.parameters == {
         "repetition_penalty": 2.0,
@@ -54,13 +54,13 @@ def test_parameters_are_read_and_stay_as_given():
         ("greedy", {"temperature": 2}, "greedy has no parameter 'temperature'"),
     ],
 )
-def test_what_a_decoder_does_not_take_is_named(name, parameters, message):
+def test_messages_name_what_a_decoder_does_not_take(name, parameters, message):
     with pytest.raises(InputError, match=message):
         DECODERS.build(name, parameters)
 
 
 def test_the_catalogue_can_be_read_without_torch():
-    """Checking parameters must not wait for torch."""
+    """So that checking parameters does not wait for torch."""
     code = (
         "import sys; from autocontrastive_gen.generation.decoder import DECODERS; "
         "assert DECODERS.build('top-p', {}).top_p == 0.95; assert 'torch' not in sys.modules"
@@ -68,7 +68,7 @@ def test_the_catalogue_can_be_read_without_torch():
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 
-def test_a_decoder_of_one_s_own_runs_like_the_others(model, tokenizer, prompts):
+def test_a_decoder_of_the_users_own_runs_like_the_others(model, tokenizer, prompts):
     own: Registry[Decoder] = Registry("decoder", "autocontrastive_gen.generation.decoders")
 
     @own.register

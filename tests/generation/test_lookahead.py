@@ -1,4 +1,4 @@
-"""Contrastive search picks the tokens of its published algorithm, and is refused where it could not."""
+"""Contrastive search picks the tokens of the published algorithm, or refuses a model that it cannot use."""
 
 import pytest
 import torch
@@ -66,7 +66,7 @@ def search(model, ids, mask=None, **parameters):
 
 
 def slow_search(model, ids, top_k, alpha):
-    """Equation 5 token by token: no cache, no batch, one whole pass for each candidate."""
+    """Equation 5 token by token: no cache, no batch, one whole pass per candidate."""
 
     def run(ids):
         states = []
@@ -132,6 +132,23 @@ def test_it_takes_the_penalties_of_every_decoder():
     assert not torch.equal(search(model, ids, repetition_penalty=2.0), search(model, ids))
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_states_are_the_last_hidden_states_of_transformers(family):
+    model, ids = tiny(family), prompts()[0][None]
+    with torch.no_grad():
+        ahead = lookahead.Lookahead(model, ids, torch.ones_like(ids))
+        output = model(ids, output_hidden_states=True)
+    torch.testing.assert_close(ahead.states, output.hidden_states[-1])
+    torch.testing.assert_close(ahead.logits, output.logits[:, -1])
+
+
+def test_states_of_an_exit_are_what_its_head_sees():
+    model, ids = tiny("llama"), prompts()[0][None]
+    with torch.no_grad(), model.set_exits(contrast_layer_indices=(3, 1)):
+        ahead = lookahead.Lookahead(model, ids, torch.ones_like(ids))
+        torch.testing.assert_close(ahead.states, model.exit_states(ids, layers=(3,))[3])
+
+
 def test_half_precision_is_not_refused():
     model, ids = tiny("llama").to(torch.bfloat16), prompts()[0][None]
     assert search(model, ids).shape == (1, NEW_TOKENS)
@@ -152,9 +169,9 @@ def test_texts_that_end_are_padded_and_the_others_go_on():
 
 
 def test_a_pass_keeps_one_copy_of_the_cache():
-    """All passes after the first have one row per text and one token per candidate."""
+    """After the first pass, each has one row per text and one token per candidate."""
     model, ids, shapes = tiny("llama"), prompts()[0][None], []
-    lookahead.require_lookahead(model, 20)  # what it tries is not to be counted
+    lookahead.require_lookahead(model, 20)  # its trial is not counted below
     hook = model.get_decoder().register_forward_pre_hook(
         lambda module, args, kwargs: shapes.append(kwargs["input_ids"].shape),
         with_kwargs=True,
@@ -171,15 +188,15 @@ def test_a_pass_keeps_one_copy_of_the_cache():
         (MambaConfig(hidden_size=32, num_hidden_layers=2, vocab_size=96), "MambaForCausalLM can't be used with contr"),
     ],
 )
-def test_a_model_that_can_t_is_refused(config, message):
+def test_a_model_that_takes_no_such_mask_or_cache_is_refused(config, message):
     model = AutoModelForCausalLM.from_config(config).eval()
     with pytest.raises(InputError, match=message):
         search(model, torch.tensor([[5, 6, 7]]))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_model_without_masks_of_candidates_is_refused_at_every_precision(monkeypatch, dtype):
-    """As if an attention ignored the mask, so that a candidate sees those before it."""
+def test_a_model_that_ignores_the_mask_is_refused_at_every_precision(monkeypatch, dtype):
+    """Then a candidate sees those before it."""
     model = tiny("llama").to(dtype)
     run = lookahead.Lookahead._run
     monkeypatch.setattr(

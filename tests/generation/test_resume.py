@@ -1,4 +1,4 @@
-"""The generate stage, killed between two batches, goes on where it was and ends with the same bytes."""
+"""The generate stage, killed between two batches, resumes there and ends with the same bytes."""
 
 import os
 import shutil
@@ -33,7 +33,7 @@ print(len(written))
 
 @pytest.fixture
 def generate(project):
-    """The stage's command; the argument is the batch after which it is killed."""
+    """Runs the stage; the argument is the number of batches after which it is killed, 0 for never."""
     write_plan(load_params())
     shutil.copytree(ROOT / "tests/fixtures/smoke/model", PATHS.asset("tiny"))
     write_json(PATHS.resolved("tiny", "greedy"), {"upper": "original", "lower": None})
@@ -54,7 +54,7 @@ def texts():
 
 
 @pytest.mark.slow
-def test_a_killed_stage_goes_on(generate):
+def test_a_killed_stage_resumes(generate):
     whole = generate(0)
     assert whole.returncode == 0, whole.stderr
     expected, batches = texts(), int(whole.stdout)

@@ -26,6 +26,9 @@ class ContrastiveSearch(Decoder):
 
     One pass computes all candidates of a step over one copy of the cache (``lookahead``). It needs a model that takes
     several tokens at one position, and texts that every layer sees whole.
+
+    Four candidates cost 1.64 times as much as greedy search with one text per batch and 1.35 times with eight
+    (SmolLM2-135M in float32, one CPU core, prompts of 32 tokens; ``benchmarks/decode.py``).
     """
 
     name: ClassVar[str] = "contrastive-search"

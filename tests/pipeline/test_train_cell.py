@@ -167,7 +167,7 @@ def no_memory(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "parts"),
     [
         (no_text, ["0 blocks of 32 tokens are fewer than batch_size = 4", "prepare.training.tokens"]),
         (no_shard, ["no training text", "dvc repro prepare"]),
@@ -186,9 +186,9 @@ def no_memory(monkeypatch):
         (no_memory, ["out of memory (tried to allocate 10 GiB); lower microbatch_size", "block_size = 32"]),
     ],
 )
-def test_bad_input_is_told_in_one_message(stage, capsys, monkeypatch, spoil, told):
+def test_bad_input_ends_in_one_message(stage, capsys, monkeypatch, spoil, parts):
     spoil(monkeypatch)
     code, said = stage(capsys)
     assert code == 2 and "Traceback" not in said
-    for part in told:
+    for part in parts:
         assert part in said

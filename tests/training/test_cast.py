@@ -51,7 +51,7 @@ def test_too_few_positions_name_damping():
 
 
 def test_no_position_at_all_is_an_error():
-    with pytest.raises(ValueError, match="no token was left"):
+    with pytest.raises(ValueError, match="there is no position to fit on"):
         NormalEquations((1,), 4).solve(0.1)
 
 

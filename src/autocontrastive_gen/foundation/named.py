@@ -120,7 +120,7 @@ class Named:
             given = getattr(self, each.name)
             try:
                 object.__setattr__(self, each.name, allowed.read(given))
-            except InputError:  # of a parameter that is a group of parameters: the message names the one at fault
+            except InputError:  # from a group of parameters, whose message names the one at fault
                 raise
             except (TypeError, ValueError):
                 raise InputError(f"{each.name} of {self.name} must be {allowed}, got {given!r}") from None

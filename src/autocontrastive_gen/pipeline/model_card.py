@@ -14,12 +14,11 @@ tags: [multi-exit, early-exit, auto-contrastive-decoding]
 
 # Exits of {name}
 
-Exits at the layers {exits} of {layers}, projection mode `{mode}`, stored apart from the model they belong to: the trunk
-is the base model's, unchanged. {note}
+Exits at layers {exits} of {layers}, projection mode `{mode}`, stored apart from the model to which they belong: the
+trunk is the base model's, unchanged. {note}
 
 ```python
-from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
-from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
+from autocontrastive_gen import AutoMultiExitModel, MultiExitConfiguration
 
 configuration = MultiExitConfiguration(use_original_head=False, contrast_layer_indices=("original", {example}))
 model = AutoMultiExitModel.from_pretrained("<base model>", multi_exit_config=configuration, exits="<this folder>")
@@ -34,23 +33,32 @@ model = AutoMultiExitModel.from_pretrained("<base model>", multi_exit_config=con
 {table}
 
 Perplexity is that of the exit's own distribution; agreement is the share of positions where its most likely token is
-the final layer's; entropy is in nats. Validation text shares no document with the training text.
+the last layer's; entropy is in nats. Validation text shares no document with the training text.
 
 ## Limits
 
 The exits are meant for contrast with, or early exit from, this very base model; another one is refused.
-They inherit its licence ({licence}), its biases and its mistakes. A lower exit is not a good language model by itself.
+They inherit its licence ({licence}), its biases and its mistakes. A lower exit is not a good language model on its own.
 """
 
 
 LICENCES = ("apache-2.0", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc0-1.0", "gpl-3.0", "mit", "openrail")
-"""Among the names of licences that the hub's cards know, those of language models that anyone may use."""
+"""Names of licences that the hub's cards know and that models of the catalogues have."""
 
 
 def model_card(
     name: str, plan: dict[str, Any], layers: int, quality: Quality, licence: str = "not stated", tokens: int = 0
 ) -> str:
-    """README.md of the trained exits; ``licence`` is the base model's, ``tokens`` what they were trained on."""
+    """README.md of the trained exits.
+
+    Args:
+        name: of the model in the parameters.
+        plan: the train stage's entry of the plan.
+        layers: number of layers of the model.
+        quality: of the exits.
+        licence: of the base model.
+        tokens: number of tokens on which the exits were trained.
+    """
     model = plan["model"]
     return CARD.format(
         license=licence.lower() if licence.lower() in LICENCES else "other",
@@ -68,7 +76,7 @@ def model_card(
 
 def _training(plan: dict[str, Any], tokens: int) -> str:
     if plan["method"] == "none":
-        return "The exits were loaded as they were published and only measured."
+        return "The exits are the published ones and were only measured."
     keys = ["method", "start", "block_size", "batch_size", "epochs", "learning_rate", "schedule", "seed"]
     keys = keys[:2] if plan["method"] == "least-squares" else keys
     rows = [f"| {key} | {plan[key]} |" for key in keys]

@@ -1,8 +1,8 @@
 """Cast matrices by least squares, for all exits at once, in one pass over the text (Din et al. 2023).
 
-The exit at layer l is a matrix A without intercept that takes the final-normed state x_l of a position to the final
-normed state y of the same position: min_A sum |A x_l - y|^2 + ridge |A|^2. Only the normal equations X'X and X'Y are
-kept, so memory does not grow with the number of tokens.
+The cast of layer l is a matrix A, without intercept, from the final-normed state x_l of a position to the normed state
+y of the last layer at the same position: it minimizes sum |A x_l - y|^2 + ridge |A|^2. Only the normal equations, X'X
+and X'Y, are kept, so memory does not grow with the number of tokens.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from autocontrastive_gen.foundation.errors import InputError
 class NormalEquations:
     """X'X and X'Y of every exit, summed in float64.
 
-    ``gram`` and ``cross`` are (exits, d, d); sums of two of these, over other text, are the sums of their parts.
+    ``gram`` and ``cross`` are (exits, d, d). Those of two texts add up to those of both together.
     """
 
     def __init__(self, layers: tuple[int, ...], width: int, device: torch.device | str = "cpu") -> None:
@@ -28,10 +28,10 @@ class NormalEquations:
         self.rows = torch.zeros((), dtype=torch.int64, device=device)
 
     def add(self, states: Mapping[int, Tensor], final: Tensor) -> None:
-        """Take in rows: ``states[layer]`` and ``final`` are (n, d).
+        """Add n positions: ``states[layer]`` and ``final`` are (n, d).
 
-        Products of bfloat16 states are formed in float32, which holds each exactly, and of wider states in float64;
-        a chunk's rows are summed in the same type, the chunks in float64.
+        Products of 16-bit states are formed in float32, which holds each of them exactly, and those of wider states in
+        float64. Within one call they are summed in that type; the sums of the calls are added in float64.
         """
         dtype = torch.float32 if final.dtype in (torch.bfloat16, torch.float16) else torch.float64
         target = final.to(dtype)
@@ -42,13 +42,16 @@ class NormalEquations:
         self.rows += len(final)
 
     def solve(self, damping: float) -> dict[int, Tensor]:
-        """Cast matrix (d, d) of every layer, float32, to be applied as ``x @ matrix.T`` (an ``nn.Linear`` weight).
+        """The cast (d, d) of every layer in float32, applied as ``x @ matrix.T``, the convention of ``nn.Linear``.
 
-        ``damping`` is the ridge relative to the mean of the diagonal of X'X. ValueError if the text determines no
-        matrix.
+        Args:
+            damping: the ridge, relative to the mean of the diagonal of X'X.
+
+        Raises:
+            InputError: there are too few positions to determine a matrix.
         """
         if not self.rows:
-            raise InputError("cast: no token was left to fit on; allowed: at least one block of training text")
+            raise InputError("cast: there is no position to fit on; give at least one block of training text")
         return {layer: self._solve(i, damping) for i, layer in enumerate(self.layers)}
 
     def _solve(self, i: int, damping: float) -> Tensor:
@@ -63,9 +66,10 @@ class NormalEquations:
         return torch.cholesky_solve(self.cross[i], factor).T.float().contiguous()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything, for resuming and for summing over processes."""
+        """The sums themselves, to store them or to add them up over processes."""
         return {"gram": self.gram, "cross": self.cross, "rows": self.rows}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from stored sums."""
         for name, tensor in self.state_dict().items():
             tensor.copy_(state[name])

@@ -1,4 +1,4 @@
-"""Training text as blocks of tokens in one file on disk, so that memory stays flat and any position can be resumed."""
+"""Training text as blocks of tokens in one file: memory stays flat, and training can resume at any block."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +19,8 @@ from autocontrastive_gen.training.blocks import pack
 log = logging.getLogger(__name__)
 
 
-def write_blocks(path: Path, texts: Iterable[str], tokenizer, block_size: int, tokens: int | None = None) -> None:
-    """Pack ``texts`` into ``path``, at most ``tokens`` tokens of them: int32, one block after another."""
+def write_blocks(path: Path, texts: Iterable[str], tokenizer: Any, block_size: int, tokens: int | None = None) -> None:
+    """Write ``texts`` to ``path`` as int32 blocks, one after another; at most ``tokens`` tokens, or all of them."""
     most = None if tokens is None else tokens // block_size
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         blocks = islice(pack(texts, tokenizer, block_size), most)
@@ -28,7 +29,7 @@ def write_blocks(path: Path, texts: Iterable[str], tokenizer, block_size: int, t
 
 
 class TokenBlocks:
-    """Blocks of ``block_size`` tokens of a file that ``write_blocks`` wrote, read through a memory map."""
+    """The blocks of a file that ``write_blocks`` made, read through a memory map."""
 
     def __init__(self, path: Path, block_size: int) -> None:
         size = path.stat().st_size // (4 * block_size)
@@ -39,10 +40,11 @@ class TokenBlocks:
 
     @property
     def block_size(self) -> int:
+        """Tokens per block."""
         return self._tokens.shape[1]
 
-    def __getitem__(self, indices) -> torch.Tensor:
-        """Token ids (blocks, block_size), int64, of a slice or of an array of block numbers."""
+    def __getitem__(self, indices: slice | np.ndarray) -> torch.Tensor:
+        """Token ids, int64 (blocks, block_size), of the blocks in a slice or an array of block numbers."""
         return torch.from_numpy(np.asarray(self._tokens[indices], dtype=np.int64))
 
     def counts(self, vocabulary: int) -> torch.Tensor:
@@ -53,7 +55,11 @@ class TokenBlocks:
         return torch.from_numpy(counts)
 
     def check(self, vocabulary: int, batch_size: int) -> None:
-        """ValueError if there is too little text for one batch, or a token that the model does not know."""
+        """Check that the text suits the model and the settings.
+
+        Raises:
+            InputError: there is too little text for one batch, or a token is not in the model's vocabulary.
+        """
         if len(self) < batch_size:
             raise InputError(
                 f"training text: {len(self)} blocks of {self.block_size} tokens are fewer than batch_size = "
@@ -64,9 +70,13 @@ class TokenBlocks:
 
 
 def check_tokens(largest: int, vocabulary: int) -> None:
-    """ValueError if ``largest``, a token that the tokenizer made, is none of the model's."""
+    """Check that ``largest``, the largest token id of the text, is in the model's vocabulary.
+
+    Raises:
+        InputError: it is not.
+    """
     if largest >= vocabulary:
         raise InputError(
-            f"tokenizer: it made token {largest}, but the model's vocabulary ends at {vocabulary - 1}; "
+            f"tokenizer: it makes token {largest}, but the model's vocabulary ends at {vocabulary - 1}; "
             "take the tokenizer that belongs to the model"
         )

@@ -1,8 +1,9 @@
-"""Exits as training sees them: float32 master weights, and the projection that each of them makes."""
+"""The exits of a model in training: float32 master weights, and the projection that each exit makes."""
 
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,11 +16,11 @@ from autocontrastive_gen.training.objective import Projection
 class Exits:
     """Master weights of the exits of a multi-exit model, and the model's own head beside them.
 
-    ``weights`` holds a cast (d, d) or an output matrix (V, d) for each layer, float32; an exit that is the
-    model's own head (DIRECT mode, or a cast from the last layer) has none.
+    ``weights`` maps a layer to its cast (d, d) or its output matrix (V, d) in float32. An exit that is the model's own
+    head (in DIRECT mode, or at the last layer in CAST mode) has no weights.
     """
 
-    def __init__(self, model) -> None:
+    def __init__(self, model: Any) -> None:
         self.model = model
         self.mode = Mode(model.multi_exit_config.vocab_projection_mode)
         self.layers: tuple[int, ...] = tuple(model.exit_layers)
@@ -30,21 +31,27 @@ class Exits:
 
     @property
     def vocabulary(self) -> int:
+        """Number of tokens V."""
         return len(self.original.weight)
 
     @property
     def width(self) -> int:
+        """Size d of the states."""
         return self.original.weight.shape[1]
 
     def read(self) -> None:
-        """Take the weights that the model has."""
+        """Copy the weights from the model."""
         self.weights = {layer: self._weight(layer).detach().float().clone() for layer in self._trained()}
         self._watch()
 
     def start(self, casts: dict[int, Tensor], start: str, generator: torch.Generator) -> None:
-        """Start values: from the least-squares ``casts``, as a copy of the head (an identity cast), or at random.
+        """Set the weights with which gradient steps start.
 
-        A layer-specific head starts as head x cast: it then makes the very logits of the cast exit.
+        Args:
+            casts: the least-squares cast (d, d) of each layer.
+            start: "cast": those casts, or head x cast for a layer-specific head, which gives the same logits; "copy":
+                the model's head, or an identity cast; "random": normal, as the family initializes its weights.
+            generator: of the random weights.
         """
         head = self.original.weight.detach().float()
         for layer, weight in self.weights.items():
@@ -59,7 +66,7 @@ class Exits:
         self._watch()
 
     def student(self, layer: int, states: Tensor) -> tuple[Tensor, Projection]:
-        """What the exit at ``layer`` projects, and with which matrix, for final-normed ``states`` (n, d)."""
+        """What the exit at ``layer`` makes of final-normed ``states`` (n, d): the states it projects, and how."""
         if layer not in self.weights:
             return states, self.original
         if self.mode is Mode.SHARED_PROJECTION_CAST_OUTPUTS:
@@ -67,12 +74,12 @@ class Exits:
         return states, Projection(self.weights[layer], None, self.original.scale, self.original.soft_cap)
 
     def write(self) -> None:
-        """Put the master weights into the model, in its dtype."""
+        """Copy the weights to the model, in its own dtype."""
         for layer, weight in self.weights.items():
             self._weight(layer).data.copy_(weight.detach())
 
     def digests(self) -> dict[int, str]:
-        """sha256 of the weights that the model holds, by layer (of nothing, in DIRECT mode)."""
+        """Layer -> sha256 of the weights in the model; that of the empty string for an exit without weights."""
         return {layer: _digest(self._weight(layer)) if layer in self.weights else _digest() for layer in self.layers}
 
     def _trained(self) -> tuple[int, ...]:
@@ -92,8 +99,8 @@ class Exits:
             weight.requires_grad_(True)
 
 
-def _own_head(model) -> Projection:
-    """The model's head; scaling after a soft cap is the same as a larger cap of larger logits."""
+def _own_head(model: Any) -> Projection:
+    """The model's head, with scaling and soft cap; a scale after the cap equals a larger cap on larger logits."""
     head, scale, cap = model.exit_head("original"), 1.0, None
     for step in model.anatomy.after_head:
         if step.kind == "softcap":

@@ -1,9 +1,9 @@
-"""Training on tasks: source and target, loss on the target alone; and T5's span corruption.
+"""Training exits on tasks, with the loss on the target alone, or by T5's span corruption.
 
     python -m autocontrastive_gen.training.fine_tune --model <folder> --exits "2;4" --data train.jsonl --output <folder>
 
-transformers' Trainer does the work (so its launchers, FSDP included, apply); the loss is the model's own, the sum over
-its exits. Data are json lines ``{"source", "target"}``, or ``{"text"}`` with ``--objective spans``.
+transformers' ``Trainer`` does the work, so its launchers, FSDP included, apply; the loss is the model's own, the sum
+over its exits. The data are JSON lines with "source" and "target", or with "text" for ``--objective spans``.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from autocontrastive_gen.training.texts import stream
 log = logging.getLogger(__name__)
 
 IGNORED = -100
-"""Label of positions without loss."""
+"""Label of positions that carry no loss."""
 
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "decoder": {"optim": "adamw_torch", "lr_scheduler_type": "linear", "learning_rate": 5e-4},
     "encoder-decoder": {"optim": "adafactor", "lr_scheduler_type": "constant", "learning_rate": 1e-4},
     "spans": {"optim": "adafactor", "lr_scheduler_type": "constant", "learning_rate": 1e-2},
 }
-"""The reference's optimizers."""
+"""What the reference takes for each kind of training."""
 
 Example = dict[str, list[int]]
 
@@ -44,11 +44,11 @@ Example = dict[str, list[int]]
 def encode_tasks(
     rows: Iterable[Mapping[str, str]], tokenizer: Any, encoder_decoder: bool, max_length: int
 ) -> list[Example]:
-    """``{"input_ids", "labels"}`` of rows with "source" and "target".
+    """Token ids and labels of rows with "source" and "target".
 
-    A decoder-only model reads both, and source tokens carry no label; a source that is too long loses its beginning.
-    An encoder-decoder's target that is too long loses its end, the end-of-sequence token aside; the log says how many
-    do.
+    A decoder-only model reads both, and the tokens of the source carry no loss; a source that is too long loses its
+    beginning. An encoder-decoder's target that is too long loses its end but keeps the end-of-sequence token; the log
+    says how many do.
 
     Raises:
         InputError: a row lacks a field, or a target leaves a decoder-only model no room for its source.
@@ -84,7 +84,11 @@ def _source_and_target(source: list[int], target: list[int], max_length: int) ->
 
 
 def encode_spans(texts: Iterable[str], tokenizer: Any, max_length: int, seed: int) -> list[Example]:
-    """``{"input_ids", "labels"}`` of texts under span corruption, the noise of each drawn by its number."""
+    """Token ids and labels of texts under span corruption; the spans of each text are drawn by its number.
+
+    Raises:
+        InputError: the tokenizer has no sentinels, or a text is too short or has more spans than there are sentinels.
+    """
     sentinels = sentinel_tokens(tokenizer)
     examples = []
     for number, text in enumerate(texts):
@@ -96,7 +100,11 @@ def encode_spans(texts: Iterable[str], tokenizer: Any, max_length: int, seed: in
 
 
 def sentinel_tokens(tokenizer: Any) -> list[int]:
-    """Ids of <extra_id_0>, <extra_id_1>, ...; ValueError for a tokenizer without them."""
+    """Ids of <extra_id_0>, <extra_id_1>, ...
+
+    Raises:
+        InputError: the tokenizer has none.
+    """
     vocabulary = tokenizer.get_vocab()
     found: list[int] = []
     while (name := f"<extra_id_{len(found)}>") in vocabulary:
@@ -209,7 +217,7 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="folder or hub name of a model, with exits or without")
     parser.add_argument("--exits", help="layers to give exits to, such as '2;4'; by default those the model has")
     parser.add_argument("--mode", help="projection mode of new exits")
-    parser.add_argument("--data", required=True, type=Path, help="json lines")
+    parser.add_argument("--data", required=True, type=Path, help="file of JSON lines")
     parser.add_argument("--output", required=True, type=Path, help="folder for the trained model")
     parser.add_argument("--objective", choices=("task", "spans"), default="task")
     parser.add_argument("--train-trunk", action="store_true", help="train the whole model, not the exits alone")

@@ -65,25 +65,25 @@ def fit_exits(
 ) -> Fitted:
     """Train the exits of a decoder-only multi-exit ``model`` in place, and measure them on held-out text.
 
-    The trunk stays as it is; from now on none of its parameters requires a gradient.
+    The trunk stays unchanged, and its parameters no longer require gradients.
 
     Args:
         model: a model with exits, from ``AutoMultiExitModel``.
         tokenizer: the tokenizer that belongs to it.
-        texts: documents to train on, or a function that gives them anew.
+        texts: documents to train on, or a function that returns them.
         validation: held-out texts, or a mapping from domains to them; by default about a tenth of ``texts``, up to
             ``validation_tokens``, is held out and not trained on.
         settings: how to train; by default ``TrainSettings()``.
         tokens: train on at most this many tokens of ``texts``; by default on all of them.
         seed: determines everything that is random; same seed, same weights.
-        folder: where tokens, states of the trunk and checkpoints are kept. A call with the same folder and arguments
-            goes on where a killed one was, to the same weights. By default a temporary folder.
+        folder: where tokens, states of the trunk and checkpoints are kept. After a kill, the same call continues from
+            there and ends with the same weights. By default a temporary folder.
         processes: the processes of a launcher, ``Processes.start()``; by default this one alone.
         **changes: fields of ``TrainSettings``, in place of those of ``settings``.
 
     Raises:
-        InputError: a setting is out of range, the texts are too few, a loss is not finite or memory ends; the message
-            names the setting to change.
+        InputError: a setting is out of range, there is too little text, a loss is not finite, or memory runs out; the
+            message names the setting to change.
 
     >>> from transformers import AutoTokenizer
     >>> from autocontrastive_gen import AutoMultiExitModel, MultiExitConfiguration
@@ -105,7 +105,7 @@ def fit_exits(
     exits = Exits(model)
     trunk = FrozenTrunk(model, tuple(sorted({*exits.layers, exits.final})), sharded=processes.sharded)
     others = stream(texts)
-    with _working_folder(folder) as working, _memory_that_ends(settings, exits.layers):
+    with _working_folder(folder) as working, _out_of_memory_is_mendable(settings, exits.layers):
         run = _Run(exits, trunk, settings, tokens, seed, working, processes)
         if folder is not None:
             run.claim_folder()
@@ -157,8 +157,8 @@ def _working_folder(folder: Path | str | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _memory_that_ends(settings: TrainSettings, layers: tuple[int, ...]) -> Iterator[None]:
-    """Say which settings to lower where memory ends."""
+def _out_of_memory_is_mendable(settings: TrainSettings, layers: tuple[int, ...]) -> Iterator[None]:
+    """If memory runs out, say which settings to lower."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -188,7 +188,7 @@ class _Run:
     processes: Processes
 
     def claim_folder(self) -> None:
-        """Refuse a folder that holds the state of a run with other arguments."""
+        """Refuse a folder that holds the state of a run with other arguments; else record these."""
         config = self.exits.model.config
         mine = {
             **self.settings.as_dict(),
@@ -221,7 +221,7 @@ class _Run:
         return blocks
 
     def train(self, blocks: TokenBlocks, held_out: Validation) -> list[dict[str, Any]]:
-        """Train the master weights; the curve."""
+        """Train the master weights and return the curve."""
         settings, exits = self.settings, self.exits
         cast = not settings.uses_gradients or settings.start == "cast"
         cache = None
@@ -252,7 +252,7 @@ class _Run:
         return loop.run()
 
     def _collect(self, blocks: TokenBlocks, cache: StateCache | None, cast: bool) -> dict[int, torch.Tensor]:
-        """Fill the cache and fit the casts, in one pass of the trunk if both are wanted; layer -> cast (d, d)."""
+        """Fill the cache and fit the casts, in a single pass of the trunk if possible; layer -> cast (d, d)."""
         exits, fit = self.exits, self.settings.cast
         equations = NormalEquations(exits.layers, exits.width, exits.original.weight.device) if cast else None
         where = (self.trunk, blocks, self.processes, self.folder)

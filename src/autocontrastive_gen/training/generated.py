@@ -1,8 +1,9 @@
-"""Casts fitted on text that the model writes itself, the way of the reference and of Din et al. (2023)."""
+"""Casts fitted on text that the model generates, as the reference and Din et al. (2023) do."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,8 +29,8 @@ def collect_generated(
 ) -> None:
     """Normal equations over ``settings.vectors_per_text`` random positions of each of ``settings.texts`` texts.
 
-    A text is the first half of a block of training text, continued by sampling from the model to the block's length;
-    positions are drawn from the continuation. Resumed as ``states.collect`` is.
+    Each text is the first half of a block of training text, continued by sampling to the length of the block; the
+    positions are drawn from the continuation. After a kill it continues as ``states.collect`` does.
     """
     texts = min(settings.texts, len(blocks))
     size = max(1, TOKENS_AT_ONCE // blocks.block_size)
@@ -52,8 +53,8 @@ def collect_generated(
 
 
 @torch.no_grad()
-def _continued(model, prompts: Tensor, length: int, seed: int) -> Tensor:
-    """Prompts (n, m) continued to (n, length) by plain sampling; no text ends early."""
+def _continued(model: Any, prompts: Tensor, length: int, seed: int) -> Tensor:
+    """Prompts (n, m) continued to (n, length) by sampling from the model's distribution; no text ends early."""
     model.eval()
     torch.manual_seed(seed)
     prompts = prompts.to(model.device)
@@ -73,7 +74,7 @@ def _continued(model, prompts: Tensor, length: int, seed: int) -> Tensor:
 
 
 def _positions(tokens: Tensor, first: int, count: int, seed: int) -> Tensor:
-    """``count`` distinct positions of each row from ``first`` on, (n, count)."""
+    """``count`` distinct positions of each row, none before ``first``: (n, count)."""
     generator = torch.Generator().manual_seed(seed)
     order = torch.rand(len(tokens), tokens.shape[1] - first, generator=generator).argsort(1)
     return first + order[:, :count]

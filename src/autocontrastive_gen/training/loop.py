@@ -1,8 +1,8 @@
-"""Gradient training of exits on a frozen trunk, which a kill at any moment does not change.
+"""Gradient training of exits on a frozen trunk, with the same result whether or not it is interrupted.
 
-Everything random is a function of the seed and of the step, so a rerun that starts from the last checkpoint takes the
-same steps as a run that was never stopped. A step is split into microbatches of a fixed size, which processes share
-out; as each draws its own negatives by its number, the number of processes changes no result.
+Everything random is a function of the seed and the step, so a run that continues from the last checkpoint takes the
+same steps as one that was never interrupted. A step is split into microbatches of a fixed size, which the processes
+share; each microbatch draws its negatives by its number, so the number of processes changes no result.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -39,13 +39,27 @@ from autocontrastive_gen.training.train_settings import TrainSettings
 log = logging.getLogger(__name__)
 
 CURVE_POINTS = 100
-"""Points of a training curve, whatever the number of steps."""
+"""Points in a training curve, however many steps there are."""
 DIVERGED = 1e100
-"""A validation perplexity that no exit has whose weights are of any use."""
+"""A validation perplexity that only useless weights reach."""
 
 
 class Loop:
-    """AdamW on the exits' master weights; ``run`` trains them in place and returns the curve."""
+    """AdamW on the exits' master weights.
+
+    Args:
+        exits: what is trained, in place.
+        source: states of the training text.
+        blocks: the training text.
+        settings: how to train.
+        seed: determines the order of the text, the negatives and the dropout.
+        processes: the processes that share each step.
+        checkpoint: where the state is kept; training continues from it if it exists.
+        validate: measures the exits; layer -> perplexity on held-out text.
+
+    Raises:
+        InputError: a step has too few microbatches for the processes.
+    """
 
     def __init__(
         self,
@@ -73,9 +87,10 @@ class Loop:
         if processes.sharded and self.microbatches % processes.world:
             raise InputError(
                 f"microbatch_size = {settings.microbatch_size}: a step of {settings.batch_size} blocks makes "
-                f"{self.microbatches} microbatches, with FSDP they must be a multiple of {processes.world} processes"
+                f"{self.microbatches} microbatches; with FSDP their number must be a multiple of the "
+                f"{processes.world} processes"
             )
-        self.tokens_a_step = settings.batch_size * (blocks.block_size - 1)
+        self.tokens_per_step = settings.batch_size * (blocks.block_size - 1)
         self.optimizer = torch.optim.AdamW(
             list(exits.weights.values()),
             lr=settings.learning_rate,
@@ -94,10 +109,17 @@ class Loop:
             self.frequent = by_count[: settings.sampled_softmax.frequent]
 
     def run(self) -> list[dict]:
-        """Train to the end, or until ``patience`` evaluations brought no gain; rows as in ``grid.Paths.curves``."""
+        """Train to the end, or until ``patience`` evaluations have brought no gain.
+
+        Returns:
+            The curve: rows of step, tokens, layer, loss and validation_perplexity.
+
+        Raises:
+            InputError: a loss or a perplexity is not finite; the message names exit, step and what to lower.
+        """
         self._resume()
         every = max(1, self.steps // CURVE_POINTS)
-        since = 0  # checkpoints are written where a point was
+        since = 0  # steps since the last point of the curve; every checkpoint is at a point
         progress = tqdm(total=self.steps, initial=self.step, desc="exits", unit=" steps", disable=None)
         while self.step < self.steps and not self._exhausted():
             losses = self.take_step()
@@ -119,7 +141,7 @@ class Loop:
 
     # one step ---------------------------------------------------------------------------------------------------
     def take_step(self) -> Tensor:
-        """Take one step; mean losses of the exits before it (exits,), float64."""
+        """Take one step; returns the mean loss of each exit before it, float64 (exits,)."""
         weights = list(self.exits.weights.values())
         self.optimizer.zero_grad(set_to_none=False)
         sums = torch.zeros(len(weights), dtype=torch.float64, device=weights[0].device)
@@ -130,14 +152,14 @@ class Loop:
             weight.grad = gradient
         self.processes.sum([sums, *gradients])
         norms = torch.stack(torch._foreach_norm(gradients)).double()
-        losses = (sums / self.tokens_a_step).cpu()
+        losses = (sums / self.tokens_per_step).cpu()
         self._check(losses, norms.cpu())
         self.optimizer.param_groups[0]["lr"] = self._learning_rate()
         self.optimizer.step()
         return losses
 
     def _microbatch(self, number: int) -> Tensor:
-        """Sums of the losses over one microbatch; gradients of the step's mean are added to ``.grad``."""
+        """Sum of each exit's losses over a microbatch (exits,); adds its share of the gradients to ``.grad``."""
         start = self.step % self.per_epoch * self.settings.batch_size
         batch = self._order(self.step // self.per_epoch)[start : start + self.settings.batch_size]
         indices = batch.split(self.microbatch_size)[number]
@@ -150,12 +172,12 @@ class Loop:
         states = {layer: x[:, :-1].flatten(0, 1).to(device, dtype) for layer, x in self.source(indices).items()}
         losses = []
         for loss in self._losses(states, labels, generator):
-            (loss / self.tokens_a_step).backward()
+            (loss / self.tokens_per_step).backward()
             losses.append(loss.detach().double())
         return torch.stack(losses)
 
-    def _losses(self, states: States, labels: Tensor, generator: torch.Generator):
-        """One exit's loss after the other, so that what one needs is freed before the next."""
+    def _losses(self, states: States, labels: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
+        """The loss of one exit after another, so that the memory of one is free before the next."""
         settings, exits = self.settings, self.exits
         distil, final = settings.method == "distillation", states[exits.final]
         if settings.sampled_softmax is None:
@@ -201,7 +223,7 @@ class Loop:
                 self._fail(layer, f"the loss is {loss} and its gradient's norm {norm}")
 
     def _fail(self, layer: int, what: str) -> NoReturn:
-        kept = "no checkpoint had been written yet"
+        kept = "there is no checkpoint yet"
         if self.path.exists():
             kept = f"the state after step {_step_of(self.path)} is kept in {self.path}"
         raise InputError(
@@ -213,7 +235,7 @@ class Loop:
     def _evaluate(self) -> dict[int, float]:
         perplexities = self.validate()
         for layer, value in perplexities.items():
-            if not value < DIVERGED:  # before these weights take the place of the last good checkpoint
+            if not value < DIVERGED:  # before these weights replace the last good checkpoint
                 self._fail(layer, f"the validation perplexity is {value:.3g}")
         log.info("step %d of %d: validation perplexity %s", self.step, self.steps, _readable(perplexities))
         if self.settings.patience is not None:
@@ -233,7 +255,7 @@ class Loop:
 
     def _point(self, since: int, perplexities: dict[int, float]) -> None:
         for layer, loss in zip(self.exits.weights, (self.recent / since).tolist(), strict=True):
-            row = {"step": self.step, "tokens": self.step * self.tokens_a_step, "layer": layer, "loss": loss}
+            row = {"step": self.step, "tokens": self.step * self.tokens_per_step, "layer": layer, "loss": loss}
             self.curve.append({**row, "validation_perplexity": perplexities.get(layer)})
         self.recent.zero_()
 

@@ -1,8 +1,9 @@
-"""Losses of exits over a large vocabulary, without ever holding its logits whole.
+"""Losses of exits over a large vocabulary, without all of its logits in memory at once.
 
-Two objectives, cross-entropy with the next token (the paper's) and the Kullback-Leibler divergence to the model's final
-distribution (distillation, as in the tuned lens, Belrose et al. 2023), each over the whole vocabulary, in chunks of
-rows, or over a sample of it (Bengio & Senecal 2008). All return **sums** over rows, so that microbatches add up.
+There are two objectives: cross-entropy with the next token (the paper's), and the Kullback-Leibler divergence to the
+model's final distribution (distillation, as for the tuned lens, Belrose et al. 2023, arXiv 2303.08112). Each is
+computed over the whole vocabulary, in chunks of rows, or over a sample of it (Bengio & Senecal 2008). All return
+**sums** over rows, so that microbatches add up.
 """
 
 from __future__ import annotations
@@ -14,20 +15,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CHUNK_BYTES = 128 << 20
-"""Size of one chunk of float32 logits; the products need some rows to be efficient, the sums little memory."""
+"""Size of a chunk of float32 logits: enough rows for efficient products, and little memory."""
 NARROW_BYTES = 256 << 20
-"""The same in bfloat16: the matrix's gradient is added to its float32 sum once a chunk, which few rows don't repay."""
+"""The same in bfloat16: the matrix's gradient is added to its float32 sum once per chunk, which takes rows to repay."""
 SOFTMAX_BYTES = 8 << 20
-"""Float32 logits that stay in a CPU's caches from one pass of the softmax to the next."""
+"""Size of the float32 logits that stay in a CPU's caches from one pass of the softmax to the next."""
 GRADIENT_ROWS = 4096
-"""Rows of the matrix whose bfloat16 gradient is made at once: it is added while it is in the caches."""
+"""Rows of the matrix whose bfloat16 gradient is computed at once: it is added up while it is in the caches."""
 
 
 @dataclass(frozen=True)
 class Projection:
-    """An output matrix and what the model makes of it: ``cap * tanh(scale * (states @ weight.T + bias) / cap)``.
+    """An output matrix with the model's scaling and soft cap: ``cap * tanh(scale * (states @ weight.T + bias) / cap)``.
 
-    ``weight`` is (V, d), ``bias`` (V,) or None; without ``soft_cap`` the logits are ``scale * (...)``.
+    ``weight`` is (V, d), ``bias`` (V,) or None. Without ``soft_cap``, tanh and the division are left out.
     """
 
     weight: Tensor
@@ -37,7 +38,7 @@ class Projection:
     _copies: dict[torch.dtype, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def matrix(self, dtype: torch.dtype) -> Tensor:
-        """The matrix in ``dtype``, without graph; that of a frozen one is made once, for all exits and steps."""
+        """The matrix (V, d) in ``dtype``, detached; a frozen matrix is converted once, for all exits and steps."""
         if self.weight.requires_grad or self.weight.dtype == dtype:
             return self.weight.detach().to(dtype)
         if dtype not in self._copies:
@@ -45,7 +46,7 @@ class Projection:
         return self._copies[dtype]
 
     def shape(self, logits: Tensor) -> Tensor:
-        """Scale and cap raw products in place (callers own the buffer)."""
+        """Scale and cap raw products (..., V), in place."""
         if self.scale != 1.0:
             logits.mul_(self.scale)
         if self.soft_cap is not None:
@@ -53,7 +54,7 @@ class Projection:
         return logits
 
     def rows(self, ids: Tensor) -> Projection:
-        """The projection to the tokens ``ids`` (K,) alone."""
+        """The projection to the tokens ``ids`` (K,) only."""
         return Projection(self.weight[ids], None if self.bias is None else self.bias[ids], self.scale, self.soft_cap)
 
     def __call__(self, states: Tensor) -> Tensor:
@@ -64,15 +65,18 @@ class Projection:
 
 
 def chunk_rows(vocabulary: int) -> int:
-    """Rows of float32 logits in a chunk."""
+    """Number of rows of float32 logits in a chunk."""
     return _rows(CHUNK_BYTES, vocabulary, torch.float32)
 
 
 def cross_entropy(states: Tensor, head: Projection, labels: Tensor, bf16: bool = False) -> Tensor:
-    """Sum over rows of the cross-entropy of ``head(states)`` with ``labels``.
+    """Sum over rows of the cross-entropy of ``head(states)`` with ``labels``; gradients reach the states and the head.
 
-    ``states`` (n, d), ``labels`` (n,) without ignored entries. Gradients reach the states and the head's matrix.
-    ``bf16`` runs the matrix products in bfloat16; logits, softmax and the sums of gradients stay in float32.
+    Args:
+        states: (n, d).
+        head: projection to V tokens.
+        labels: token ids (n,), none of them ignored.
+        bf16: compute the matrix products in bfloat16; logits, softmax and sums of gradients stay in float32.
     """
     return _Chunked.apply(states, head.weight, head.bias, labels, None, head, None, bf16, _wants(states, head))
 
@@ -80,7 +84,15 @@ def cross_entropy(states: Tensor, head: Projection, labels: Tensor, bf16: bool =
 def distillation(
     states: Tensor, head: Projection, teacher_states: Tensor, teacher: Projection, bf16: bool = False
 ) -> Tensor:
-    """Sum over rows of KL(teacher || student), as ``cross_entropy`` otherwise; no gradient reaches the teacher."""
+    """Sum over rows of KL(teacher || student); gradients reach the student alone.
+
+    Args:
+        states: of the student, (n, d).
+        head: of the student.
+        teacher_states: (n, d).
+        teacher: projection of the teacher.
+        bf16: as for ``cross_entropy``.
+    """
     wants = _wants(states, head)
     return _Chunked.apply(states, head.weight, head.bias, None, teacher_states.detach(), head, teacher, bf16, wants)
 
@@ -93,11 +105,11 @@ def _wants(states: Tensor, head: Projection) -> tuple[bool, bool, bool]:
 
 
 class _Chunked(torch.autograd.Function):
-    """Loss and gradients of one chunk of rows after the other, in the forward pass: logits exist for one chunk only.
+    """Loss and gradients of one chunk of rows after another, in the forward pass: only one chunk's logits exist.
 
-    Three products a chunk (logits, gradient of the states, gradient of the matrix) are what plain backpropagation
-    does too, so the bound on memory costs no time. In bfloat16 a product is summed in float32 and rounded once; the
-    softmax and the sum of the chunks' gradients are float32.
+    A chunk takes three products (logits, gradient of the states, gradient of the matrix), as in plain backpropagation,
+    so the bound on memory costs no time. In bfloat16, a product is summed in float32 and rounded once; the softmax and
+    the sum of the chunks' gradients are in float32.
     """
 
     @staticmethod
@@ -130,7 +142,7 @@ class _Chunked(torch.autograd.Function):
 
 
 def _errors(products: Tensor, head: Projection, labels, targets, teacher, bias_grad: Tensor | None) -> Tensor:
-    """Loss of the raw ``products`` (n, V), whose gradient takes their place; in pieces that fit a CPU's caches."""
+    """Loss of the raw ``products`` (n, V), overwritten with their gradient in pieces that fit a CPU's caches."""
     total = torch.zeros((), dtype=torch.float64, device=products.device)
     small = len(products)
     if products.device.type == "cpu":
@@ -149,7 +161,7 @@ def _errors(products: Tensor, head: Projection, labels, targets, teacher, bias_g
         error = error if slope is None else error.mul_(slope)
         if bias_grad is not None:
             bias_grad.add_(error.sum(0))
-        if products.dtype != torch.float32:  # else it was made in place
+        if products.dtype != torch.float32:  # else it was computed in place
             products[piece] = error
     return total
 
@@ -159,7 +171,7 @@ def _with_bias(logits: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _cross_entropy_error(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Loss and its gradient, softmax - onehot, which takes the logits' place."""
+    """Loss and its gradient, softmax - onehot; overwrites ``logits``."""
     wanted = logits.gather(1, labels[:, None]).double()
     top = logits.amax(-1, keepdim=True)
     sums = logits.sub_(top).exp_().sum(-1, keepdim=True)
@@ -170,7 +182,7 @@ def _cross_entropy_error(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor
 
 
 def _divergence_error(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """KL(teacher || student) and its gradient, p_student - p_teacher; both arguments are used up."""
+    """KL(teacher || student) and its gradient, p_student - p_teacher; overwrites both arguments."""
     normaliser = logits.logsumexp(-1, keepdim=True)
     target.sub_(target.logsumexp(-1, keepdim=True))
     probabilities = target.exp()
@@ -207,25 +219,25 @@ def _to(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
 
 @dataclass(frozen=True)
 class Sample:
-    """Tokens that stand for the vocabulary in one step: ``ids`` (K,) ascending, ``correction`` (K,) added to logits.
+    """Tokens that stand for the vocabulary in a step: ``ids`` (K,) ascending, and ``correction`` (K,) for their logits.
 
-    Tokens that are always in carry 0; each of the n negatives drawn without replacement from the m tokens left carries
-    log(m / n). The sum of exp(logits + correction) is then an unbiased estimate of the partition function
-    (its log, and so the loss, is biased a little).
+    The correction is 0 for tokens that are in every sample, and log(m / n) for the n negatives that are drawn without
+    replacement from the other m tokens. The sum of exp(logits + correction) is then an unbiased estimate of the
+    partition function; its log, and so the loss, is slightly biased.
     """
 
     ids: Tensor
     correction: Tensor
 
     def positions(self, labels: Tensor) -> Tensor:
-        """Where the ``labels`` lie in ``ids``."""
+        """Positions in ``ids`` of the ``labels`` (n,)."""
         return torch.searchsorted(self.ids, labels)
 
 
 def sample_vocabulary(
     labels: Tensor, frequent: Tensor, negatives: int, size: int, generator: torch.Generator
 ) -> Sample:
-    """Of a vocabulary of ``size``: the ``frequent`` tokens, all ``labels`` and ``negatives`` drawn from the others."""
+    """Of a vocabulary of ``size`` tokens: the ``frequent`` ones, all ``labels``, and ``negatives`` of the others."""
     always = torch.zeros(size, dtype=torch.bool)
     always[frequent.cpu()] = True
     always[labels.cpu()] = True
@@ -240,12 +252,12 @@ def sample_vocabulary(
 
 
 def sampled_cross_entropy(states: Tensor, rows: Projection, sample: Sample, labels: Tensor) -> Tensor:
-    """``cross_entropy`` over the sample; ``rows`` is the head at its tokens, ``labels`` are token ids."""
+    """``cross_entropy`` over a sample; ``rows`` is the head at its tokens, ``labels`` (n,) are token ids."""
     return F.cross_entropy(rows(states) + sample.correction, sample.positions(labels), reduction="sum")
 
 
 def sampled_distillation(states: Tensor, rows: Projection, sample: Sample, teacher_logits: Tensor) -> Tensor:
-    """``distillation`` over the sample; ``teacher_logits`` (n, K) without the correction, which both sides get."""
+    """``distillation`` over a sample; ``teacher_logits`` (n, K) come without the correction, which both sides get."""
     target = F.log_softmax(teacher_logits + sample.correction, -1)
     student = F.log_softmax(rows(states) + sample.correction, -1)
     return F.kl_div(student, target, reduction="sum", log_target=True)

@@ -1,10 +1,11 @@
-"""How good each exit is on held-out text: perplexity, agreement with the final layer, entropy."""
+"""How good each exit is on held-out text: perplexity, agreement with the last layer, entropy."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,18 +22,31 @@ from autocontrastive_gen.training.states import TOKENS_AT_ONCE, FrozenTrunk, Sta
 Quality = dict[str, dict[str, dict[str, float]]]
 """{domain: {layer or "original": {perplexity, agreement, entropy, tokens, nll_error, agreement_error}}}
 
-The errors are standard errors over blocks of text, since tokens of one text are no independent sample: of the mean
-negative log-likelihood (nats a token) and of the agreement; absent where there is one block alone.
+``nll_error`` and ``agreement_error`` are standard errors of the mean negative log-likelihood (nats per token) and of
+the agreement. They are taken over blocks of text, since the tokens of a text are not independent; a single block has
+none.
 """
 
 
 class Validation:
-    """Held-out text of every domain, with the trunk's states of it, kept in memory: the trunk runs over it once."""
+    """Held-out text of every domain and the trunk's states for it, in memory: the trunk runs over it once.
+
+    Args:
+        trunk: the model, with the exits' layers and the last.
+        tokenizer: the tokenizer that belongs to the model.
+        texts: domain -> documents.
+        block_size: tokens per block.
+        tokens: tokens per domain, at most; one block at least.
+        processes: the processes that share the blocks.
+
+    Raises:
+        InputError: a domain has less than one block of text, or a token is not in the model's vocabulary.
+    """
 
     def __init__(
         self,
         trunk: FrozenTrunk,
-        tokenizer,
+        tokenizer: Any,
         texts: Mapping[str, Iterable[str]],
         block_size: int,
         tokens: int,
@@ -53,7 +67,12 @@ class Validation:
             self.parts[domain] = states, own[:, 1:].to(trunk.model.device), len(blocks)
 
     def measure(self, exits: Exits, bf16: bool) -> Quality:
-        """Quality of the exits with the weights they have now, the original head included."""
+        """Quality of the exits with their present weights, and of the original head.
+
+        Args:
+            exits: the exits.
+            bf16: compute the matrix products in bfloat16.
+        """
         quality: Quality = {}
         for domain, (states, labels, blocks) in self.parts.items():
             sums = _sums(exits, states, labels, self.final, torch.bfloat16 if bf16 else torch.float32)
@@ -74,9 +93,9 @@ def pooled_perplexity(quality: Quality, layer: int | str) -> float:
 
 
 def _states(trunk: FrozenTrunk, blocks: Tensor, most: int) -> States:
-    """{layer: (n, d)}: the position that predicts the last token of a block is the last one used.
+    """States (n, d) of all positions but the last of each block, which predicts no token.
 
-    ``most``: blocks of the process that has most of them.
+    ``most`` is the largest number of blocks that a process has.
     """
     size = max(1, TOKENS_AT_ONCE // blocks.shape[1])
     runs = [trunk(part) for part in blocks.split(size)]
@@ -87,9 +106,9 @@ def _states(trunk: FrozenTrunk, blocks: Tensor, most: int) -> States:
 
 @torch.no_grad()
 def _sums(exits: Exits, states: States, labels: Tensor, final: int, dtype: torch.dtype) -> Tensor:
-    """(1 + exits, blocks, 3), float64: sums over each block of cross-entropy, entropy and agreement.
+    """Sums over each block of cross-entropy, entropy and agreement: float64 (1 + exits, blocks, 3).
 
-    ``labels``: (blocks, tokens).
+    ``labels`` are (blocks, T); the model's own head comes first.
     """
     rows, flat = chunk_rows(exits.vocabulary), labels.flatten()
     found = torch.empty(1 + len(exits.layers), len(flat), 3, dtype=torch.float64, device=labels.device)
@@ -112,7 +131,7 @@ def _sums(exits: Exits, states: States, labels: Tensor, final: int, dtype: torch
 
 
 def _surprise(logits: Tensor, labels: Tensor, buffer: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy and entropy of each row, in nats; ``logits`` are used up."""
+    """Cross-entropy and entropy of each row (n,), in nats; overwrites ``logits`` (n, V)."""
     logits.sub_(logits.amax(-1, keepdim=True))
     odds = torch.exp(logits, out=buffer[: len(logits)])
     total = odds.sum(-1)

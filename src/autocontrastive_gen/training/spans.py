@@ -1,4 +1,4 @@
-"""Span corruption, the objective that T5 was trained with (Raffel et al. 2020, section 3.1.4)."""
+"""Span corruption, the objective with which T5 was trained (Raffel et al. 2020, arXiv 1910.10683, section 3.1.4)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,24 @@ def corrupt(
     density: float = 0.15,
     mean_span: float = 3.0,
 ) -> tuple[list[int], list[int]]:
-    """Encoder input and target of one text: random spans are replaced by sentinels, the target spells them out.
+    """Encoder input and target of one text: sentinels replace random spans, and the target spells the spans out.
 
-    About ``density`` of the tokens are taken out in spans of ``mean_span`` on average; spans never touch, and the text
-    starts with a kept token. ``sentinels`` are used in order. ValueError for texts of fewer than two tokens or with
-    more spans than sentinels.
+    Spans never touch, and the text starts with a token that is kept.
+
+    Args:
+        tokens: the text.
+        sentinels: tokens that stand for the spans, used in order.
+        eos: the token that ends both.
+        generator: of the spans.
+        density: share of the tokens in spans.
+        mean_span: mean number of tokens per span.
+
+    Raises:
+        InputError: the text has fewer than two tokens, or more spans than there are sentinels.
+
+    >>> inputs, target = corrupt([11, 12, 13, 14, 15, 16], [1, 2], 0, torch.Generator().manual_seed(0))
+    >>> inputs, target
+    ([11, 12, 13, 14, 15, 1, 0], [1, 16, 0])
     """
     if len(tokens) < 2:
         raise InputError(f"span corruption needs at least 2 tokens, got {len(tokens)}")
@@ -40,7 +53,7 @@ def corrupt(
 
 
 def _parts(total: int, count: int, generator: torch.Generator) -> list[int]:
-    """``total`` as ``count`` positive numbers, all such ways equally likely."""
+    """A division of ``total`` into ``count`` positive numbers, all divisions being equally likely."""
     cuts = torch.randperm(total - 1, generator=generator)[: count - 1].sort().values + 1
     edges = [0, *cuts.tolist(), total]
     return [stop - start for start, stop in zip(edges, edges[1:], strict=False)]

@@ -1,10 +1,11 @@
-"""States of the frozen trunk: run once for all exits and all purposes, and kept on disk in bfloat16 if they fit."""
+"""States of the frozen trunk: computed once for all exits and uses, and kept on disk in bfloat16 if asked for."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -18,70 +19,82 @@ from autocontrastive_gen.training.cast import NormalEquations
 from autocontrastive_gen.training.corpus import TokenBlocks
 
 TOKENS_AT_ONCE = 2048
-"""Tokens of one pass of the trunk outside of gradient steps."""
+"""Tokens in one pass of the trunk outside gradient steps."""
 CHECKPOINT_EVERY = 8
-"""Passes between records of the position reached."""
+"""Passes between records of the progress made."""
 
 States = dict[int, Tensor]
+"""Layer -> final-normed states, (blocks, T, d) or (n, d)."""
 
 
 class FrozenTrunk:
-    """Final-normed states of the layers asked for, straight from the model."""
+    """A model without gradients, of which only the states at some layers are wanted.
 
-    def __init__(self, model, layers: tuple[int, ...], dropout: bool = False, sharded: bool = False) -> None:
+    Args:
+        model: a multi-exit model.
+        layers: the layers, ascending; the last one is the model's last.
+        dropout: whether the model's dropout is on.
+        sharded: whether every pass is a joint one of all processes.
+    """
+
+    def __init__(self, model: Any, layers: tuple[int, ...], dropout: bool = False, sharded: bool = False) -> None:
         self.model, self.layers, self.dropout, self.sharded = model, layers, dropout, sharded
 
     @property
     def vocabulary(self) -> int:
-        """Tokens that the model can read."""
+        """Number of tokens that the model can read."""
         return self.model.get_input_embeddings().num_embeddings
 
     @torch.no_grad()
     def __call__(self, tokens: Tensor) -> States:
-        """{layer: (blocks, T, d)} of ``tokens`` (blocks, T)."""
+        """The states (blocks, T, d) of ``tokens`` (blocks, T)."""
         self.model.train(self.dropout)
-        return self.model.exit_states(tokens.to(self.model.device), layers=self.layers)
+        return dict(self.model.exit_states(tokens.to(self.model.device), layers=self.layers))
 
     def join(self) -> None:
-        """Take part in a pass of the other processes, which need this one's shards, with nothing to pass."""
+        """Take part in a pass of the other processes, which need this one's shards, without text of its own."""
         if self.sharded:
             self(torch.zeros(1, 1, dtype=torch.int64))
 
 
 class StateCache:
-    """States of all blocks on disk: a file of bfloat16 a layer, shared by the processes of a machine.
+    """States of all blocks on disk: one bfloat16 file per layer, shared by the processes of a machine.
 
-    ValueError if the processes are on several machines, which would not see what the others write.
+    Raises:
+        InputError: the processes are on several machines, which would not see each other's files.
     """
 
     def __init__(
         self, folder: Path, layers: tuple[int, ...], blocks: int, block_size: int, width: int, processes: Processes
     ) -> None:
         if processes.machines > 1:
-            raise InputError("cache_states: true is for the processes of one machine; set it to false on several")
+            raise InputError(
+                "cache_states: true is for the processes of one machine; set it to false on several machines"
+            )
         self.files = {layer: folder / f"states-{layer}.bf16" for layer in layers}
         self.shape = (blocks, block_size, width)
         size = blocks * block_size * width
         for path in self.files.values() if processes.main else ():
             if not path.exists() or path.stat().st_size != 2 * size:
                 _reserve(path, 2 * size)
-        processes.wait()  # the others find the files whole
+        processes.wait()  # until the files are whole
         self._maps = {
             layer: torch.from_file(str(path), shared=True, size=size, dtype=torch.bfloat16).view(self.shape)
             for layer, path in self.files.items()
         }
 
     def write(self, blocks: slice, states: States) -> None:
+        """Keep the states (blocks, T, d) of a slice of the blocks."""
         for layer, stored in self._maps.items():
             stored[blocks] = states[layer].to("cpu", torch.bfloat16)
 
     def __getitem__(self, indices: Tensor) -> States:
-        """{layer: (blocks, T, d)} of the block numbers ``indices``."""
+        """The states (blocks, T, d) of the blocks numbered ``indices`` (blocks,)."""
         return {layer: stored[indices] for layer, stored in self._maps.items()}
 
 
 def _reserve(path: Path, size: int) -> None:
-    """Make a file of ``size`` bytes; a full disk shows here, and not as a SIGBUS later, where the system allows it."""
+    """Make a file of ``size`` bytes; where the system can reserve them, a full disk fails here and not by SIGBUS."""
     with open(path, "wb") as file:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, size)
@@ -99,11 +112,11 @@ def collect(
     fit_blocks: int,
     cache: StateCache | None,
 ) -> None:
-    """One pass of the trunk: normal equations of the first ``fit_blocks`` blocks, states of all of them to ``cache``.
+    """Run the trunk once over the text: fit on the first ``fit_blocks`` blocks, and fill ``cache`` with all of them.
 
-    Position 0 of each block, whose state is an outlier, is left out of the equations. The position reached is recorded
-    in ``folder``, so that a killed pass goes on where it was, to the same bits; with a sharded trunk, which no process
-    can run alone, it starts again.
+    Position 0 of each block, whose state is an outlier, is left out of the equations. Progress is recorded in
+    ``folder``: after a kill, the same call continues from there and ends with the same bits. A sharded trunk, which no
+    process can run alone, starts again.
     """
     final = trunk.layers[-1]
     size = max(1, TOKENS_AT_ONCE // blocks.block_size)
@@ -134,13 +147,13 @@ def collect(
 
 
 def record(path: Path, done: int, equations: NormalEquations | None) -> None:
-    """Keep how many passes are done, and their sums."""
+    """Store how many passes are done, and their sums."""
     with atomic_path(path) as temporary:
         save_file({"done": torch.tensor(done), **(equations.state_dict() if equations else {})}, temporary)
 
 
 def resume(path: Path, equations: NormalEquations | None) -> int:
-    """Passes done by a run that was stopped; its sums are put into ``equations``."""
+    """Number of passes that an interrupted run has done; its sums replace those of ``equations``."""
     if not path.exists():
         return 0
     state = load_file(path)
@@ -150,10 +163,11 @@ def resume(path: Path, equations: NormalEquations | None) -> int:
 
 
 Source = Callable[[Tensor], States]
-"""States of the blocks whose numbers are given: from the cache, or from the trunk again."""
+"""Block numbers (blocks,) to their states (blocks, T, d), from the cache or from another pass of the trunk."""
 
 
 def source_of(trunk: FrozenTrunk, blocks: TokenBlocks, cache: StateCache | None) -> Source:
+    """The cache if there is one, else the trunk."""
     if cache is not None:
         return cache.__getitem__
     return lambda indices: trunk(blocks[indices.numpy()])

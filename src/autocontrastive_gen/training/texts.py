@@ -1,4 +1,4 @@
-"""The texts that a caller gives: checked as they are read, and some of them held out."""
+"""Texts as a caller gives them: checked as they are read, and some of them held out."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 from autocontrastive_gen.foundation.errors import InputError
 
 Texts = Iterable[str] | Callable[[], Iterable[str]]
-"""Strings, or a function that gives them anew: it is called only when they are needed."""
+"""Strings, or a function that returns them, which is called only when they are needed."""
 HELD_OUT = 0.1
-"""Share of the tokens that are held out, until there are enough."""
+"""Share of the tokens held out, as long as there are not enough."""
 
 
 def stream(texts: Texts, what: str = "texts") -> Iterator[str]:
@@ -37,9 +37,10 @@ def stream(texts: Texts, what: str = "texts") -> Iterator[str]:
 
 
 def hold_out(texts: Iterator[str], tokenizer: Any, block_size: int, tokens: int) -> tuple[list[str], Iterator[str]]:
-    """Held-out texts and the others, from one reading: whole texts, a tenth of the tokens as they come.
+    """Held-out texts and the others, from a single reading.
 
-    The first block is held out whatever there is; reading stops, for the time being, where ``tokens`` are held out.
+    Whole texts are held out, so that they make up a tenth of the tokens read, but at least one block. Once ``tokens``
+    are held out, the rest is left to be read with the others.
     """
     held: list[str] = []
     others: list[str] = []
@@ -58,7 +59,11 @@ def hold_out(texts: Iterator[str], tokenizer: Any, block_size: int, tokens: int)
 
 
 def by_domain(validation: Iterable[str] | Mapping[str, Iterable[str]]) -> dict[str, Iterable[str]]:
-    """Validation texts by domain; texts without one are of the domain ``validation``."""
+    """Validation texts by domain; texts without a domain belong to ``validation``.
+
+    Raises:
+        InputError: the mapping is empty.
+    """
     if not isinstance(validation, Mapping):
         validation = {"validation": validation}
     if not validation:

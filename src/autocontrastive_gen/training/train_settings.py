@@ -1,4 +1,4 @@
-"""How exits are trained: every setting with its default, its range and what it does."""
+"""How exits are trained: every setting with its default, its range and its help."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class CastFit(_Settings):
         kind=str,
         choices=("given", "generated"),
     )
-    texts: int = parameter(5000, "With text = generated: number of texts.", **COUNT)
-    vectors_per_text: int = parameter(5, "With text = generated: positions drawn from each text.", **COUNT)
+    texts: int = parameter(5000, "If text is generated: number of texts.", **COUNT)
+    vectors_per_text: int = parameter(5, "If text is generated: positions drawn from each of them.", **COUNT)
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ class SampledSoftmax(_Settings):
 
 @dataclass(frozen=True)
 class TrainSettings(_Settings):
-    """How ``fit_exits`` trains; the defaults suit a model of 100 million parameters and up, on a CPU as on a GPU.
+    """How ``fit_exits`` trains.
 
-    ``cast`` and ``sampled_softmax`` may be given as mappings.
+    ``cast`` and ``sampled_softmax`` may also be given as mappings.
 
     Raises:
         InputError: a setting is out of range, or two of them contradict each other.

@@ -3,7 +3,6 @@
 import doctest
 import importlib
 import os
-import pkgutil
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,8 @@ BASE = Path(autocontrastive_gen.__path__[0])
 
 
 def library_modules() -> list[str]:
-    found = [module.name for room in ROOMS for module in pkgutil.walk_packages([str(BASE / room)], f"{room}.")]
+    paths = [path.relative_to(BASE) for room in ROOMS for path in sorted((BASE / room).rglob("*.py"))]
+    found = [".".join(path.with_suffix("").parts) for path in paths if path.stem != "__init__"]
     return ["", "contrast_calculation", *found]
 
 

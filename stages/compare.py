@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 from pathlib import Path
 
+from autocontrastive_gen.foundation.commands import parser as command_parser
 from autocontrastive_gen.foundation.commands import run
 from autocontrastive_gen.foundation.files import write_text
 
@@ -15,7 +15,7 @@ WIDTH = 140
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stages.compare", description=__doc__)
+    parser = command_parser("compare", __doc__)
     kinds = "a git revision, a DVC experiment, the id or name of an MLflow run, or `workspace`"
     parser.add_argument("a", metavar="A", help=kinds)
     parser.add_argument("b", metavar="B", nargs="?", default="workspace", help="likewise (default: workspace)")

@@ -9,7 +9,6 @@ run it once where the network is. The second form makes a folder of benchmark da
 
 from __future__ import annotations
 
-import argparse
 import logging
 import shutil
 from pathlib import Path
@@ -19,6 +18,7 @@ from autocontrastive_gen.data.sources import drop_archives
 from autocontrastive_gen.experiment.params import Params, load_params
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import write_plan
+from autocontrastive_gen.foundation.commands import parser as command_parser
 from autocontrastive_gen.foundation.commands import run
 from autocontrastive_gen.foundation.cost import cost_meter
 from autocontrastive_gen.foundation.digests import fingerprint
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser("fetch", __doc__)
     parser.add_argument("--tasks", nargs="+", metavar="TASK", help="only make a bundle of these lm-eval tasks")
     parser.add_argument("--to", type=Path, default=Path("bundle"), help="folder of the bundle (%(default)s)")
     parser.add_argument(

@@ -14,6 +14,7 @@ from autocontrastive_gen.evaluation import human
 from autocontrastive_gen.experiment.cell_command import current_profile
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import read_plan
+from autocontrastive_gen.foundation.commands import parser as command_parser
 from autocontrastive_gen.foundation.commands import run
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.files import read_json, read_jsonl, write_json
@@ -22,7 +23,7 @@ HUMAN = "human"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser("human", __doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     export = commands.add_parser("export", help="write a form with blinded pairs")
     export.add_argument("--model", required=True, help="a model of run.models")

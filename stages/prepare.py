@@ -11,6 +11,7 @@ import shutil
 from autocontrastive_gen.experiment.cell_command import current_profile
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import read_plan
+from autocontrastive_gen.foundation.commands import parser as command_parser
 from autocontrastive_gen.foundation.commands import run
 from autocontrastive_gen.foundation.cost import cost_meter
 from autocontrastive_gen.foundation.files import read_json
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def main() -> None:
+    command_parser("prepare", __doc__).parse_args()
     profile = current_profile()
     paths, plan = Paths(profile), read_plan(profile, "prepare")
     from autocontrastive_gen.data.preparation import Preparation

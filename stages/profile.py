@@ -1,8 +1,7 @@
-"""Profiles: which parameter file stands in params.yaml. A command, no stage of the pipeline."""
+"""Profiles: which parameters stand in params.yaml. A command, not a stage of the pipeline."""
 
 import argparse
 import difflib
-import shutil
 import sys
 from itertools import product
 from pathlib import Path
@@ -10,22 +9,25 @@ from pathlib import Path
 import yaml
 
 from autocontrastive_gen.experiment.cell_command import current_profile
-from autocontrastive_gen.experiment.params import PARAMS, PROFILES, Params, load_params
+from autocontrastive_gen.experiment.params import PARAMS, Params, load_params, load_profile, profiles
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import write_plan
+from autocontrastive_gen.experiment.rendering import render
+from autocontrastive_gen.foundation.commands import parser as command_parser
 from autocontrastive_gen.foundation.commands import run
+from autocontrastive_gen.foundation.digests import fingerprint
 from autocontrastive_gen.foundation.errors import InputError
-from autocontrastive_gen.foundation.files import SCRATCH, write_text
+from autocontrastive_gen.foundation.files import write_text
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stages.profile", description=__doc__)
+    parser = command_parser("profile", __doc__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="use|show|diff|check|estimate")
     verbs.add_parser("show", help="which profile is in use, whether it was edited, and which there are")
     verbs.add_parser("check", help="validate params.yaml and write the plan of its run")
     for verb, text in (("use", "put a profile into params.yaml"), ("diff", "how params.yaml differs from a profile")):
         verb_parser = verbs.add_parser(verb, help=text)
-        verb_parser.add_argument("name", help=", ".join(names()))
+        verb_parser.add_argument("name", help=", ".join(profiles()))
     estimate_parser = verbs.add_parser("estimate", help="time, memory and disk of a run, cell by cell, before it runs")
     estimate_parser.add_argument("--profile", help="a profile instead of params.yaml")
     peak = "of the machine that will run it, FLOP/s of a large matrix product; measured here by default"
@@ -44,29 +46,16 @@ def main() -> None:
         show()
 
 
-def names() -> list[str]:
-    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
-
-
-def read(name: str) -> str:
-    if name not in names():
-        near = difflib.get_close_matches(name, names(), 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names())}"
-        raise InputError(f"profile {name!r} is unknown; {hint}")
-    return (PROFILES / f"{name}.yaml").read_text(encoding="utf-8")
-
-
 def difference(name: str) -> list[str]:
     """Unified diff from the profile to params.yaml; empty if they are alike."""
-    wanted, present = read(name).splitlines(True), PARAMS.read_text(encoding="utf-8").splitlines(True)
-    return list(difflib.unified_diff(wanted, present, f"{PROFILES}/{name}.yaml", str(PARAMS)))
+    wanted, present = render(load_profile(name)).splitlines(True), PARAMS.read_text(encoding="utf-8").splitlines(True)
+    return list(difflib.unified_diff(wanted, present, f"profile {name}", str(PARAMS)))
 
 
 def use(name: str) -> None:
-    text = read(name)
-    params = load_params(PROFILES / f"{name}.yaml")
+    params = load_profile(name)
     keep_edits()
-    write_text(PARAMS, text)
+    write_text(PARAMS, render(params))
     write_plan(params)
     make_room(params)
     print(f"{PARAMS} now holds profile {name}; `dvc repro` runs it")
@@ -100,22 +89,19 @@ def estimate(arguments: argparse.Namespace) -> None:
         value = getattr(arguments, key)
         if value is not None and not 0 < value < float("inf"):
             raise InputError(f"--{key} {value}: must be above 0, such as 1e14 FLOP/s or 2e12 bytes/s")
-    if arguments.profile:
-        read(arguments.profile)  # an unknown name is told with the nearest one
-    params = load_params(PROFILES / f"{arguments.profile}.yaml" if arguments.profile else PARAMS)
+    params = load_profile(arguments.profile) if arguments.profile else load_params()
     both = arguments.flops is not None and arguments.bandwidth is not None
     rates = stated(None if both else measured_rates(), arguments.flops, arguments.bandwidth)
     print(table(count(params), rates))
 
 
 def keep_edits() -> None:
-    """Put an edited params.yaml aside, so that changing profiles loses nobody's work."""
+    """Put an edited params.yaml aside under a name of its own, so that changing profiles loses nobody's work."""
     present = PARAMS.read_text(encoding="utf-8") if PARAMS.exists() else ""
-    if not present or present in (read(name) for name in names()):
+    if not present or present in (render(load_profile(name)) for name in profiles()):
         return
-    kept = SCRATCH / "params.edited.yaml"
-    kept.parent.mkdir(exist_ok=True)
-    shutil.copyfile(PARAMS, kept)
+    kept = Path(f"params.edited-{fingerprint(present)[:8]}.yaml")
+    write_text(kept, present)
     print(f"{PARAMS} had been edited: kept as {kept}")
 
 
@@ -123,7 +109,7 @@ def show() -> None:
     profile = current_profile()
     changes = [line for line in difference(profile) if line[0] in "+-" and not line.startswith(("+++", "---"))]
     print(f"{profile}{f', edited ({len(changes)} lines; `diff {profile}` shows them)' if changes else ''}")
-    print(f"profiles: {', '.join(names())}")
+    print(f"profiles: {', '.join(profiles())}")
 
 
 if __name__ == "__main__":

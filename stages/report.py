@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 
 from autocontrastive_gen.experiment.cell_command import current_profile
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import read_plan
+from autocontrastive_gen.foundation.commands import parser as command_parser
 from autocontrastive_gen.foundation.commands import run
 
 log = logging.getLogger("report")
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    command_parser("report", __doc__).parse_args()
     from autocontrastive_gen.report.render import write_report
 
     profile = current_profile()

@@ -1,7 +1,7 @@
 """Draw the effect of parameters over the finished DVC experiments. A command, no stage of the pipeline.
 
-    python -m stages.sweep contrast.alpha
-    python -m stages.sweep contrast.alpha models.smollm2.lower --metrics diversity
+    python -m stages.sweep contrasts.acd.alpha
+    python -m stages.sweep contrasts.acd.alpha models.smollm2.lower --metrics diversity
 
 The first key is the x axis; each value of the others has a line of its own. Experiments that differ from the workspace
 in any other parameter are left out, and named.
@@ -9,12 +9,12 @@ in any other parameter are left out, and named.
 
 from __future__ import annotations
 
-import argparse
 import logging
 from pathlib import Path
 
 from autocontrastive_gen.experiment.cell_command import current_profile
 from autocontrastive_gen.experiment.paths import Paths
+from autocontrastive_gen.foundation.commands import parser as command_parser
 from autocontrastive_gen.foundation.commands import run
 from autocontrastive_gen.foundation.files import write_csv
 
@@ -22,10 +22,8 @@ log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.sweep", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("keys", nargs="+", metavar="KEY", help="a key of params.yaml, such as contrast.alpha")
+    parser = command_parser("sweep", __doc__)
+    parser.add_argument("keys", nargs="+", metavar="KEY", help="a key of params.yaml, such as contrasts.acd.alpha")
     parser.add_argument(
         "--settings", nargs="+", default=[], metavar="SETTING", help="default: those of the first decoding"
     )

@@ -5,13 +5,13 @@ A store that cannot be reached ends in exit code 1: for DVC the stage is then no
 
 from __future__ import annotations
 
-import argparse
 import logging
 
 from autocontrastive_gen.experiment.cell_command import current_profile
 from autocontrastive_gen.experiment.lock import read_lock
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import read_plan
+from autocontrastive_gen.foundation.commands import parser as command_parser
 from autocontrastive_gen.foundation.commands import run
 from autocontrastive_gen.foundation.files import write_json
 from autocontrastive_gen.review.records import read_cells
@@ -21,7 +21,7 @@ log = logging.getLogger("track")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_parser("track", __doc__)
     parser.add_argument("--republish", action="store_true", help="publish only; write no receipt for DVC")
     republish = parser.parse_args().republish
     profile = current_profile()

@@ -1,4 +1,4 @@
-"""Fit the exits of one model, measure them, and choose the lower layer of ``-acd`` on validation prompts."""
+"""Fit the exits of one model and measure them."""
 
 from autocontrastive_gen.experiment.cell_command import run_cell
 

@@ -5,7 +5,6 @@ A database is served on 127.0.0.1 until Ctrl-C; a server of ``MLFLOW_TRACKING_UR
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import signal
@@ -17,6 +16,7 @@ import webbrowser
 
 from autocontrastive_gen.experiment.cell_command import current_profile
 from autocontrastive_gen.experiment.plan import read_plan
+from autocontrastive_gen.foundation.commands import parser as command_parser
 from autocontrastive_gen.foundation.commands import run
 from autocontrastive_gen.foundation.errors import FileError, InputError
 from autocontrastive_gen.foundation.files import SCRATCH
@@ -27,7 +27,7 @@ log = logging.getLogger("ui")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stages.ui", description=__doc__)
+    parser = command_parser("ui", __doc__)
     parser.add_argument("--port", type=int, default=5000, help="port of the server on 127.0.0.1 (%(default)s)")
     port = parser.parse_args().port
     uri, name = tracking_uri(), read_plan(current_profile(), "track", "experiment")

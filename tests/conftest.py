@@ -40,13 +40,22 @@ def smoke_model_folder() -> Path:
     return SMOKE / "model"
 
 
+@pytest.fixture(scope="session")
+def smoke_params() -> str:
+    """The text of params.yaml under the profile smoke."""
+    from autocontrastive_gen.experiment.params import load_profile
+    from autocontrastive_gen.experiment.rendering import render
+
+    return render(load_profile("smoke"))
+
+
 @pytest.fixture
-def project(tmp_path, monkeypatch) -> Path:
+def project(tmp_path, monkeypatch, smoke_params) -> Path:
     """An empty working directory with the profiles and smoke's fixtures, for commands that read params.yaml."""
     shutil.copytree(ROOT / "conf", tmp_path / "conf")
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "fixtures").symlink_to(ROOT / "tests" / "fixtures")
-    shutil.copyfile(ROOT / "conf/profiles/smoke.yaml", tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text(smoke_params)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

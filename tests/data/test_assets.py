@@ -12,7 +12,7 @@ import pytest
 
 from autocontrastive_gen.data import assets, sources
 from autocontrastive_gen.data.assets import provide
-from autocontrastive_gen.experiment.params import HubAsset, PathAsset, PypiAsset, UrlAsset
+from autocontrastive_gen.experiment.asset_schema import HubAsset, PathAsset, PypiAsset, UrlAsset
 
 TEXT = b"some text\n"
 DIGEST = hashlib.sha256(TEXT).hexdigest()

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from autocontrastive_gen.data.assets import provide
-from autocontrastive_gen.experiment.params import PathAsset
+from autocontrastive_gen.experiment.asset_schema import PathAsset
 
 WIDTH, HEADS, LAYERS, VOCABULARY, INNER = 32, 4, 2, 64, 64
 

@@ -18,7 +18,7 @@ from autocontrastive_gen.data import hub_streams
 from autocontrastive_gen.data.assets import provide
 from autocontrastive_gen.data.corpora import read
 from autocontrastive_gen.data.streams import documents
-from autocontrastive_gen.experiment.params import HubAsset
+from autocontrastive_gen.experiment.asset_schema import HubAsset
 from autocontrastive_gen.foundation.files import read_json
 
 ASSET = HubAsset(
@@ -65,7 +65,7 @@ def run(hub: DatasetHub, code: str, **options) -> subprocess.Popen:
 
 
 FETCH = f"""
-from autocontrastive_gen.experiment.params import HubAsset
+from autocontrastive_gen.experiment.asset_schema import HubAsset
 record = assets.provide("cc", HubAsset.model_validate({ASSET.model_dump()!r}), Path("folder"))
 write_json(Path("record.json"), record)
 """

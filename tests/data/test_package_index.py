@@ -10,7 +10,7 @@ import pytest
 from autocontrastive_gen.data import sources
 from autocontrastive_gen.data.assets import provide
 from autocontrastive_gen.data.package_index import PackageIndex, download_sdist, pip_options
-from autocontrastive_gen.experiment.params import PypiAsset
+from autocontrastive_gen.experiment.asset_schema import PypiAsset
 from autocontrastive_gen.foundation.errors import FileError
 
 FILES = {

@@ -3,14 +3,14 @@ import subprocess
 import pytest
 import yaml
 
-from autocontrastive_gen.experiment.params import PROFILES, ParamsError, check, load_params
-
-LAPTOP = "conf/profiles/laptop.yaml"
+from autocontrastive_gen.experiment.params import PROFILES, ParamsError, check, load_params, load_profile
+from autocontrastive_gen.experiment.rendering import render
+from autocontrastive_gen.experiment.schema import Params
 
 
 @pytest.fixture
-def content(root):
-    return yaml.safe_load((root / LAPTOP).read_text())
+def content():
+    return load_profile("laptop").model_dump(mode="json")
 
 
 def faults(content) -> list[str]:
@@ -31,7 +31,29 @@ def test_committed_params_are_the_laptop_profile(root):
     shown = subprocess.run(command, cwd=root, capture_output=True, text=True)
     if shown.returncode:
         pytest.skip("not in a git repository: there is no committed params.yaml")
-    assert shown.stdout == (root / LAPTOP).read_text()
+    assert shown.stdout == render(load_profile("laptop"))
+
+
+@pytest.mark.parametrize("name", ["laptop", "smoke", "paper", "paper-released"])
+def test_a_rendered_profile_is_complete_and_reads_back_as_the_profile(name, tmp_path):
+    params = load_profile(name)
+    text = render(params)
+    (tmp_path / "params.yaml").write_text(text)
+    assert load_params(tmp_path / "params.yaml") == params
+    content = yaml.safe_load(text)
+    assert set(content) == set(Params.model_fields) and set(content["train"]) == set(type(params.train).model_fields)
+    assert "# Blocks per step, over all processes." in text and max(map(len, text.splitlines())) < 200
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    (tmp_path / "params.yaml").write_text("seed: 1\nseed: 2\n")
+    with pytest.raises(ParamsError, match="'seed' is there twice"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_a_profile_adds_to_the_catalogues_of_the_base():
+    decoders = load_profile("smoke").decoders
+    assert decoders["beam"].parameters == {"num_beams": 2} and decoders["greedy"].method == "greedy"
 
 
 def test_misspelt_key_is_one_fault_with_its_remedy(content):
@@ -40,22 +62,33 @@ def test_misspelt_key_is_one_fault_with_its_remedy(content):
 
 
 def test_all_faults_are_told_together(content):
-    content["generate"]["top_p"] = 1.5
+    content["decoders"]["top-p"]["top_p"] = 1.5
+    content["decoders"]["beam"]["num_beam"] = 3
+    content["decoders"]["top-k"]["method"] = "topk"
+    content["contrasts"]["acd"]["alpha"] = 2
+    content["contrasts"]["exit"] = {"method": "acd"}
+    content["run"]["tasks"] = ["last-word", "last-word"]
     content["train"]["method"] = "distilation"
     content["run"]["settings"] = ["greedy", "greedy-acd16", "gredy"]
     content["run"]["domains"] = []
     content["models"]["smollm2"]["asset"] = "smolm2"
-    del content["select"]["alpha"]
+    del content["prepare"]["training"]["tokens"]
     told = "\n".join(faults(content))
     for part in (
-        "generate.top_p: 1.5 is not allowed",
+        "decoders.top-p.top_p: 1.5 is not allowed: must be a number",
+        "decoders.beam.num_beam: unknown key (value 3); did you mean num_beams?",
+        "decoders.top-k.method: 'topk' is not allowed",
+        "did you mean top-k?",
+        "contrasts.acd.alpha: 2 is not allowed: must be a number from 0 to 1",
+        "contrasts.exit: a contrast may not be called exit",
+        "run.tasks: 'last-word' is listed twice",
         "train.method: 'distilation' is not allowed: one of none, least-squares",
         "did you mean distillation?",
         "'greedy-acd16' asks for exit 16, but models.smollm2.exits has [15, 20, 25, 27]",
-        "'gredy' is no setting",
+        "'gredy' is not a setting",
         "run.domains: [] is not allowed",
         "models.smollm2.asset: 'smolm2' is not defined; did you mean smollm2?",
-        "select.alpha: is missing",
+        "prepare.training.tokens: is missing",
     ):
         assert part in told
 
@@ -88,3 +121,33 @@ def test_what_pins_an_asset_are_the_fields_that_decide_its_bytes(content):
     assert check(content, "params.yaml").assets["minilm"].pins() == before
     content["assets"]["minilm"]["archive"] = "sdist"
     assert check(content, "params.yaml").assets["minilm"].pins() != before
+
+
+OWN = """
+import torch
+def right(upper, lower, strength=1.0):
+    return torch.log_softmax(upper.float() - strength * lower.float(), -1)
+def wrong(upper, lower):
+    return upper[..., :2]
+"""
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"method": "own_functions:right", "strength": 0.5}, None),
+        ({"method": "own_functions:right", "alpha": 0.5}, "has no parameter 'alpha'; it takes strength"),
+        ({"method": "own_functions:wrong"}, "own_functions:wrong"),
+        ({"method": "own_functions:absent"}, "absent"),
+        ({"method": "no_such_module:f"}, "no_such_module"),
+    ],
+)
+def test_a_function_of_ones_own_is_tried_when_parameters_are_checked(content, entry, message, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "own_functions.py").write_text(OWN)
+    content["contrasts"]["mine"] = entry
+    if message is None:
+        assert check(content, "params.yaml").contrasts["mine"].parameters == {"strength": 0.5}
+    else:
+        (fault,) = faults(content)
+        assert fault.startswith("params.yaml: contrasts.mine.method: ") and message in fault

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from autocontrastive_gen.experiment.params import Params, ParamsError, check
+from autocontrastive_gen.experiment.params import Params, ParamsError, check, load_profile
 
 SCHEMA = Params.model_json_schema()
 DIGEST = "0" * 64
@@ -89,7 +89,7 @@ def faults_of(node: dict, path: tuple, content: Any) -> Iterator[Fault]:
 
 def content(root) -> dict:
     """The laptop profile with an asset of every kind."""
-    found = yaml.safe_load((root / "conf/profiles/laptop.yaml").read_text())
+    found = load_profile("laptop").model_dump(mode="json")
     found["assets"] |= {f"kind-{kind}": asset for kind, asset in deepcopy(KINDS).items()}
     check(found, "params.yaml")
     return found
@@ -115,7 +115,8 @@ def told(content: dict) -> list[str]:
 def named(path: tuple, lines: list[str]) -> bool:
     """Whether a line names the key and says what to do about it."""
     name = ".".join(map(str, path))
-    remedies = ("is not allowed", "unknown key", "is not defined", "is missing", "is no setting", "is none of")
+    remedies = ["is not allowed", "unknown key", "is not defined", "is missing", "is none of"]
+    remedies += ["is not a setting", "is not a benchmark setting"]
     return any(line.startswith(f"params.yaml: {name}") and any(word in line for word in remedies) for line in lines)
 
 

@@ -1,16 +1,23 @@
+import sys
+
+import pytest
 import yaml
 
-from autocontrastive_gen.experiment.params import check
-from autocontrastive_gen.experiment.plan import build, edited
+from autocontrastive_gen.experiment.params import check, load_profile
+from autocontrastive_gen.experiment.plan import build, edited, write_plan
+
+
+def content_of(name: str) -> dict:
+    return load_profile(name).model_dump(mode="json")
 
 
 def entries(content, stage):
     return build(check(content, "params.yaml"))[stage]
 
 
-def changed(root, path, value):
-    """Cells whose entry an edit of the laptop profile changes."""
-    content = yaml.safe_load((root / "conf/profiles/laptop.yaml").read_text())
+def changed(path, value, content=None):
+    """Cells whose entry of the plan an edit of the laptop profile changes."""
+    content = content or content_of("laptop")
     before = build(check(content, ""))
     section = content
     for key in path[:-1]:
@@ -27,34 +34,97 @@ def changed(root, path, value):
     return cells
 
 
-def test_an_edit_touches_only_the_cells_that_use_it(root):
-    assert changed(root, ("generate", "top_p"), 0.9) == {"generate@top-p", "generate@top-p-acd", "report"}
-    acd = {"generate@" + name for name in ("greedy-acd", "greedy-acd15", "beam-acd", "top-k-acd", "top-p-acd")}
-    assert changed(root, ("contrast", "alpha"), 0.2) == acd | {"benchmark@acd", "report"}
-    assert changed(root, ("train", "learning_rate"), 0.01) == {"train"}
-    assert changed(root, ("launcher",), "accelerate launch") == set()
-    assert changed(root, ("assets", "smollm2", "note"), "another") == set()
+def with_contrast(contrast: str) -> set[str]:
+    run = content_of("laptop")["run"]
+    cells = {f"generate@{name}" for name in run["settings"] if f"-{contrast}" in name}
+    return cells | {f"benchmark@{name}" for name in run["benchmark_settings"] if name.startswith(contrast)}
 
 
-def test_every_edit_that_reaches_a_cell_is_named(root, monkeypatch):
+def test_an_edit_touches_only_the_cells_that_use_it():
+    assert changed(("decoders", "top-p", "top_p"), 0.9) == {"generate@top-p", "generate@top-p-acd", "report"}
+    acd = with_contrast("acd")
+    assert acd >= {"generate@greedy-acd", "benchmark@acd"}
+    assert changed(("contrasts", "acd", "alpha"), 0.2) == acd | {"select", "report"}
+    assert changed(("train", "learning_rate"), 0.01) == {"train", "report"}
+    assert changed(("select", "coherence_margin"), 0.1) == {"select", "report"}
+    assert changed(("models", "smollm2", "lower"), 25) == {"select", "report"}
+    assert changed(("launcher",), "accelerate launch") == set()
+    assert changed(("assets", "smollm2", "note"), "another") == set()
+
+
+def test_an_entry_that_no_setting_uses_changes_nothing():
+    content = content_of("laptop")
+    content["contrasts"]["unused"] = {"method": "acd", "alpha": 0.5}
+    assert changed(("contrasts", "unused", "alpha"), 0.7, content) == set()
+
+
+def test_entries_hold_decoder_and_contrast_in_full():
+    cell = entries(content_of("laptop"), "generate")["smollm2"]["top-p-acd"]
+    assert cell["decoder"] == {"method": "top-p", "top_p": 0.95} | cell["decoder"]
+    assert {"repetition_penalty", "no_repeat_ngram_size"} <= set(cell["decoder"])
+    assert cell["contrast"] == {"method": "acd", "alpha": 0.1, "minimum_candidates": 1, "temperature": 1.0}
+    assert entries(content_of("laptop"), "generate")["smollm2"]["top-p"]["contrast"] is None
+
+
+FUNCTION = """
+import torch
+def f(upper, lower, strength=1.0):
+    return torch.log_softmax(upper.float() - strength * lower.float(), -1)
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch, project):
+    """The smoke profile with a contrast function of the user's own."""
+    name = f"own_{tmp_path.name.replace('-', '_')}"
+    monkeypatch.setattr(sys, "path", [str(project), *sys.path])
+    (project / f"{name}.py").write_text(FUNCTION)
+    content = content_of("smoke")
+    content["contrasts"]["mine"] = {"method": f"{name}:f", "strength": 0.5}
+    content["run"]["settings"] += ["greedy-mine4", "greedy-mine"]
+    return content, project / f"{name}.py"
+
+
+def test_an_edit_of_a_users_function_touches_the_cells_that_use_it(own):
+    content, file = own
+    before = build(check(content, ""))
+    assert before["generate"]["tiny"]["greedy-mine"]["contrast"]["strength"] == 0.5
+    file.write_text(FUNCTION.replace("- strength", "+ strength"))
+    after = build(check(content, ""))
+    cells = before["generate"]["tiny"]
+    assert {name for name in cells if cells[name] != after["generate"]["tiny"][name]} == {"greedy-mine4", "greedy-mine"}
+    assert before["benchmark"] == after["benchmark"] and before["train"] == after["train"]
+
+
+def test_the_plan_has_dvc_watch_a_users_function(own):
+    content, file = own
+    write_plan(check(content, ""))
+    assert (file.parent / "conf/functions" / file.name).resolve() == file
+    plan = yaml.safe_load((file.parent / "reports/smoke/plan.yaml").read_text())
+    assert str(file.parent) not in str(plan)
+
+
+def test_every_edit_that_reaches_a_cell_is_named_with_its_value(root, monkeypatch):
     monkeypatch.chdir(root)
-    content = yaml.safe_load((root / "conf/profiles/laptop.yaml").read_text())
+    content = content_of("laptop")
     assert edited(check(content, "")) == []
     content["launcher"] = "accelerate launch"
     assert edited(check(content, "")) == [], "changes no result"
     content["train"]["learning_rate"] = 0.01
     content["run"]["settings"] = ["greedy"]
-    assert edited(check(content, "")) == ["launcher", "run.settings", "train.learning_rate"]
+    found = edited(check(content, ""))
+    assert [line.partition(":")[0] for line in found] == ["launcher", "run.settings", "train.learning_rate"]
+    assert "train.learning_rate: 0.01 (profile: 0.001)" in found
 
 
-def test_a_pinned_source_reaches_every_cell_that_reads_it(root):
-    cells = changed(root, ("assets", "smollm2", "sha256"), "a" * 64)
-    assert {"train", "score", "generate@greedy", "benchmark@original"} <= cells
+def test_a_pinned_source_reaches_every_cell_that_reads_it():
+    cells = changed(("assets", "smollm2", "sha256"), "a" * 64)
+    assert {"train", "select", "score", "generate@greedy", "benchmark@original"} <= cells
     assert "prepare" not in cells
 
 
-def test_files_on_disk_without_a_digest_are_pinned_by_what_they_hold(root, tmp_path):
-    content = yaml.safe_load((root / "conf/profiles/laptop.yaml").read_text())
+def test_files_on_disk_without_a_digest_are_pinned_by_what_they_hold(tmp_path):
+    content = content_of("laptop")
     model = tmp_path / "model"
     content["assets"]["smollm2"] = {"kind": "path", "path": str(model), "licence": "Apache-2.0"}
 
@@ -72,14 +142,10 @@ def test_files_on_disk_without_a_digest_are_pinned_by_what_they_hold(root, tmp_p
     assert "content" not in source()
 
 
-def test_another_mirror_changes_no_cell(root):
-    paper = yaml.safe_load((root / "conf/profiles/paper.yaml").read_text())
-    paper["assets"]["cc100"] = {
-        "kind": "url",
-        "url": "https://example.org/en.txt.xz",
-        "stream": True,
-        "licence": "not stated",
-    }
+def test_another_mirror_changes_no_cell():
+    paper = content_of("paper")
+    url = {"kind": "url", "url": "https://example.org/en.txt.xz", "stream": True, "licence": "not stated"}
+    paper["assets"]["cc100"] = url
     plain = entries(paper, "prepare")
     paper["assets"]["cc100"]["mirrors"] = ["https://example.com/en.txt.xz"]
     assert entries(paper, "prepare") == plain

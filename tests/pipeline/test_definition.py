@@ -12,6 +12,7 @@ PACKAGE = "autocontrastive_gen"
 FREE = {
     f"src/{PACKAGE}/{file}.py"
     for file in (
+        "experiment/asset_schema",
         "experiment/cell_command",
         "experiment/launch",
         "experiment/params",

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from autocontrastive_gen.experiment.params import check
+from autocontrastive_gen.experiment.params import check, load_profile
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -171,7 +171,7 @@ def test_document(document, clone):
 def test_parameters_shown_are_valid(document):
     """Each yaml block, merged into the laptop profile, is a parameter file without fault."""
     for block in re.findall(r"```yaml\n(.*?)```", document.read_text(), re.DOTALL):
-        content = yaml.safe_load((ROOT / "conf/profiles/laptop.yaml").read_text())
+        content = load_profile("laptop").model_dump(mode="json")
         check(merged(content, yaml.safe_load(block)), document.name)
 
 

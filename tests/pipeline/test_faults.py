@@ -35,7 +35,7 @@ def refused(clone, *command: str) -> str:
     [
         ("seed: 2023", "sede: 2023", "sede: unknown key (value 2023); did you mean seed?"),
         ("[greedy, greedy-acd]", "[greedy, greedy-acd3]", "asks for exit 3, but models.tiny.exits has [2, 4]"),
-        ("[greedy, greedy-acd]", "[greedy, gredy-acd]", "'gredy-acd' is no setting"),
+        ("[greedy, greedy-acd]", "[greedy, gredy-acd]", "'gredy-acd' is not a setting"),
         ("settings: [greedy, greedy-acd]", "settings: []", "run.settings: [] is not allowed"),
         ("method: distillation", "method: distilation", "did you mean distillation?"),
         ("exits: [2, 4]", "exits: [2, 40]", "layers 1 to 6"),
@@ -55,7 +55,7 @@ def test_dvc_stops_at_the_fault_and_goes_on_once_it_is_mended(clone):
     before = clone.results()
     clone.edit("top_k: 10", "top_k: 0")
     output = clone.run("dvc", "repro", code=None)
-    assert "generate.top_k: 0 is not allowed" in output and "Traceback" not in output
+    assert "decoders.top-k.top_k: 0 is not allowed" in output and "Traceback" not in output
     clone.edit("top_k: 0", "top_k: 10")
     clone.repro()
     assert clone.results() == before and clone.repro() == []

@@ -60,13 +60,13 @@ def test_the_profile_runs_end_to_end(root, fresh, server, tmp_path, name):
     fresh.environment |= {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
     ran = fresh.repro()
     models = params["run"]["models"]
-    assert len(ran) == 5 - 1 + len(models) * (2 + 4 + 2)
+    assert len(ran) == 5 - 1 + len(models) * (3 + 4 + 2)
     metrics = json.loads((fresh.folder / f"reports/{name}/metrics.json").read_text())
     for model in models:
         assert {f"quality/{model}/greedy-acd/{domain}/diversity" for domain in params["run"]["domains"]} <= set(metrics)
         scored = {key.split("/")[3] for key in metrics if key.startswith(f"benchmark/{model}/acd/")}
         assert set(params["run"]["tasks"]) <= scored
-        halfway = json.loads((fresh.folder / f"runs/{name}/train/{model}/settings/greedy-acd.json").read_text())
+        halfway = json.loads((fresh.folder / f"runs/{name}/select/{model}/settings/greedy-acd.json").read_text())
         assert halfway["lower"] == {"gpt2-medium": 12, "gpt-neo-125m": 6}[model] and halfway["upper"] == "original"
     assets = json.loads((fresh.folder / f"runs/{name}/fetch/assets.json").read_text())
     assert all(len(assets[model["asset"]]["revision"]) == 40 for model in params["models"].values()), "commits"

@@ -13,8 +13,8 @@ def test_a_dry_run_lists_every_cell_of_a_profile_not_yet_begun(root, fresh):
     for name in ("smoke", "paper", "paper-released"):
         fresh.run(sys.executable, "-m", "stages.profile", "use", name)
         run = load_params(root / f"conf/profiles/{name}.yaml").run
-        cells = len(run.models) * (2 + len(run.settings) + len(run.benchmark_settings))
-        assert len(fresh.repro("--dry")) == cells + len(STAGES) - 4, name
+        cells = len(run.models) * (3 + len(run.settings) + len(run.benchmark_settings))
+        assert len(fresh.repro("--dry")) == cells + len(STAGES) - 5, name
     assert not [path for path in (fresh.folder / "runs").rglob("*") if path.is_file()]
 
 

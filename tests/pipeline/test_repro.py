@@ -16,7 +16,7 @@ AFTER = ["score@tiny", "report", "track"]
 
 def test_every_stage_runs_once(finished):
     _, stages = finished
-    assert sorted(stages) == sorted(["fetch", "prepare", "train@tiny", *GENERATE, *BENCHMARK, *AFTER])
+    assert sorted(stages) == sorted(["fetch", "prepare", "train@tiny", "select@tiny", *GENERATE, *BENCHMARK, *AFTER])
 
 
 def test_the_second_run_runs_nothing(clone):
@@ -27,10 +27,10 @@ def test_the_second_run_runs_nothing(clone):
 
 def test_an_edited_setting_runs_its_cells_again_and_back_gives_the_same_bytes(clone):
     before = clone.results()
-    clone.edit("  alpha: 0.1\n  minimum_candidates", "  alpha: 0.5\n  minimum_candidates")
+    clone.edit("method: acd, alpha: 0.1", "method: acd, alpha: 0.5")
     ran = clone.repro()
-    assert sorted(ran) == sorted(["fetch", "generate@tiny-greedy-acd", "benchmark@tiny-acd", *AFTER])
-    clone.edit("  alpha: 0.5\n", "  alpha: 0.1\n")
+    assert sorted(ran) == sorted(["fetch", "select@tiny", "generate@tiny-greedy-acd", "benchmark@tiny-acd", *AFTER])
+    clone.edit("method: acd, alpha: 0.5", "method: acd, alpha: 0.1")
     clone.repro()
     assert clone.results() == before
 

@@ -68,7 +68,7 @@ def test_an_experiment_in_a_temporary_copy_is_tracked_in_the_project_and_compare
 
 def test_a_dead_server_fails_track_alone_and_the_next_repro_catches_up(committed):
     committed.environment["MLFLOW_TRACKING_URI"] = "http://127.0.0.1:9"
-    committed.edit("  alpha: 0.1\n  minimum_candidates", "  alpha: 0.5\n  minimum_candidates")
+    committed.edit("method: acd, alpha: 0.1", "method: acd, alpha: 0.5")
     output = committed.run("dvc", "repro", code=None)
     assert "results are safe" in output and "Traceback" not in output
     assert not (committed.folder / "runs/smoke/track/receipt.json").exists()

@@ -30,12 +30,12 @@ def test_queued_experiments_end_in_a_figure(root, clone):
     shown, drawn = (clone.run("bash", "-euc", command) for command in commands(root, 1))
     assert "0.02" in shown and "0.5" in shown
     folder = clone.folder / "reports/smoke/sweeps"
-    with open(folder / "contrast-alpha.csv") as file:
+    with open(folder / "contrasts-acd-alpha.csv") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 * 2 * 2 * 2, "values, settings, domains, metrics"
-    assert [row["contrast.alpha"] for row in rows] == sorted(row["contrast.alpha"] for row in rows)
+    assert [row["contrasts.acd.alpha"] for row in rows] == sorted(row["contrasts.acd.alpha"] for row in rows)
     contrast = {
-        row["contrast.alpha"]: row["value"]
+        row["contrasts.acd.alpha"]: row["value"]
         for row in rows
         if (row["setting"], row["domain"], row["metric"]) == ("greedy-acd", "made-a", "coherence")
     }
@@ -45,9 +45,11 @@ def test_queued_experiments_end_in_a_figure(root, clone):
         if (row["setting"], row["domain"], row["metric"]) == ("greedy", "made-a", "coherence")
     }
     assert len(plain) == 1 and len(set(contrast.values())) > 1, "alpha moves contrast alone"
-    assert (folder / "contrast-alpha.png").read_bytes().startswith(b"\x89PNG")
-    assert "contrast.alpha" in (folder / "contrast-alpha.svg").read_text()
+    assert (folder / "contrasts-acd-alpha.png").read_bytes().startswith(b"\x89PNG")
+    assert "contrasts.acd.alpha" in (folder / "contrasts-acd-alpha.svg").read_text()
     # an experiment of another kind is told from the sweep's
-    clone.edit("  top_k: 10", "  top_k: 11")
-    refused = clone.run("python", "-m", "stages.sweep", "contrast.alpha", code=2)
-    assert "differs in generate.top_k" in refused and "dvc exp run --queue" in refused and "Traceback" not in refused
+    clone.edit("top_k: 10", "top_k: 11")
+    refused = clone.run("python", "-m", "stages.sweep", "contrasts.acd.alpha", code=2)
+    assert (
+        "differs in decoders.top-k.top_k" in refused and "dvc exp run --queue" in refused and "Traceback" not in refused
+    )

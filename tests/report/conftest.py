@@ -15,7 +15,7 @@ from tokenizers.models import WordLevel
 from autocontrastive_gen.evaluation.metrics import HUMAN
 from autocontrastive_gen.evaluation.metrics.ngrams import COUNTS, ORDERS
 from autocontrastive_gen.experiment.paths import Paths
-from autocontrastive_gen.experiment.settings import parse_benchmark_setting, parse_setting
+from autocontrastive_gen.experiment.settings import Grid
 from autocontrastive_gen.foundation.files import write_csv, write_json, write_jsonl, write_text
 from autocontrastive_gen.report.render import write_report
 from autocontrastive_gen.report.results import Results
@@ -39,10 +39,15 @@ PLAN = {
     "bootstrap": {"samples": 200, "level": 0.95},
     "coherence_asset": "encoder",
     "mauve_asset": None,
-    "contrast": {"name": "acd", "alpha": 0.1, "minimum_candidates": 1, "temperature": 1.0},
-    "generate": {"new_tokens": 24, "batch_size": 4, "num_beams": 4, "top_k": 50, "top_p": 0.95},
+    "contrasts": {"acd": {"method": "acd", "alpha": 0.1, "minimum_candidates": 1, "temperature": 1.0}},
+    "decoders": {
+        "greedy": {"method": "greedy"},
+        "beam": {"method": "beam", "num_beams": 4},
+        "top-p": {"method": "top-p", "top_p": 0.95},
+    },
+    "generate": {"new_tokens": 24, "batch_size": 4},
     "benchmark": {"batch_size": 4, "limit": None, "num_fewshot": 0},
-    "select": {"new_tokens": 24, "alpha": 0.1, "coherence_margin": 0.02},
+    "select": {"new_tokens": 24, "coherence_margin": 0.02},
     "models": {
         "made": {
             "asset": "made-model",
@@ -105,19 +110,22 @@ def _train(paths: Paths, model: str) -> None:
         "4": {"diversity": 0.40, "coherence": 0.46, "coherence_error": 0.012},
         "6": {"diversity": 0.70, "coherence": 0.44, "coherence_error": 0.021},
     }
-    write_json(paths.selection(model), {"rule": "most diverse", "lower": 6, "upper": "original", "scores": scores})
+    chosen = {"rule": "most diverse", "lower": 6, "upper": "original", "scores": scores}
+    write_json(paths.selection(model), {"acd": chosen})
     curve = [
         {"step": s, "tokens": 100 * s, "layer": layer, "loss": 5 / s + layer / 10, "validation_perplexity": 400 / s}
         for s in (1, 2, 3)
         for layer in (4, 6)
     ]
     write_csv(paths.curves(model), ["step", "tokens", "layer", "loss", "validation_perplexity"], curve)
-    for name in [*SETTINGS, *BENCHMARKS]:
-        setting = (parse_benchmark_setting if name in BENCHMARKS else parse_setting)(name)
+    grid = Grid.of(SETTINGS, BENCHMARKS, PLAN["decoders"], PLAN["contrasts"])
+    for setting in (*grid.settings, *grid.benchmark_settings):
         lower = (setting.lower or 6) if setting.contrast else None
         layers = [layer for layer in (setting.exit, lower) if layer]
         exits = {str(layer): "ab" * 32 for layer in layers}
-        write_json(paths.resolved(model, name), {"upper": setting.exit or "original", "lower": lower, "exits": exits})
+        write_json(
+            paths.resolved(model, setting.name), {"upper": setting.exit or "original", "lower": lower, "exits": exits}
+        )
 
 
 def _texts(paths: Paths, model: str, plan: dict, rng: np.random.Generator) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from autocontrastive_gen.experiment.params import load_profile, profiles
 from autocontrastive_gen.report.paper import (
     NOT_COMPARABLE,
     OUTSIDE,
@@ -44,8 +45,10 @@ def test_the_committed_files_are_valid():
 
 
 def test_profiles_name_papers_that_exist():
-    for profile in FOLDER.parent.glob("profiles/*.yaml"):
-        read_paper(yaml.safe_load(profile.read_text())["report"]["paper"], FOLDER)
+    names = [load_profile(profile).report.paper for profile in profiles()]
+    assert "gera-2023" in names
+    for name in names:
+        read_paper(name, FOLDER)
 
 
 def test_verdicts(tmp_path):

@@ -200,7 +200,7 @@ def test_metrics_are_flat_numbers(report):
     assert all(isinstance(value, int | float) for value in metrics.values())
     assert metrics["quality/made/greedy-acd/open/diversity"] == pytest.approx(0.55)
     assert metrics["benchmark/made/acd/last-word/acc"] == pytest.approx(0.475)
-    assert metrics["exits/made/4/closed/perplexity"] == 450 and metrics["lower/made"] == 6
+    assert metrics["exits/made/4/closed/perplexity"] == 450 and metrics["lower/made/acd"] == 6
 
 
 def test_published_values_beside_ours(results):
@@ -237,7 +237,15 @@ def test_each_accuracy_has_a_name_for_plots(report):
 def test_cost_adds_up(report):
     cost = read_json(report / "cost.json")
     assert cost["total"]["wall_s"] == pytest.approx(2.5 * len(cost["cells"]))
-    assert [row["stage"] for row in cost["stages"]] == ["fetch", "prepare", "train", "generate", "score", "benchmark"]
+    assert [row["stage"] for row in cost["stages"]] == [
+        "fetch",
+        "prepare",
+        "train",
+        "select",
+        "generate",
+        "score",
+        "benchmark",
+    ]
     assert "| generate | 7 | 17.5 s | 28.0 s | 1.50 GiB | – | cpu |" in (report / "cost.md").read_text()
 
 

@@ -44,11 +44,13 @@ class SmallRun:
     @property
     def plan(self) -> dict:
         common = {"seed": 1, "domains": list(DOMAINS)}
-        generate = {name: {**common, "new_tokens": 5, "top_p": self.top_p} for name in self.settings}
+        decoder = {"method": "top-p", "top_p": self.top_p}
+        generate = {name: {**common, "new_tokens": 5, "decoder": decoder} for name in self.settings}
         benchmark = {name: {"seed": 1, "tasks": ["last-word"], "limit": None} for name in ("original", "acd")}
         return {
             "prepare": {"prompts": PROMPTS},
             "train": {"tiny": {"learning_rate": self.learning_rate, "betas": [0.9, 0.95]}},
+            "select": {"tiny": {"new_tokens": 5, "model": {"lower": "auto"}}},
             "generate": {"tiny": generate},
             "score": {"tiny": {**common, "bootstrap": {"samples": self.samples, "level": 0.95}}},
             "benchmark": {"tiny": benchmark},
@@ -61,7 +63,8 @@ class SmallRun:
             "profile": "smoke",
             "run": self.run,
             "train": {"learning_rate": self.learning_rate},
-            "generate": {"top_p": self.top_p},
+            "decoders": {"greedy": {"method": "greedy"}, "top-p": {"method": "top-p", "top_p": self.top_p}},
+            "contrasts": {"acd": {"method": "acd"}},
             "score": {"bootstrap": {"samples": self.samples, "level": 0.95}},
         }
         write_text("params.yaml", yaml.safe_dump(params))
@@ -85,6 +88,10 @@ class SmallRun:
         quality = {"perplexity": 90.0, "agreement": self.learning_rate, "entropy": 2.0, "tokens": 100}
         write_json(self.paths.exit_quality(model), {name: {"2": quality, "original": quality} for name in DOMAINS})
         write_text(self.paths.exits(model) / "exits.safetensors", "weights")
+
+    def _select(self, model: str, _: str) -> None:
+        scores = {"plain": {"diversity": 0.2, "coherence": 0.5}, "4": {"diversity": 0.4, "coherence": 0.5}}
+        write_json(self.paths.selection(model), {"acd": {"lower": 4, "scores": scores}})
         write_text(self.paths.resolved(model, "greedy"), "{}")
 
     def _generate(self, model: str, setting: str) -> None:
@@ -141,6 +148,7 @@ class SmallRun:
         for (stage, model, setting), folder in folders.items():
             reads = {
                 "train": [paths.data_card],
+                "select": [paths.data_card],
                 "generate": [Path("src/decode.py")],
                 "score": [other for cell, other in folders.items() if cell[0] == "generate"],
                 "benchmark": [Path("src/decode.py")],

@@ -47,10 +47,10 @@ def rows_of(difference) -> dict:
 
 def test_what_changed_between_two_tracked_runs(two_runs):
     difference = compare(find_state("smoke-before"), find_state("smoke-after"))
-    assert difference.params == [Change("generate.top_p", "0.95", "0.5")]
+    assert difference.params == [Change("decoders.top-p.top_p", "0.95", "0.5")]
     assert [change.what for change in difference.code] == ["src/decode.py"]
     assert difference.data == []
-    assert difference.cells["generate@tiny-greedy"] == "parameters: top_p; inputs: src/decode.py"
+    assert difference.cells["generate@tiny-greedy"] == "parameters: decoder.top_p; inputs: src/decode.py"
     assert "train@tiny" not in difference.cells and "benchmark@tiny-acd" in difference.cells
 
 
@@ -165,7 +165,7 @@ def test_command_prints_tables_and_writes_a_page(two_runs, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["compare", "smoke-before", "smoke-after", "--html", "out/page.html"])
     command.main()
     printed = capsys.readouterr().out
-    assert "generate.top_p" in printed and "src/decode.py" in printed
+    assert "decoders.top-p.top_p" in printed and "src/decode.py" in printed
     assert re.search(r"greedy-acd.*made-a.*coherence.*\+0\.25 ", printed)
     assert re.search(r"\d+ metrics are the same in both", printed)
     text = open("out/page.html").read()

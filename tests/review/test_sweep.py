@@ -1,10 +1,11 @@
 """Which states make a sweep, and the rows and the figure that come of them."""
 
 import copy
+import functools
 
 import pytest
-import yaml
 
+from autocontrastive_gen.experiment.params import load_profile
 from autocontrastive_gen.review import sweep
 from autocontrastive_gen.review.snapshots import State
 
@@ -25,13 +26,13 @@ class Made(State):
 
 @pytest.fixture
 def made(root):
-    base = yaml.safe_load((root / "conf/profiles/smoke.yaml").read_text())
+    base = load_profile("smoke").model_dump(mode="json")
 
     def make(label, scores=SCORES, **changes) -> Made:
         params = copy.deepcopy(base)
         for key, value in changes.items():
-            section, _, name = key.partition("__")
-            params[section][name] = value
+            *sections, name = key.split("__")
+            functools.reduce(dict.__getitem__, sections, params)[name] = value
         return Made(label, params, scores)
 
     return make
@@ -42,41 +43,41 @@ def test_states_that_differ_elsewhere_are_left_out(made, caplog):
     found = sweep.comparable(
         [
             made("workspace"),
-            made("a", contrast__alpha=0.5),
-            made("again", contrast__alpha=0.5),
-            made("b", contrast__alpha=0.7, generate__top_k=3),
+            made("a", contrasts__acd__alpha=0.5),
+            made("again", contrasts__acd__alpha=0.5),
+            made("b", contrasts__acd__alpha=0.7, generate__batch_size=3),
         ],
-        ["contrast.alpha"],
+        ["contrasts.acd.alpha"],
     )
     assert [state.label for state in found] == ["workspace", "a"]
-    assert "b is left out: it differs in generate.top_k" in caplog.text
+    assert "b is left out: it differs in generate.batch_size" in caplog.text
 
 
 def test_rows_and_figure(made, monkeypatch):
-    monkeypatch.setattr(sweep, "states", lambda: [made("workspace"), made("a", contrast__alpha=0.02)])
-    rows = sweep.table(["contrast.alpha"], metrics=["diversity"])
-    assert [(row["contrast.alpha"], row["setting"], row["value"]) for row in rows] == [
+    monkeypatch.setattr(sweep, "states", lambda: [made("workspace"), made("a", contrasts__acd__alpha=0.02)])
+    rows = sweep.table(["contrasts.acd.alpha"], metrics=["diversity"])
+    assert [(row["contrasts.acd.alpha"], row["setting"], row["value"]) for row in rows] == [
         (0.02, "greedy", 0.2),
         (0.02, "greedy-acd", 0.6),
         (0.1, "greedy", 0.2),
         (0.1, "greedy-acd", 0.6),
     ]
-    drawn = [sweep.figure(rows, ["contrast.alpha"]) for _ in range(2)]
-    assert drawn[0].svg == drawn[1].svg and drawn[0].name == "contrast-alpha"
-    assert all(text in drawn[0].svg for text in ("contrast.alpha", "0.02", "tiny greedy-acd", "made-a"))
+    drawn = [sweep.figure(rows, ["contrasts.acd.alpha"]) for _ in range(2)]
+    assert drawn[0].svg == drawn[1].svg and drawn[0].name == "contrasts-acd-alpha"
+    assert all(text in drawn[0].svg for text in ("contrasts.acd.alpha", "0.02", "tiny greedy-acd", "made-a"))
 
 
 def test_what_makes_no_sweep_is_told(made, monkeypatch):
-    monkeypatch.setattr(sweep, "states", lambda: [made("workspace"), made("a", scores=None, contrast__alpha=0.5)])
-    with pytest.raises(ValueError, match=r"1 finished value; .*dvc exp run --queue -S 'contrast.alpha"):
-        sweep.table(["contrast.alpha"], metrics=["diversity"])
-    with pytest.raises(ValueError, match="has no 'alpa' there; known: name, alpha"):
-        sweep.table(["contrast.alpa"])
-    with pytest.raises(ValueError, match="'gredy' is no setting"):
-        sweep.table(["contrast.alpha"], ["gredy"])
-    with pytest.raises(ValueError, match="contrast: is a section .*name one of its keys: name, alpha"):
-        sweep.table(["contrast"])
+    monkeypatch.setattr(sweep, "states", lambda: [made("workspace"), made("a", scores=None, contrasts__acd__alpha=0.5)])
+    with pytest.raises(ValueError, match=r"1 finished value; .*dvc exp run --queue -S 'contrasts.acd.alpha"):
+        sweep.table(["contrasts.acd.alpha"], metrics=["diversity"])
+    with pytest.raises(ValueError, match="has no 'alpa' there; known: method, alpha"):
+        sweep.table(["contrasts.acd.alpa"])
+    with pytest.raises(ValueError, match="--settings: gredy not in run.settings"):
+        sweep.table(["contrasts.acd.alpha"], ["gredy"])
+    with pytest.raises(ValueError, match="contrasts.acd: is a section .*name one of its keys: method, alpha"):
+        sweep.table(["contrasts.acd"])
     with pytest.raises(ValueError, match="top-p-acd not in run.settings; there are: greedy, greedy-acd"):
-        sweep.table(["contrast.alpha"], ["top-p-acd"])
+        sweep.table(["contrasts.acd.alpha"], ["top-p-acd"])
     with pytest.raises(ValueError, match="'mauve' was not scored; there are: diversity"):
-        sweep.table(["contrast.alpha"], metrics=["mauve"])
+        sweep.table(["contrasts.acd.alpha"], metrics=["mauve"])

@@ -4,6 +4,9 @@ import sys
 import pytest
 import yaml
 
+from autocontrastive_gen.experiment.params import load_profile
+from autocontrastive_gen.experiment.rendering import render
+
 
 @pytest.fixture
 def profile(project, root):
@@ -17,18 +20,19 @@ def profile(project, root):
 def _env(root):
     import os
 
-    return {**os.environ, "PYTHONPATH": str(root)}
+    return {**os.environ, "PYTHONPATH": f"{root}:{root / 'src'}"}
 
 
 def test_use_writes_the_profile_and_its_plan_and_keeps_edits(profile, project, root):
     edited = (project / "params.yaml").read_text().replace("top_k: 10", "top_k: 11")
     (project / "params.yaml").write_text(edited)
     assert "edited (2 lines" in profile("show").stdout
-    assert "+  top_k: 11" in profile("diff", "smoke").stdout
+    assert "top_k: 11}" in profile("diff", "smoke").stdout
     assert profile("use", "laptop").returncode == 0
-    assert (project / "params.yaml").read_text() == (root / "conf/profiles/laptop.yaml").read_text()
+    assert (project / "params.yaml").read_text() == render(load_profile("laptop"))
     assert yaml.safe_load((project / "reports/laptop/plan.yaml").read_text())["track"]["models"] == ["smollm2"]
-    assert (project / ".scratch/params.edited.yaml").read_text() == edited
+    (kept,) = project.glob("params.edited-*.yaml")
+    assert kept.read_text() == edited
 
 
 def test_an_unknown_profile_is_refused_with_the_nearest(profile):
@@ -40,5 +44,5 @@ def test_check_tells_every_fault(profile, project):
     text = (project / "params.yaml").read_text()
     (project / "params.yaml").write_text(text.replace("top_k: 10", "top_k: 0").replace("seed:", "sede:"))
     done = profile("check")
-    assert done.returncode == 2 and "generate.top_k: 0" in done.stderr and "did you mean seed?" in done.stderr
+    assert done.returncode == 2 and "decoders.top-k.top_k: 0" in done.stderr and "did you mean seed?" in done.stderr
     assert not (project / "reports").exists()

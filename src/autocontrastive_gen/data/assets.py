@@ -16,7 +16,7 @@ from pathlib import Path
 
 from autocontrastive_gen.data import local_tasks
 from autocontrastive_gen.data.sources import STORE, Mismatch, bring, describe, digests, folder_sha256, reach, verify
-from autocontrastive_gen.experiment.params import Asset, AssetTerms, HubAsset, PathAsset, PypiAsset, UrlAsset
+from autocontrastive_gen.experiment.asset_schema import Asset, AssetTerms, HubAsset, PathAsset, PypiAsset, UrlAsset
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
 from autocontrastive_gen.foundation.errors import FileError
 from autocontrastive_gen.foundation.files import read_json, write_json

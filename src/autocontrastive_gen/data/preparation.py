@@ -19,7 +19,7 @@ from tqdm import tqdm
 from autocontrastive_gen.data import bundles, corpora, local_tasks, rules
 from autocontrastive_gen.data.prompts import from_paragraph, identity, prompt_row, validation_row
 from autocontrastive_gen.data.selection import Document, Seen, hold_out, interleaved, shuffled
-from autocontrastive_gen.experiment.params import AssetTerms
+from autocontrastive_gen.experiment.asset_schema import AssetTerms
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.digests import seed_for
 from autocontrastive_gen.foundation.errors import InputError

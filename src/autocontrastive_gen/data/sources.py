@@ -12,7 +12,7 @@ from pathlib import Path
 
 from autocontrastive_gen.data.archives import is_archive, unpack
 from autocontrastive_gen.data.package_index import download_sdist
-from autocontrastive_gen.experiment.params import Asset, HubAsset, PypiAsset, UrlAsset
+from autocontrastive_gen.experiment.asset_schema import Asset, HubAsset, PypiAsset, UrlAsset
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
 from autocontrastive_gen.foundation.errors import FileError
 from autocontrastive_gen.foundation.files import SCRATCH

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 
 import yaml
 
 from autocontrastive_gen.experiment.params import PARAMS
 from autocontrastive_gen.experiment.paths import Paths
+from autocontrastive_gen.foundation.commands import parser as command_parser
 from autocontrastive_gen.foundation.commands import run
 from autocontrastive_gen.foundation.errors import InputError
 
@@ -37,7 +37,7 @@ def run_cell(stage: str, purpose: str, work: Callable[..., None], setting: str =
 
 
 def _cell(stage: str, purpose: str, work: Callable[..., None], setting: str, launched: bool) -> None:
-    parser = argparse.ArgumentParser(prog=f"python -m stages.{stage}", description=purpose)
+    parser = command_parser(stage, purpose)
     parser.add_argument("--model", required=True, help="a model of run.models")
     if setting:
         parser.add_argument("--setting", required=True, help=setting)

@@ -9,9 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from autocontrastive_gen.experiment.params import load_params
+from autocontrastive_gen.experiment.params import PARAMS
 from autocontrastive_gen.foundation.environment import LAUNCHED
 from autocontrastive_gen.foundation.errors import MissingFileError
+from autocontrastive_gen.foundation.files import read_yaml
 
 _SET_BY_LAUNCHERS = ("RANK", "WORLD_SIZE", LAUNCHED)
 
@@ -23,7 +24,7 @@ def relaunched(module: str) -> bool:
     Nothing is launched without a ``launcher`` in params.yaml, nor inside a process that a launcher started. A failure
     of the processes ends this one with their exit code.
     """
-    launcher = load_params().launcher
+    launcher = read_yaml(PARAMS).get("launcher", "")  # the parameters were checked before any stage ran
     if not launcher or any(variable in os.environ for variable in _SET_BY_LAUNCHERS):
         return False
     command, *options = (os.path.expandvars(part) for part in shlex.split(launcher))

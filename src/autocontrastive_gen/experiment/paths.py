@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-STAGES = ("fetch", "prepare", "train", "generate", "score", "benchmark", "report", "track")
+STAGES = ("fetch", "prepare", "train", "select", "generate", "score", "benchmark", "report", "track")
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,9 @@ class Paths:
         """Trained exits stored alone; ``AutoMultiExitModel`` attaches them to the base model."""
         return self.train(model) / "exits"
 
-    def resolved(self, model: str, setting: str) -> Path:
-        """``{"upper", "lower", "exits": {layer: sha256}}``: the layers a setting uses and the digest of their weights.
-
-        ``generate`` and ``benchmark`` depend on this file and not on the weights, so a plain setting, whose file
-        names no exit, does not run again when training changes.
-        """
-        return self.train(model) / "settings" / f"{setting}.json"
+    def exit_digests(self, model: str) -> Path:
+        """json: {layer: sha256 of the exit's weights}."""
+        return self.train(model) / "digests.json"
 
     def curves(self, model: str) -> Path:
         """csv: step, tokens, layer, loss, validation_perplexity (empty where not measured)."""
@@ -98,9 +94,21 @@ class Paths:
         """json: {domain: {layer: {perplexity, agreement, entropy, tokens}}}, layer "original" included."""
         return self.train(model) / "exits.json"
 
+    # select -----------------------------------------------------------------------------------------------------
+    def select(self, model: str) -> Path:
+        return self.runs / "select" / model
+
     def selection(self, model: str) -> Path:
-        """json: lower layer chosen for ``-acd``, the rule, and diversity and coherence of every candidate."""
-        return self.train(model) / "selection.json"
+        """json by contrast: the lower layer chosen, the rule, and diversity and coherence of every candidate."""
+        return self.select(model) / "selection.json"
+
+    def resolved(self, model: str, setting: str) -> Path:
+        """``{"upper", "lower", "exits": {layer: sha256}}``: the layers a setting reads and the digest of their weights.
+
+        ``generate`` and ``benchmark`` depend on this file and not on the weights, so a plain setting, whose file
+        names no exit, does not run again when training changes.
+        """
+        return self.select(model) / "settings" / f"{setting}.json"
 
     # cells ------------------------------------------------------------------------------------------------------
     def generate(self, model: str, setting: str) -> Path:

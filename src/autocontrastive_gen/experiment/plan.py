@@ -7,57 +7,79 @@ parameters from there alone: what a stage can see is exactly what makes DVC run 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from autocontrastive_gen.experiment.params import PROFILES, Params, PathAsset, load_params
+from autocontrastive_gen.experiment import own_code
+from autocontrastive_gen.experiment.asset_schema import PathAsset
+from autocontrastive_gen.experiment.params import PROFILES, Params, load_params
 from autocontrastive_gen.experiment.paths import Paths
-from autocontrastive_gen.experiment.settings import Setting, parse_benchmark_setting, parse_setting
+from autocontrastive_gen.experiment.schema import Entry
+from autocontrastive_gen.experiment.settings import Grid, Setting
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
 from autocontrastive_gen.foundation.errors import InputError, MissingFileError
 from autocontrastive_gen.foundation.files import write_text
-
-_DECODE_KEYS = {"greedy": (), "beam": ("num_beams",), "top-k": ("top_k",), "top-p": ("top_p",)}
+from autocontrastive_gen.generation.decoder import DECODERS
+from autocontrastive_gen.modeling.contrast import REGISTRY
 
 
 def build(params: Params) -> dict[str, Any]:
     """Plan of a run: {stage: entry}, by model and setting where the stage has cells."""
-    p = params.model_dump(mode="json")
-    models, run = run_models(params), params.run
+    p, run, models = params.model_dump(mode="json"), params.run, params.run.models
+    grid, seed = grid_of(params), {"seed": params.seed}
     domains = {name: p["domains"][name] for name in run.domains}
     used = sorted({*run.domains, *params.prepare.training.sources})
     sources = {name: {**p["domains"][name], **_pinned(params, p["domains"][name]["asset"])} for name in used}
-    settings = [parse_setting(name) for name in run.settings]
-    benchmarks = [parse_benchmark_setting(name) for name in run.benchmark_settings]
-    contrast = p["contrast"]
-    seed = {"seed": params.seed}
     encoder = {f"coherence_{key}": value for key, value in _pinned(params, params.score.coherence_asset).items()}
-    runtime = {name: _runtime(params, model) for name, model in models.items()}
+    runtime = {name: _runtime(params, name) for name in models}
+    contrasts = {name: _contrast(params, name) for name in grid.contrasts}
+    features = params.score.mauve_asset
     return {
         "prepare": {**p["prepare"], **seed, "sources": sources, "domains": run.domains, "tasks": run.tasks},
         "train": {
             name: {
                 **p["train"],
                 **seed,
-                **encoder,
-                "model": {**model, **runtime[name]},
+                "model": {**runtime[name], **{key: p["models"][name][key] for key in ("exits", "note")}},
                 "tokens": params.prepare.training.tokens,
-                "select": p["select"] if model["lower"] == "auto" else None,
                 "domains": run.domains,
             }
-            for name, model in models.items()
+            for name in models
+        },
+        "select": {
+            name: {
+                **p["select"],
+                **seed,
+                **encoder,
+                "model": {**runtime[name], **{key: p["models"][name][key] for key in ("exits", "upper", "lower")}},
+                "contrasts": contrasts,
+                "domains": run.domains,
+                "settings": {s.name: _layers(s) for s in (*grid.settings, *grid.benchmark_settings)},
+            }
+            for name in models
         },
         "generate": {
-            name: {s.name: {**seed, **_generate(params, s), "model": runtime[name]} for s in settings}
-            for name, model in models.items()
+            name: {
+                s.name: {
+                    **p["generate"],
+                    **seed,
+                    "decoder": _decoder(params, s),
+                    "contrast": contrasts.get(s.contrast),
+                    "domains": run.domains,
+                    "model": runtime[name],
+                }
+                for s in grid.settings
+            }
+            for name in models
         },
         "score": {
             name: {
                 **p["score"],
                 **encoder,
-                "mauve_features": _pinned(params, features) if (features := params.score.mauve_asset) else None,
+                "mauve_features": _pinned(params, features) if features else None,
                 **seed,
                 "model": runtime[name],
                 "settings": run.settings,
@@ -72,39 +94,71 @@ def build(params: Params) -> dict[str, Any]:
                     **seed,
                     "tasks": run.tasks,
                     "model": runtime[name],
-                    "contrast": contrast if s.contrast else None,
+                    "contrast": contrasts.get(s.contrast),
                 }
-                for s in benchmarks
+                for s in grid.benchmark_settings
             }
-            for name, model in models.items()
+            for name in models
         },
         "report": {
             **p["report"],
             **seed,
             "bootstrap": p["score"]["bootstrap"],
             "coherence_asset": params.score.coherence_asset,
-            "mauve_asset": params.score.mauve_asset,
-            "contrast": contrast,
+            "mauve_asset": features,
+            "contrasts": contrasts,
+            "decoders": {s.decoder: _decoder(params, s) for s in grid.settings},
             "generate": p["generate"],
             "benchmark": p["benchmark"],
             "select": p["select"],
-            "models": models,
+            "train": {"tokens": params.prepare.training.tokens, **p["train"]},
+            "models": {name: p["models"][name] for name in models},
             "domains": domains,
             "settings": run.settings,
             "benchmark_settings": run.benchmark_settings,
             "tasks": run.tasks,
         },
-        "track": {**p["track"], "models": run.models},
+        "track": {**p["track"], "models": models},
     }
 
 
-def run_models(params: Params) -> dict[str, dict]:
-    return {name: params.models[name].model_dump(mode="json") for name in params.run.models}
+def grid_of(params: Params) -> Grid:
+    """The settings of a run."""
+    return Grid.of(params.run.settings, params.run.benchmark_settings, params.decoders, params.contrasts)
 
 
-def _runtime(params: Params, model: dict) -> dict:
-    """What decoding needs to know of a model; its exits and layers come from the resolved setting instead."""
-    return {**_pinned(params, model["asset"]), "dtype": model["dtype"], "mode": model["mode"]}
+def own_functions(params: Params) -> list[str]:
+    """The ``module:function`` names among the contrasts that the run uses."""
+    methods = (params.contrasts[name].method for name in grid_of(params).contrasts)
+    return [method for method in methods if ":" in method]
+
+
+def _layers(setting: Setting) -> dict[str, Any]:
+    """What ``select`` resolves of a setting; the decoder does not matter for it."""
+    return {key: value for key, value in asdict(setting).items() if key in ("exit", "contrast", "lower")}
+
+
+def _decoder(params: Params, setting: Setting) -> dict[str, Any]:
+    return _in_full(params.decoders[setting.decoder], DECODERS)
+
+
+def _contrast(params: Params, name: str) -> dict[str, Any]:
+    """A contrast in full; one of the user's own with a digest of its source."""
+    entry = params.contrasts[name]
+    if ":" in entry.method:
+        return {"method": entry.method, **entry.parameters, "code": own_code.digest(entry.method)}
+    return _in_full(entry, REGISTRY)
+
+
+def _in_full(entry: Entry, registry) -> dict[str, Any]:
+    """An entry with every parameter of its method: a default that changes in the code runs its cells again."""
+    return {"method": entry.method, **registry.build(entry.method, entry.parameters).parameters}
+
+
+def _runtime(params: Params, name: str) -> dict[str, Any]:
+    """What running a model needs to know of it; its layers come from the resolved setting instead."""
+    model = params.models[name]
+    return {**_pinned(params, model.asset), "dtype": model.dtype, "mode": model.mode}
 
 
 def _pinned(params: Params, name: str) -> dict:
@@ -121,18 +175,11 @@ def _pinned(params: Params, name: str) -> dict:
 
 
 def _content(path: Path) -> str | None:
-    """Digest of a file, or of a folder's files and their names; None if there is none, which ``fetch`` tells."""
+    """Digest of a file, or of a folder's files and their names; None if there is none, which ``fetch`` reports."""
     if path.is_file():
         return file_sha256(path)
     files = {file.relative_to(path).as_posix(): file_sha256(file) for file in path.rglob("*") if file.is_file()}
     return fingerprint(files) if files else None
-
-
-def _generate(params: Params, setting: Setting) -> dict:
-    generate = params.generate.model_dump(mode="json")
-    keys = ("new_tokens", "batch_size", *_DECODE_KEYS[setting.decode])
-    contrast = params.contrast.model_dump(mode="json") if setting.contrast else None
-    return {**{key: generate[key] for key in keys}, "contrast": contrast, "domains": params.run.domains}
 
 
 class _Dumper(yaml.SafeDumper):
@@ -141,7 +188,10 @@ class _Dumper(yaml.SafeDumper):
 
 
 def edited(params: Params) -> list[str]:
-    """Dotted names of all parameters that differ from the profile's own file, if any of them reaches a cell."""
+    """Every parameter that differs from the profile's own file, as "key: value (profile: value)".
+
+    Empty if none of them reaches a cell.
+    """
     path = PROFILES / f"{params.profile}.yaml"
     if not path.exists():
         return []
@@ -156,18 +206,25 @@ def _differences(a: Any, b: Any, name: str = "") -> Iterator[str]:
         for key in {*a, *b}:
             yield from _differences(a.get(key), b.get(key), f"{name}.{key}" if name else key)
     elif a != b:
-        yield name
+        yield f"{name}: {a} (profile: {b})"
 
 
 def write_plan(params: Params) -> None:
+    """Write the plan of a run, and have DVC watch the user's own functions that it uses."""
     plan = build(params)
+    own_code.link(own_functions(params))
     plan["report"]["edited"] = edited(params)
     text = yaml.dump(plan, Dumper=_Dumper, sort_keys=True, width=120, allow_unicode=True)
     write_text(Paths(params.profile).plan, "# Written by the fetch stage from params.yaml: do not edit.\n" + text)
 
 
 def read_plan(profile: str, *keys: str) -> dict[str, Any]:
-    """Entry of the plan under ``keys``, say ``("generate", model, setting)``; KeyError-free: ValueError if absent."""
+    """Entry of the plan under ``keys``, such as ``("generate", model, setting)``.
+
+    Raises:
+        MissingFileError: there is no plan yet.
+        InputError: the plan has no such entry.
+    """
     path = Paths(profile).plan
     if not path.exists():
         raise MissingFileError(f"{path}: there is no plan yet; run `dvc repro fetch` first")

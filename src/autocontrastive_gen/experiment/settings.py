@@ -1,83 +1,136 @@
-"""Names of cells and where their files lie: the one place that knows both.
+"""The names of settings: ``<decoder>[-exit<l>][-<contrast>[<l>]]``, in benchmarks without the decoder.
 
-A *cell* is one run of a stage, called as DVC calls it (``generate@smollm2-greedy-acd``). Everything that a stage writes
-lies under ``runs/<profile>/<stage>/``; what a reader keeps lies under ``reports/<profile>/``.
+Decoders and contrasts are entries of two catalogues of the parameters. A contrast's name consists of letters, so a
+number behind it is its lower layer. A decoder's name may hold hyphens and digits; the longest one that fits wins.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from autocontrastive_gen.foundation.errors import InputError
 
-DECODES = ("greedy", "beam", "top-k", "top-p")
+ORIGINAL = "original"
+"""The benchmark setting of the model's own head."""
+RESERVED = (ORIGINAL, "exit", "human")
+"""Words of the grammar and of reports that no contrast may be called."""
+GRAMMAR = "<decoder>[-exit<l>][-<contrast>[<l>]]"
+BENCHMARK_GRAMMAR = f"{ORIGINAL}, exit<l>, <contrast>[<l>] or exit<u>-<contrast>[<l>]"
 
-_SUFFIX = r"(?:-exit(?P<exit>\d+))?(?P<contrast>-acd(?P<lower>\d+)?)?"
-_SETTING = re.compile(rf"(?P<decode>{'|'.join(DECODES)}){_SUFFIX}")
-_BENCHMARK = re.compile(r"original|exit(?P<exit>\d+)|(?P<contrast>acd(?P<lower>\d+)?)")
-GRAMMAR = "<decode>[-exit<l>][-acd[<l>]] with decode in " + ", ".join(DECODES)
-BENCHMARK_GRAMMAR = "original, exit<l>, acd, acd<l>"
+_TAIL = r"(?:exit(?P<exit>[1-9]\d*))?(?:(?(exit)-)(?P<contrast>[a-z]+)(?P<lower>[1-9]\d*)?)?"
+_PATTERN = re.compile(_TAIL)
 
 
 @dataclass(frozen=True)
 class Setting:
     """What the name of a setting says.
 
-    ``exit`` is the exit that is read (the upper one if ``contrast``); None stands for the model's ``upper`` in params,
-    as a rule the original head. ``lower`` is None where the name leaves the layer to the selection rule (plain
-    ``-acd``). ``decode`` is None for benchmark settings.
+    Attributes:
+        decoder: an entry of ``decoders``; None in benchmarks.
+        exit: the exit that is read, or the upper one of a contrast; None stands for the model's ``upper``.
+        contrast: an entry of ``contrasts``; None for a setting without contrast.
+        lower: the lower layer; None leaves it to the model's ``lower``, or to a method that takes none.
     """
 
     name: str
-    decode: str | None
-    exit: int | None
-    contrast: bool
-    lower: int | None
+    decoder: str | None
+    exit: int | None = None
+    contrast: str | None = None
+    lower: int | None = None
 
     @property
     def plain(self) -> Setting:
-        """The same setting without contrast: what a contrast setting is compared with."""
-        if self.decode is None:
-            return parse_benchmark_setting("original")
-        return parse_setting(self.decode + (f"-exit{self.exit}" if self.exit is not None else ""))
+        """The same setting without contrast, which a contrast is compared with."""
+        tail = [] if self.exit is None else [f"exit{self.exit}"]
+        head = [] if self.decoder is None else [self.decoder]
+        return replace(self, name="-".join([*head, *tail]) or ORIGINAL, contrast=None, lower=None)
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """Layers that the name itself asks for."""
+        """Layers that the name asks for."""
         return tuple(layer for layer in (self.exit, self.lower) if layer is not None)
 
 
-def parse_setting(name: str) -> Setting:
-    """Read a name of ``run.settings``; ValueError if it is none."""
-    return _parse(name, _SETTING, GRAMMAR)
+def parse_setting(name: str, decoders: Iterable[str], contrasts: Iterable[str]) -> Setting:
+    """Read a name of ``run.settings``.
+
+    Args:
+        decoders: names of the catalogue of decoders.
+        contrasts: names of the catalogue of contrasts.
+
+    Raises:
+        InputError: the name does not follow the grammar, or names an entry that is in no catalogue.
+    """
+    decoders, contrasts = list(decoders), list(contrasts)
+    for decoder in sorted(decoders, key=len, reverse=True):
+        if name == decoder:
+            return Setting(name, decoder)
+        if name.startswith(f"{decoder}-"):
+            tail = _PATTERN.fullmatch(name[len(decoder) + 1 :])
+            if tail and tail.group():
+                return _checked(name, decoder, tail, contrasts)
+    raise InputError(
+        f"{name!r} is not a setting; allowed: {GRAMMAR} with a decoder of {', '.join(decoders) or 'none'} "
+        f"and a contrast of {', '.join(contrasts) or 'none'}"
+    )
 
 
-def parse_benchmark_setting(name: str) -> Setting:
-    """Read a name of ``run.benchmark_settings``; ValueError if it is none."""
-    return _parse(name, _BENCHMARK, BENCHMARK_GRAMMAR)
+def parse_benchmark_setting(name: str, contrasts: Iterable[str]) -> Setting:
+    """Read a name of ``run.benchmark_settings``; see ``parse_setting``."""
+    contrasts = list(contrasts)
+    tail = _PATTERN.fullmatch(name)
+    if name == ORIGINAL:
+        return Setting(name, None)
+    if not name or tail is None:
+        raise InputError(
+            f"{name!r} is not a benchmark setting; allowed: {BENCHMARK_GRAMMAR} with a contrast of "
+            f"{', '.join(contrasts) or 'none'}"
+        )
+    return _checked(name, None, tail, contrasts)
 
 
-def _parse(name: str, pattern: re.Pattern, grammar: str) -> Setting:
-    match = pattern.fullmatch(name)
-    if match is None:
-        raise InputError(f"{name!r} is no setting; allowed: {grammar}")
-    groups = match.groupdict()
-    exit_, lower = (int(groups[key]) if groups[key] else None for key in ("exit", "lower"))
+def _checked(name: str, decoder: str | None, tail: re.Match, contrasts: list[str]) -> Setting:
+    contrast = tail["contrast"]
+    if contrast is not None and contrast not in contrasts:
+        raise InputError(f"{name!r} is not a setting; contrasts has no {contrast!r}: {', '.join(contrasts) or 'none'}")
+    exit_, lower = (int(tail[key]) if tail[key] else None for key in ("exit", "lower"))
     if exit_ is not None and lower is not None and lower >= exit_:
         raise InputError(f"{name!r}: the lower layer {lower} must lie below the upper exit {exit_}")
-    return Setting(name, groups.get("decode"), exit_, bool(groups["contrast"]), lower)
+    return Setting(name, decoder, exit_, contrast, lower)
 
 
-def all_settings(exits: tuple[int, ...]) -> tuple[Setting, ...]:
-    """Every setting of ``generate`` and ``benchmark`` that a model with these exits might run."""
-    tails = [""] + [f"-exit{layer}" for layer in exits]
-    names = [decode + tail for decode in DECODES for tail in tails]
-    names += [f"{name}-acd{lower}" for name in names for lower in ("", *exits) if _lies_below(lower, name)]
-    benchmark = ["original", "acd", *(f"{kind}{layer}" for layer in exits for kind in ("exit", "acd"))]
-    return tuple(map(parse_setting, names)) + tuple(map(parse_benchmark_setting, benchmark))
+@dataclass(frozen=True)
+class Grid:
+    """The settings of a run, read with its own catalogues."""
 
+    settings: tuple[Setting, ...]
+    benchmark_settings: tuple[Setting, ...]
 
-def _lies_below(lower: int | str, name: str) -> bool:
-    upper = name.partition("-exit")[2]
-    return not upper or lower == "" or lower < int(upper)
+    @classmethod
+    def of(
+        cls,
+        settings: Iterable[str],
+        benchmark_settings: Iterable[str],
+        decoders: Iterable[str],
+        contrasts: Iterable[str],
+    ) -> Grid:
+        """Parse the names of a run; InputError for the first that is wrong."""
+        decoders, contrasts = tuple(decoders), tuple(contrasts)
+        return cls(
+            tuple(parse_setting(name, decoders, contrasts) for name in settings),
+            tuple(parse_benchmark_setting(name, contrasts) for name in benchmark_settings),
+        )
+
+    @property
+    def contrasts(self) -> tuple[str, ...]:
+        """Names of the contrasts that some setting uses, in the order of the run."""
+        used = (setting.contrast for setting in (*self.settings, *self.benchmark_settings))
+        return tuple(dict.fromkeys(name for name in used if name))
+
+    @property
+    def undecided(self) -> tuple[str, ...]:
+        """Contrasts with a setting whose name states no lower layer."""
+        everything = (*self.settings, *self.benchmark_settings)
+        return tuple(dict.fromkeys(s.contrast for s in everything if s.contrast and s.lower is None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import logging
 import os
@@ -47,6 +48,13 @@ def run(main: Callable[[], None], name: str) -> None:
     except Exception:
         _tell_of_bug(name)
         raise
+
+
+def parser(name: str, purpose: str) -> argparse.ArgumentParser:
+    """The parser of ``python -m stages.<name>``; ``purpose`` is the module's docstring, shown by ``--help``."""
+    return argparse.ArgumentParser(
+        prog=f"python -m stages.{name}", description=purpose, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
 
 
 def _tell_of_bug(name: str) -> None:

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from autocontrastive_gen.foundation.errors import mendable
+import yaml
+
+from autocontrastive_gen.foundation.errors import InputError, mendable
 
 SCRATCH = Path(os.environ.get("DVC_ROOT", "")) / ".scratch"
 """Resume state and downloads: never an output, safe to delete. DVC runs queued experiments in a copy of the project and
@@ -85,6 +87,27 @@ def _replaced(value: Any, forms: dict, kind: type) -> Any:
     if isinstance(value, list):
         return [_replaced(item, forms, kind) for item in value]
     return value
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping, of which YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for (key_node, _), key in zip(node.value, keys, strict=True):
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is there twice", key_node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path | str) -> Any:
+    """Content of a YAML file whose keys are unique; InputError names file and line of what is wrong."""
+    try:
+        return yaml.load(Path(path).read_text(encoding="utf-8"), _UniqueKeys)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, TypeError) as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def write_jsonl(path: Path | str, rows: Iterable[dict]) -> None:

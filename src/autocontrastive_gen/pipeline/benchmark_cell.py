@@ -11,20 +11,16 @@ from typing import Any
 from autocontrastive_gen.evaluation.benchmarks import evaluate, items, results
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
-from autocontrastive_gen.foundation.errors import MissingFileError
-from autocontrastive_gen.foundation.files import SCRATCH, read_json, write_csv, write_json
+from autocontrastive_gen.foundation.files import SCRATCH, write_csv, write_json
+from autocontrastive_gen.pipeline.cell_model import exit_fields, read_resolved
+from autocontrastive_gen.pipeline.code import code_digest
 
 log = logging.getLogger(__name__)
 
 
 def benchmark_cell(name: str, setting: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str, Any]) -> None:
     """Write ``paths.results`` and ``paths.items``; answers that an interrupted run had are taken from ``.scratch``."""
-    from autocontrastive_gen.pipeline.code import code_digest
-
-    path = paths.resolved(name, setting)
-    if not path.exists():
-        raise MissingFileError(f"{path}: no layers are known for {setting!r}; run `dvc repro train@{name}` first")
-    resolved = read_json(path)
+    resolved = read_resolved(paths, name, setting)
     files = sorted(file for file in paths.tasks.glob("*") if file.is_file())
     key = [plan, resolved, [(file.name, file_sha256(file)) for file in files], code_digest("benchmark")]
     scratch = SCRATCH / "benchmark" / fingerprint(key)[:16]
@@ -45,7 +41,6 @@ def benchmark_cell(name: str, setting: str, plan: Mapping[str, Any], paths: Path
 def _load(name: str, resolved: Mapping[str, Any], plan: Mapping[str, Any], paths: Paths):
     from autocontrastive_gen.evaluation.lm_eval_harness.adapter import MultiExitLM
     from autocontrastive_gen.foundation.processes import Processes
-    from autocontrastive_gen.pipeline.cell_model import exit_fields
 
     fields = exit_fields(resolved, plan["contrast"])
     processes = Processes.start()

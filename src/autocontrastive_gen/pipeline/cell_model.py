@@ -4,26 +4,41 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from autocontrastive_gen.experiment.paths import Paths
-from autocontrastive_gen.foundation.errors import mendable
+from autocontrastive_gen.foundation.errors import MissingFileError, mendable
+from autocontrastive_gen.foundation.files import read_json
+from autocontrastive_gen.modeling.multi_exit import depth_of
+from autocontrastive_gen.pipeline.entries import spec_of
 
 
 def exit_fields(resolved: Mapping[str, Any], contrast: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Fields of ``MultiExitConfiguration`` for a resolved setting (``Paths.resolved``)."""
-    upper, lower = resolved["upper"], resolved["lower"]
-    if lower is not None:
-        return {
-            "use_original_head": False,
-            "contrast_layer_indices": (upper, lower),
-            "contrast_function": dict(contrast),
-        }
-    return (
-        {"use_original_head": True}
-        if upper == "original"
-        else {"use_original_head": False, "output_layer_index": upper}
-    )
+    """Fields of ``MultiExitConfiguration`` for a resolved setting (``Paths.resolved``) and its contrast, if any."""
+    upper = resolved["upper"]
+    if contrast is not None:
+        layers = (upper, resolved["lower"])
+        return {"use_original_head": False, "contrast_layer_indices": layers, "contrast_function": spec_of(contrast)}
+    if upper == "original":
+        return {"use_original_head": True}
+    return {"use_original_head": False, "output_layer_index": upper}
+
+
+def read_resolved(paths: Paths, name: str, setting: str) -> dict[str, Any]:
+    """The layers of a setting; MissingFileError with the remedy if ``select`` has not said."""
+    path = paths.resolved(name, setting)
+    if not path.exists():
+        raise MissingFileError(f"{path}: no layers are known for {setting!r}; run `dvc repro select@{name}` first")
+    return read_json(path)
+
+
+def read_depth(asset: Path) -> int:
+    """Number of layers of a fetched model, from its configuration."""
+    from transformers import AutoConfig
+
+    with mendable(f"{asset}"):
+        return depth_of(AutoConfig.from_pretrained(asset, local_files_only=True, trust_remote_code=False))
 
 
 def load_cell_model(paths: Paths, name: str, runtime: Mapping[str, Any], fields: Mapping[str, Any]):

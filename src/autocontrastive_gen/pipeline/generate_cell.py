@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from autocontrastive_gen.experiment.paths import Paths
-from autocontrastive_gen.experiment.settings import parse_setting
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
-from autocontrastive_gen.foundation.errors import MissingFileError
-from autocontrastive_gen.foundation.files import SCRATCH, read_json, read_jsonl, write_jsonl
-from autocontrastive_gen.generation.decoder import DECODERS, Decoder
-from autocontrastive_gen.pipeline.cell_model import exit_fields, load_cell_model
+from autocontrastive_gen.foundation.files import SCRATCH, read_jsonl, write_jsonl
+from autocontrastive_gen.pipeline.cell_model import exit_fields, load_cell_model, read_resolved
 from autocontrastive_gen.pipeline.code import code_digest
+from autocontrastive_gen.pipeline.entries import parameters_of
 
 log = logging.getLogger(__name__)
 
@@ -25,25 +23,26 @@ def generate_cell(name: str, setting_name: str, plan: Mapping[str, Any], paths: 
     from autocontrastive_gen.foundation.processes import Processes
     from autocontrastive_gen.generation.annotate import annotate
     from autocontrastive_gen.generation.decode import generate_texts
+    from autocontrastive_gen.generation.decoder import DECODERS
 
-    resolved = _resolved(paths, name, setting_name)
+    resolved = read_resolved(paths, name, setting_name)
     prompts = {domain: paths.prompts(domain) for domain in plan["domains"]}
     key = [plan, resolved, {domain: file_sha256(path) for domain, path in prompts.items()}, code_digest("generate")]
     scratch = SCRATCH / "generate" / fingerprint(key)[:16]
     share = Processes.start().share
     model, tokenizer = load_cell_model(paths, name, plan["model"], exit_fields(resolved, plan["contrast"]))
-    decoder = _decoder(parse_setting(setting_name).decode, plan)
+    decoder = DECODERS.build(plan["decoder"]["method"], parameters_of(plan["decoder"]))
     batch_size, tokens = plan["batch_size"], 0
     texts: dict[Path, list[dict]] = {}
     for domain, path in prompts.items():
-        keep = scratch / domain
+        keep, new_tokens, seed = scratch / domain, plan["new_tokens"], plan["seed"]
         rows = generate_texts(
             model,
             tokenizer,
             read_jsonl(path),
             decoder,
-            plan["new_tokens"],
-            plan["seed"],
+            new_tokens,
+            seed,
             batch_size,
             keep=keep / "texts",
             share=share,
@@ -58,18 +57,3 @@ def generate_cell(name: str, setting_name: str, plan: Mapping[str, Any], paths: 
         shutil.rmtree(scratch, ignore_errors=True)
     cost |= {"tokens": tokens, "processes": share[1]}
     log.info("%d tokens written to %s", tokens, paths.generate(name, setting_name))
-
-
-def _decoder(name: str, plan: Mapping[str, Any]) -> Decoder:
-    """The decoder of that name with those of its parameters that the plan's entry holds."""
-    return DECODERS.build(name, {key: plan[key] for key in ("num_beams", "top_k", "top_p") if key in plan})
-
-
-def _resolved(paths: Paths, name: str, setting: str) -> dict[str, Any]:
-    path = paths.resolved(name, setting)
-    if not path.exists():
-        raise MissingFileError(
-            f"{path}: no layers are known for {setting!r}; run `dvc repro train@{name}` first, and see that "
-            f"models.{name}.exits has a layer below the upper exit"
-        )
-    return read_json(path)

@@ -13,9 +13,7 @@ from typing import Any
 
 import torch
 
-from autocontrastive_gen.evaluation.lower_layer import Scores, choose, score_candidates
 from autocontrastive_gen.experiment.paths import Paths
-from autocontrastive_gen.experiment.resolution import resolved_settings
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
 from autocontrastive_gen.foundation.errors import InputError, MissingFileError, mendable
 from autocontrastive_gen.foundation.files import SCRATCH, read_json, read_jsonl, write_csv, write_json, write_text
@@ -32,7 +30,7 @@ CURVE_COLUMNS = ["step", "tokens", "layer", "loss", "validation_perplexity"]
 
 
 def train_cell(name: str, plan: dict[str, Any], paths: Paths, cost: dict[str, Any]) -> None:
-    """Train, measure, select and write everything under ``paths.train(name)``; entries for ``cost`` are added to it."""
+    """Train, measure and write everything under ``paths.train(name)``; entries for ``cost`` are added to it."""
     processes = Processes.start()
     asset = paths.asset(plan["model"]["asset"])
     model, tokenizer = _load(asset, plan["model"], processes)
@@ -51,11 +49,8 @@ def train_cell(name: str, plan: dict[str, Any], paths: Paths, cost: dict[str, An
             folder=folder,
             processes=processes,
         )
-    scores = {}
-    if plan["select"] and (processes.main or processes.sharded):  # a sharded trunk runs in all of them together
-        scores = _select(model, tokenizer, plan, paths)
     if processes.main:
-        _write(name, plan, paths, model, fitted, scores)
+        _write(name, plan, paths, model, fitted)
         cost["processes"] = processes.world
         shutil.rmtree(folder)
     processes.wait()
@@ -121,48 +116,13 @@ def _validation(paths: Paths, domains: list[str]) -> dict[str, list[str]]:
     return {domain: [row["text"] for row in rows if row["domain"] == domain] for domain in domains}
 
 
-def _select(model, tokenizer, plan: dict[str, Any], paths: Paths) -> Scores:
-    from autocontrastive_gen.evaluation.encoders import load_encoder
-
-    select = plan["select"]
-    encoder = load_encoder(paths.asset(plan["coherence_asset"]), str(model.device))
-    upper = plan["model"]["upper"]
-    candidates = [layer for layer in plan["model"]["exits"] if upper == "original" or layer < upper]
-    return score_candidates(
-        model,
-        tokenizer,
-        encoder,
-        {domain: read_jsonl(paths.prompts(domain, "validation")) for domain in plan["domains"]},
-        candidates,
-        upper=upper,
-        contrast={"name": "acd", "alpha": plan["select"]["alpha"]},
-        new_tokens=select["new_tokens"],
-        seed=plan["seed"],
-    )
-
-
-def _write(name: str, plan: dict[str, Any], paths: Paths, model, fitted: Fitted, scores: Scores) -> None:
-    margin = plan["select"]["coherence_margin"] if plan["select"] else 0.0
-    layers = model.num_layers
+def _write(name: str, plan: dict[str, Any], paths: Paths, model, fitted: Fitted) -> None:
     shutil.rmtree(paths.train(name), ignore_errors=True)
-    for setting, content in resolved_settings(plan["model"], layers, scores, margin, fitted.digests):
-        write_json(paths.resolved(name, setting), content)
     model.save_exits(paths.exits(name))
     assets = read_json(paths.assets) if paths.assets.exists() else {}
     licence = assets.get(plan["model"]["asset"], {}).get("licence", "not stated")
-    card = model_card(name, plan, layers, fitted.quality, licence, fitted.tokens)
+    card = model_card(name, plan, model.num_layers, fitted.quality, licence, fitted.tokens)
     write_text(paths.exits(name) / "README.md", card)
     write_csv(paths.curves(name), CURVE_COLUMNS, fitted.curve)
     write_json(paths.exit_quality(name), fitted.quality)
-    upper = plan["model"]["upper"]
-    below = layers if upper == "original" else upper
-    rule = f"highest diversity subject to coherence >= plain - {margin}, greedy search, validation prompts"
-    write_json(
-        paths.selection(name),
-        {
-            "rule": rule if scores else f"lower: {plan['model']['lower']}",
-            "lower": choose(scores, below, margin) if scores else None,
-            "upper": upper,
-            "scores": scores,
-        },
-    )
+    write_json(paths.exit_digests(name), {str(layer): digest for layer, digest in fitted.digests.items()})

@@ -9,6 +9,8 @@ from autocontrastive_gen.report.gains import Gain, compare, compare_items
 from autocontrastive_gen.report.paper import NOT_RUN, Claim, Claims
 from autocontrastive_gen.report.results import Results
 
+CONTRAST = "acd"
+"""The contrast of the paper, by its name in the catalogue."""
 SUPPORTED, CONTRADICTED, NOT_SHOWN, NO_VERDICT = "supported", "contradicted", "not shown", "no verdict"
 
 
@@ -39,7 +41,7 @@ def check_claims(results: Results, rules: Claims) -> list[Check]:
 def _test(results: Results, rules: Claims, claim: Claim, model: str) -> Check:
     options = {"level": rules.level, "samples": rules.samples}
     if claim.benchmark:
-        found, settings = compare_items(results, model, "acd", claim.metric, **options), "acd − original"
+        found, settings = compare_items(results, model, CONTRAST, claim.metric, **options), f"{CONTRAST} − original"
     else:
         gains = _gains(results, claim, model)
         found = compare(results, model, gains, claim.metric, margin=claim.margin or 0.0, **options) if gains else None
@@ -60,7 +62,7 @@ def _gains(results: Results, claim: Claim, model: str) -> list[Gain]:
 
 def _pair(results: Results, claim: Claim, model: str, decode: str) -> tuple[str, str] | None:
     for contrast, plain in results.pairs:
-        if contrast.decode != decode or contrast.exit is not None:
+        if (contrast.decoder, contrast.contrast) != (decode, CONTRAST) or contrast.exit is not None:
             continue
         lower = contrast.lower or results.resolved(model, contrast.name).get("lower")
         if claim.lower == "halfway" and (lower is None or lower != results.halfway(model)):

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from autocontrastive_gen.evaluation.metrics import exit_metrics, item_metric, text_metrics
-from autocontrastive_gen.experiment.settings import DECODES
 from autocontrastive_gen.foundation import statistics
 from autocontrastive_gen.foundation.digests import seed_for
 from autocontrastive_gen.report.drawing import (
@@ -73,20 +72,21 @@ def _quality(results: Results, tables: dict[str, Table], model: str) -> Iterator
     titles = [entry["title"] for entry in results.domains.values()]
     metrics = [m for m in text_metrics().values() if m.headline and any(m.key in row for row in rows.values())]
     canvas, grid = new_canvas(len(titles), len(metrics), share_y="row")
-    decodes = [d for d in DECODES if any(s.decode == d for s in results.settings)]
+    decoders = results.decoders
+    contrasts = [name for name in results.grid.contrasts if any(s.name.endswith(f"-{name}") for s in results.settings)]
+    series = [("plain", "", PLAIN, "o")]
+    series += [(name, f"-{name}", SERIES[i % len(SERIES)], MARKERS[1 + i]) for i, name in enumerate(contrasts)]
+    shifts = [0.24 * (i - (len(series) - 1) / 2) for i in range(len(series))]
     for i, metric in enumerate(metrics):
         for axes, title in zip(grid[i], titles, strict=True):
             if (human := rows.get((title, HUMAN))) and metric.key in human:
                 add_band(axes, human[metric.key], "human")
-            for x, decode in enumerate(decodes):
-                for shift, name, label, colour, marker in (
-                    (-0.12, decode, "plain", PLAIN, "o"),
-                    (0.12, f"{decode}-acd", "contrast", CONTRAST, "D"),
-                ):
-                    if (row := rows.get((title, name))) and metric.key in row:
+            for x, decoder in enumerate(decoders):
+                for shift, (label, tail, colour, marker) in zip(shifts, series, strict=True):
+                    if (row := rows.get((title, decoder + tail))) and metric.key in row:
                         add_point(axes, x + shift, row[metric.key], colour, marker, label)
-            axes.set_xticks(range(len(decodes)), decodes if i == len(metrics) - 1 else [""] * len(decodes))
-            axes.set_xlim(-0.5, len(decodes) - 0.5)
+            axes.set_xticks(range(len(decoders)), decoders if i == len(metrics) - 1 else [""] * len(decoders))
+            axes.set_xlim(-0.5, len(decoders) - 0.5)
             axes.grid(axis="x", visible=False)
             axes.set_title(title if i == 0 else "")
         grid[i][0].set_ylabel(metric.axis)
@@ -102,7 +102,8 @@ def _quality(results: Results, tables: dict[str, Table], model: str) -> Iterator
 
 def _lower_layer(results: Results, tables: dict[str, Table], model: str) -> Iterator[Figure]:
     """Diversity and coherence of greedy search by lower layer, on validation and on reported prompts."""
-    rows = [row for row in tables["selection"].rows if row["model"] == model]
+    contrast = next(iter(results.selection.get(model, {})), None)
+    rows = [row for row in tables["selection"].rows if (row["model"], row["contrast"]) == (model, contrast)]
     candidates = sorted((int(row["lower"]), row) for row in rows if row["lower"].isdigit())
     reported = _reported_layers(results, model)
     if not candidates and len(reported) < 2:
@@ -139,7 +140,7 @@ def _reported_layers(results: Results, model: str) -> dict[int, dict[str, Number
     """{lower layer: scores} of the greedy contrast settings that were run."""
     found = {}
     for setting in results.settings:
-        if setting.decode == "greedy" and setting.contrast and setting.exit is None:
+        if setting.decoder == "greedy" and setting.contrast and setting.exit is None:
             lower, scores = results.resolved(model, setting.name).get("lower"), _reported(results, model, setting.name)
             if lower is not None and scores:
                 found[lower] = scores

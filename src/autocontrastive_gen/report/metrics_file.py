@@ -25,7 +25,8 @@ def flat(results: Results) -> dict[str, float]:
                 for metric in exit_metrics().values():
                     if metric.headline:
                         found[f"exits/{model}/{layer}/{domain}/{metric.key}"] = entry[metric.key]
-    for model, selection in results.selection.items():
-        if selection.get("lower") is not None:
-            found[f"lower/{model}"] = selection["lower"]
+    for model, contrasts in results.selection.items():
+        for contrast, chosen in contrasts.items():
+            if chosen["lower"] is not None:
+                found[f"lower/{model}/{contrast}"] = chosen["lower"]
     return found

@@ -11,7 +11,7 @@ import pandas as pd
 
 from autocontrastive_gen.evaluation.metrics import HUMAN, text_metrics
 from autocontrastive_gen.experiment.paths import Paths, halfway
-from autocontrastive_gen.experiment.settings import Setting, parse_setting
+from autocontrastive_gen.experiment.settings import Grid, Setting
 from autocontrastive_gen.foundation.files import read_json, read_jsonl
 from autocontrastive_gen.foundation.statistics import Interval
 from autocontrastive_gen.modeling.layers import depth_of
@@ -35,8 +35,20 @@ class Results:
         return self.plan["domains"]
 
     @cached_property
-    def settings(self) -> list[Setting]:
-        return [parse_setting(name) for name in self.plan["settings"]]
+    def grid(self) -> Grid:
+        """The settings of the run."""
+        names = self.plan["settings"], self.plan["benchmark_settings"]
+        return Grid.of(*names, self.plan["decoders"], self.plan["contrasts"])
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """The settings of generation."""
+        return self.grid.settings
+
+    @property
+    def decoders(self) -> tuple[str, ...]:
+        """Names of the decoders, in the order of the run."""
+        return tuple(dict.fromkeys(setting.decoder for setting in self.settings))
 
     @cached_property
     def pairs(self) -> list[tuple[Setting, Setting]]:
@@ -99,8 +111,8 @@ class Results:
         return {model: self._json(self.paths.exit_quality(model)) or {} for model in self.models}
 
     @cached_property
-    def selection(self) -> dict[str, dict]:
-        """{model: content of selection.json}, only of models whose lower layer was chosen by the rule."""
+    def selection(self) -> dict[str, dict[str, dict]]:
+        """{model: {contrast: what the rule saw and chose}}, only of models whose lower layers it chooses."""
         chosen = {name: model for name, model in self.models.items() if model["lower"] == "auto"}
         found = {model: self._json(self.paths.selection(model)) for model in chosen}
         return {model: content for model, content in found.items() if content}
@@ -124,10 +136,11 @@ class Results:
     @cached_property
     def cells(self) -> list[str]:
         """Names of this plan's cells before the report, as in their cost files."""
-        per_model = [f"{stage}-{model}" for stage in ("train", "score") for model in self.models]
+        per_model = [f"{stage}-{model}" for stage in ("train", "select", "score") for model in self.models]
         generate = [f"generate-{model}-{s.name}" for model in self.models for s in self.settings]
         bench = [f"benchmark-{model}-{name}" for model in self.models for name in self.plan["benchmark_settings"]]
-        return ["fetch", "prepare", *per_model[: len(self.models)], *generate, *per_model[len(self.models) :], *bench]
+        before = 2 * len(self.models)
+        return ["fetch", "prepare", *per_model[:before], *generate, *per_model[before:], *bench]
 
     @property
     def confidence(self) -> str:
@@ -143,7 +156,7 @@ class Results:
         return self._json(self.paths.data_card) or {}
 
     def resolved(self, model: str, setting: str) -> dict:
-        """Layers that a setting has used: {"upper", "lower", "exits"}; empty if training has not said."""
+        """Layers that a setting has used: {"upper", "lower", "exits"}; empty if ``select`` has not run."""
         path = self.paths.resolved(model, setting)
         return read_json(path) if path.exists() else {}
 
@@ -180,7 +193,7 @@ class Results:
         """Result folders of this profile that belong to no cell of the plan: ignored, but named."""
         known = {self.paths.generate(m, s.name) for m in self.models for s in self.settings}
         known |= {self.paths.benchmark(m, s) for m in self.models for s in self.plan["benchmark_settings"]}
-        known |= {folder(m) for m in self.models for folder in (self.paths.score, self.paths.train)}
+        known |= {folder(m) for m in self.models for folder in (self.paths.score, self.paths.select, self.paths.train)}
         parents = sorted({path.parent for path in known})
         found = (child for parent in parents if parent.is_dir() for child in sorted(parent.iterdir()))
         return [child.as_posix() for child in found if child not in known and not child.name.startswith(".")]

@@ -155,7 +155,8 @@ def exits_table(results: Results) -> Table:
     rows = []
     for model, domains in results.exits.items():
         where = {"file": results.paths.exit_quality(model).as_posix(), "cell": f"train@{model}"}
-        scores = results.selection.get(model, {}).get("scores", {})
+        first = next(iter(results.selection.get(model, {}).values()), {})
+        scores = first.get("scores", {})
         for domain in (name for name in results.domains if name in domains):
             layers = domains[domain]
             for layer in sorted(layers, key=lambda name: (name == "original", int(name) if name.isdigit() else 0)):
@@ -170,7 +171,7 @@ def exits_table(results: Results) -> Table:
                 score = scores.get("plain" if layer == "original" else layer)
                 if score:
                     file = results.paths.selection(model).as_posix()
-                    row["contrast_diversity"] = Number(score["diversity"], file=file, cell=f"train@{model}")
+                    row["contrast_diversity"] = Number(score["diversity"], file=file, cell=f"select@{model}")
                 rows.append(row)
     columns = [_MODEL, _DOMAIN, Column("layer", "Exit", numeric=True), _DEPTH, Column("tokens", "Tokens", numeric=True)]
     for m in exit_metrics().values():
@@ -220,20 +221,21 @@ def accuracy_table(results: Results) -> Table:
 
 
 def selection_table(results: Results) -> Table:
-    """The lower layer of ``-acd``: what the rule saw of each candidate, the paper's halfway layer among them."""
+    """The lower layer of each contrast: what the rule saw of each candidate, the paper's halfway layer among them."""
     rows = []
-    for model, selection in results.selection.items():
-        where = {"file": results.paths.selection(model).as_posix(), "cell": f"train@{model}"}
-        for name, score in selection.get("scores", {}).items():
-            layer = int(name) if name.isdigit() else None
-            row = {"model": model, "lower": "no contrast" if layer is None else str(layer)}
-            shown = ("diversity", "coherence", "coherence_error")
-            row |= {metric: Number(score[metric], **where) for metric in shown if metric in score}
-            if layer is not None:
-                row["chosen"] = layer == selection.get("lower")
-                row["halfway"] = layer == results.halfway(model)
-            rows.append(row)
-    columns = [_MODEL, Column("lower", "Lower layer", numeric=True)]
+    for model, contrasts in results.selection.items():
+        where = {"file": results.paths.selection(model).as_posix(), "cell": f"select@{model}"}
+        for contrast, selection in contrasts.items():
+            for name, score in selection["scores"].items():
+                layer = int(name) if name.isdigit() else None
+                row = {"model": model, "contrast": contrast, "lower": "no contrast" if layer is None else str(layer)}
+                shown = ("diversity", "coherence", "coherence_error")
+                row |= {metric: Number(score[metric], **where) for metric in shown if metric in score}
+                if layer is not None:
+                    row["chosen"] = layer == selection["lower"]
+                    row["halfway"] = layer == results.halfway(model)
+                rows.append(row)
+    columns = [_MODEL, Column("contrast", "Contrast"), Column("lower", "Lower layer", numeric=True)]
     columns += [Column(key, text_metrics()[key].title, numeric=True) for key in ("diversity", "coherence")]
     columns += [Column("coherence_error", "SE of its gain", numeric=True), Column("chosen", "Chosen")]
     columns += [Column("halfway", "Paper's halfway layer")]
@@ -243,7 +245,7 @@ def selection_table(results: Results) -> Table:
         f"Rule: the most diverse layer whose coherence is at least that without contrast less {margin}. SE: standard "
         "error of the difference in coherence from no contrast, paired by prompt."
     )
-    return Table("selection", "Choice of the lower layer", columns, rows, note, groups=("model",))
+    return Table("selection", "Choice of the lower layer", columns, rows, note, groups=("model", "contrast"))
 
 
 def claims_table(results: Results, checks: list[Check]) -> Table:

@@ -272,7 +272,7 @@ def _nothing(state: State, model: str, setting: str) -> dict:
     return {}  # texts are compared through their scores
 
 
-_READERS = {"train": _trained, "generate": _nothing, "score": _scored, "benchmark": _benchmarked}
+_READERS = {"train": _trained, "select": _nothing, "generate": _nothing, "score": _scored, "benchmark": _benchmarked}
 
 
 def _csv(text: str | None) -> pd.DataFrame | None:

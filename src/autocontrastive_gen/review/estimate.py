@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from autocontrastive_gen.experiment.params import Model, Params
-from autocontrastive_gen.experiment.settings import Setting, parse_benchmark_setting, parse_setting
+from autocontrastive_gen.experiment.params import Params
+from autocontrastive_gen.experiment.plan import grid_of
+from autocontrastive_gen.experiment.schema import Model
+from autocontrastive_gen.experiment.settings import Setting
+from autocontrastive_gen.generation.decoder import DECODERS
 from autocontrastive_gen.review.model_sizes import Shape, of_asset, read_sizes
 
 START_S = 8.0
@@ -83,7 +86,7 @@ def estimate(params: Params) -> list[Cost]:
         costs += counter.costs()
     # the store of downloads, the run's own copy and DVC's
     costs.insert(0, Cost("fetch", "", disk=3 * assets))
-    order = ["fetch", "prepare", "train", "generate", "score", "benchmark"]
+    order = ["fetch", "prepare", "train", "select", "generate", "score", "benchmark"]
     return sorted(costs, key=lambda cost: order.index(cost.stage))
 
 
@@ -114,11 +117,12 @@ class Counter:
         return sizes[self.model.mode]
 
     def costs(self) -> Iterator[Cost]:
-        run = self.params.run
+        grid = grid_of(self.params)
         yield self.train()
-        yield from (self.generate(parse_setting(name)) for name in run.settings)
+        yield self.select(len(grid.undecided))
+        yield from map(self.generate, grid.settings)
         yield self.score()
-        yield from (self.benchmark(parse_benchmark_setting(name)) for name in run.benchmark_settings)
+        yield from map(self.benchmark, grid.benchmark_settings)
 
     # what a model does ------------------------------------------------------------------------------------------
     def reading(self, tokens: float, length: float, heads: float, batch: float, layers: int | None = None) -> Work:
@@ -178,10 +182,6 @@ class Counter:
         times = 2 + gradient_steps // t.evaluate_every
         heads = Work(measured * (shape.head + exits * self.exit_head()))
         parts.append((self.reading(measured, t.block_size, 0, 1) + heads.times(times), narrow))
-        if self.model.lower == "auto":
-            prompts = p.prepare.validation_prompts * len(p.run.domains)
-            one = self.decoding(prompts, p.select.new_tokens, prompts, 1, shape.layers)
-            parts.append((one.times(1 + exits), self.narrow))
         state = 4 * exits * self.exit_size * (4 if trained and t.method != "least-squares" else 1)
         rows = t.block_size * (t.microbatch_size or t.batch_size)
         activations = 4 * rows * shape.width * (exits + 3) + 2**30
@@ -189,6 +189,17 @@ class Counter:
         # the run's exits and DVC's copy of them; while it trains, the checkpoint with AdamW's moments and the states
         disk = 2 * self.bytes * exits * self.exit_size + (12 * exits * self.exit_size if trained else 0) + cached
         return Cost("train", self.name, tuple(parts), self.weights + state + activations, disk)
+
+    def select(self, contrasts: int) -> Cost:
+        """Every exit tried as the lower layer of every contrast that leaves it open."""
+        if self.model.lower != "auto":
+            return Cost("select", self.name, (), 0)
+        p, exits = self.params, len(self.model.exits)
+        prompts = p.prepare.validation_prompts * len(p.run.domains)
+        one = self.decoding(prompts, p.select.new_tokens, prompts, 1, self.shape.layers)
+        cache = 2 * self.shape.layers * self.shape.kv_width * self.bytes * self.length * prompts
+        memory = self.weights + self.bytes * exits * self.exit_size + cache
+        return Cost("select", self.name, ((one.times(contrasts * (1 + exits)), self.narrow),), memory)
 
     def gradients(self, tokens: float) -> Work:
         """Forward and backward pass of all exits; whole vocabulary, or its sample."""
@@ -212,7 +223,8 @@ class Counter:
 
     def generate(self, setting: Setting) -> Cost:
         g, p, shape = self.params.generate, self.params, self.shape
-        beams = g.num_beams if setting.decode == "beam" else 1
+        decoder = p.decoders[setting.decoder]
+        beams = getattr(DECODERS.build(decoder.method, decoder.parameters), "num_beams", 1)
         layers = self.layers_of(setting)
         prompts = p.prepare.prompts
         one = self.decoding(prompts, g.new_tokens, g.batch_size, beams, layers)
@@ -254,9 +266,9 @@ class Counter:
             longest = max(longest, size["tokens"] * (1 + p.benchmark.num_fewshot))
             work += self.reading(tokens, size["tokens"], 0, p.benchmark.batch_size, layers)
             # logits are needed where the answer stands, an eighth of a request at most
-            work += Work(tokens / 8 * (1 + setting.contrast) * self.shape.head)
+            work += Work(tokens / 8 * (1 + bool(setting.contrast)) * self.shape.head)
         logits = 2 * 4 * p.benchmark.batch_size * longest * self.shape.vocabulary
-        memory = self._loaded(setting) + logits * (1 + setting.contrast)
+        memory = self._loaded(setting) + logits * (1 + bool(setting.contrast))
         return Cost("benchmark", f"{self.name}-{setting.name}", ((work, self.narrow),), memory)
 
 

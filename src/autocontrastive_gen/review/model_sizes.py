@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from autocontrastive_gen.experiment.params import HubAsset, Params, PathAsset, PypiAsset
+from autocontrastive_gen.experiment.asset_schema import HubAsset, PathAsset, PypiAsset
+from autocontrastive_gen.experiment.params import Params
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.errors import InputError
 

@@ -74,8 +74,8 @@ def grid_cells(run: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     ``run`` has the keys ``models``, ``settings`` and ``benchmark_settings``: it is ``run`` of the parameters, or
     ``report`` of the plan.
     """
-    grid = {"train": [""], "generate": run["settings"], "score": [""], "benchmark": run["benchmark_settings"]}
-    for stage, settings in grid.items():
+    grid = {"train": [""], "select": [""], "generate": run["settings"], "score": [""]}
+    for stage, settings in {**grid, "benchmark": run["benchmark_settings"]}.items():
         yield from ((stage, model, setting) for model in run["models"] for setting in settings)
 
 
@@ -140,6 +140,13 @@ class _Reader:
             for layer, values in layers.items():
                 for metric, value in values.items():
                     yield from _point(f"{domain}/{metric}/{_exit(layer)}", value)
+
+    def _select(self, model: str, _: str) -> Iterator[Point]:
+        for contrast, chosen in read_json(self.paths.selection(model)).items():
+            yield from _point(f"{contrast}/lower", chosen["lower"])
+            for candidate, scores in chosen["scores"].items():
+                for metric, value in scores.items():
+                    yield from _point(f"{contrast}/{metric}/{_exit(candidate)}", value)
 
     def _generate(self, model: str, setting: str) -> Iterator[Point]:
         for domain, values in self._scores[model].get(setting, {}).items():

@@ -79,15 +79,12 @@ def _headline(scores: dict[str, dict]) -> list[str]:
 
 def default_settings(params: dict[str, Any]) -> list[str]:
     """The settings of the run's first way of decoding, with contrast and without."""
-    names = params["run"]["settings"]
-    decode = parse_setting(names[0]).decode
-    return [name for name in names if parse_setting(name).decode == decode]
+    parsed = [parse_setting(name, params["decoders"], params["contrasts"]) for name in params["run"]["settings"]]
+    return [setting.name for setting in parsed if setting.decoder == parsed[0].decoder]
 
 
 def table(keys: Sequence[str], settings: Sequence[str] = (), metrics: Sequence[str] = ()):
     """Rows of the sweep over ``keys``, sorted by their values; InputError if fewer than two values are finished."""
-    for name in settings:
-        parse_setting(name)  # ValueError if it is none
     found = comparable(states(), keys)
     ran = list(dict.fromkeys(name for state in found for name in state.params["run"]["settings"]))
     if strange := [name for name in settings if name not in ran]:

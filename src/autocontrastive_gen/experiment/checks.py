@@ -1,0 +1,185 @@
+"""Faults between keys: names that are defined nowhere, entries that a method refuses, layers without an exit.
+
+The checks work on the raw content, as far as its shape allows, so that these faults are reported together with those of
+single values.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from typing import Any
+
+from autocontrastive_gen.experiment.settings import RESERVED, Setting, parse_benchmark_setting, parse_setting
+from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.named import Named, build
+from autocontrastive_gen.generation.decoder import DECODERS
+from autocontrastive_gen.modeling import contrast as contrasting
+
+
+def cross_faults(content: dict) -> list[str]:
+    """Every fault that is not one of a single value, one per line."""
+    return list(_Checks(content).faults())
+
+
+class _Checks:
+    def __init__(self, content: dict) -> None:
+        self.content = content
+        self.assets, self.models, self.domains = (self.get(key, dict) for key in ("assets", "models", "domains"))
+        self.decoders, self.contrasts = self.get("decoders", dict), self.get("contrasts", dict)
+        self.exits = {name: _layers(model) for name, model in self.models.items() if isinstance(model, dict)}
+
+    def get(self, path: str, kind: type) -> Any:
+        """The value under a dotted key; an empty one if it is absent or of another type."""
+        value: Any = self.content
+        for key in path.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        return value if isinstance(value, kind) else kind()
+
+    def faults(self) -> Iterator[str]:
+        yield from self.unknown_names()
+        yield from self.repeated_names()
+        yield from self.entries()
+        yield from self.training_sources()
+        for name, exits in self.exits.items():
+            if sorted(set(exits)) != exits:
+                yield f"models.{name}.exits: {exits} must ascend without repetition"
+            for key in ("upper", "lower"):
+                layer = self.models[name].get(key)
+                if isinstance(layer, int) and layer not in exits:
+                    yield f"models.{name}.{key}: {layer} is none of the exits {exits}"
+        yield from self.settings("settings", lambda name: parse_setting(name, self.decoders, self.contrasts))
+        yield from self.settings("benchmark_settings", lambda name: parse_benchmark_setting(name, self.contrasts))
+
+    def settings(self, key: str, parse: Callable[[str], Setting]) -> Iterator[str]:
+        for name in dict.fromkeys(name for name in self.get(f"run.{key}", list) if isinstance(name, str)):
+            try:
+                yield from (f"run.{key}: {fault}" for fault in self.setting_faults(parse(name)))
+            except InputError as error:
+                yield f"run.{key}: {error}"
+
+    def setting_faults(self, setting: Setting) -> Iterator[str]:
+        takes_lower = self.takes_lower(setting.contrast)
+        if setting.lower is not None and takes_lower is False:
+            yield f"{setting.name!r} names the lower layer {setting.lower}, but {setting.contrast} takes none"
+        for model in self.get("run.models", list):
+            exits = self.exits.get(model) if isinstance(model, str) else None
+            if not exits:
+                continue
+            for layer in setting.layers:
+                if layer not in exits:
+                    yield f"{setting.name!r} asks for exit {layer}, but models.{model}.exits has {exits}"
+            upper = setting.exit or self.models[model].get("upper", "original")
+            lower = setting.lower or self.models[model].get("lower", "auto")
+            if takes_lower and isinstance(upper, int):
+                if isinstance(lower, int) and lower >= upper or min(exits) >= upper:
+                    yield f"{setting.name!r} leaves models.{model} no lower exit below {upper}"
+
+    def takes_lower(self, name: str | None) -> bool | None:
+        """Whether a contrast needs a lower layer; None if its entry is wrong, which is reported elsewhere."""
+        entry = self.contrasts.get(name)
+        if not isinstance(entry, dict) or not isinstance(entry.get("method"), str):
+            return None
+        try:
+            return contrasting.resolve(_spec(entry)).takes_lower
+        except InputError:
+            return None
+
+    def entries(self) -> Iterator[str]:
+        """Faults of the two catalogues, each with the parameter's own key."""
+        for name, entry in self.decoders.items():
+            if isinstance(entry, dict) and isinstance(entry.get("method"), str):
+                yield from _named_faults(f"decoders.{name}", entry, DECODERS)
+        for name, entry in self.contrasts.items():
+            if name in RESERVED:
+                yield f"contrasts.{name}: a contrast may not be called {name}, which is a word of the names of settings"
+            if isinstance(entry, dict) and isinstance(entry.get("method"), str):
+                if ":" in entry["method"]:
+                    yield from self.function_faults(f"contrasts.{name}", entry)
+                else:
+                    yield from _named_faults(f"contrasts.{name}", entry, contrasting.REGISTRY)
+
+    @staticmethod
+    def function_faults(key: str, entry: dict) -> Iterator[str]:
+        """What is wrong with a function of the user's own: it is imported and tried on toy logits."""
+        try:
+            contrasting.check(_spec(entry))
+        except InputError as error:
+            yield f"{key}.method: {entry['method']!r} is not allowed: {error}"
+
+    def training_sources(self) -> Iterator[str]:
+        """Training sources whose text is for evaluation only."""
+        for source in self.get("prepare.training.sources", list):
+            domain = self.domains.get(source) if isinstance(source, str) else None
+            asset = domain.get("asset") if isinstance(domain, dict) else None
+            terms = self.assets.get(asset) if isinstance(asset, str) else None
+            if isinstance(terms, dict) and terms.get("evaluation_only"):
+                yield (
+                    f"prepare.training.sources: {source!r} reads the asset {asset!r}, which is marked evaluation_only "
+                    "and must never be trained on; name another source"
+                )
+
+    def repeated_names(self) -> Iterator[str]:
+        for key in ("models", "domains", "settings", "benchmark_settings", "tasks"):
+            names = [name for name in self.get(f"run.{key}", list) if isinstance(name, str)]
+            yield from (f"run.{key}: {name!r} is listed twice" for name in sorted(set(names)) if names.count(name) > 1)
+
+    def unknown_names(self) -> Iterator[str]:
+        uses = [
+            ("run.models", self.get("run.models", list), self.models),
+            ("run.domains", self.get("run.domains", list), self.domains),
+            ("prepare.training.sources", self.get("prepare.training.sources", list), self.domains),
+            ("score.coherence_asset", [self.get("score.coherence_asset", str)], self.assets),
+            ("score.mauve_asset", [self.get("score.mauve_asset", str)], self.assets),
+            ("prepare.bundle", [self.get("prepare.bundle", str)], self.assets),
+        ]
+        for section, entries in (("models", self.models), ("domains", self.domains)):
+            for name, entry in entries.items():
+                if isinstance(entry, dict):
+                    uses.append((f"{section}.{name}.asset", [entry.get("asset")], self.assets))
+        for key, names, known in uses:
+            for name in names:
+                if isinstance(name, str) and name and name not in known:
+                    near = difflib.get_close_matches(name, known, 1)
+                    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known)) or 'none'}"
+                    yield f"{key}: {name!r} is not defined; {hint}"
+
+
+def _layers(model: dict) -> list[int]:
+    exits = model.get("exits")
+    return [layer for layer in exits if isinstance(layer, int)] if isinstance(exits, list) else []
+
+
+def _spec(entry: dict) -> dict[str, Any]:
+    """A catalogue's entry as ``contrast_function`` takes it."""
+    return {"name": entry["method"], **{key: value for key, value in entry.items() if key != "method"}}
+
+
+def _named_faults(key: str, entry: dict, registry) -> Iterator[str]:
+    """Unknown parameters and values out of range of a registered method, each with its own key."""
+    parameters = {name: value for name, value in entry.items() if name != "method"}
+    try:
+        cls: type[Named] = registry[entry["method"]]
+    except InputError as error:
+        yield f"{key}.method: {entry['method']!r} is not allowed: {error}"
+        return
+    known = {field.name: field.metadata.get("range") for field in fields(cls)}
+    wrong = False
+    for name, value in parameters.items():
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(['method', *known])}"
+            yield f"{key}.{name}: unknown key (value {value!r}); {hint}"
+            wrong = True
+        elif known[name] is not None:
+            try:
+                known[name].read(value)
+            except (TypeError, ValueError):
+                yield f"{key}.{name}: {value!r} is not allowed: must be {known[name]}"
+                wrong = True
+    if not wrong:
+        try:
+            build(cls, parameters)
+        except InputError as error:  # parameters that do not go together
+            yield f"{key}: {parameters} is not allowed: {error}"

@@ -1,8 +1,8 @@
 """Every command and every piece of Python in README.md and docs/ is run, on the smoke profile.
 
-A fenced block of bash or python is run in order, document by document, in a finished clone; the laptop profile's names
-become smoke's. A block under a comment ``<!-- not run: reason -->`` is left out, for one of the reasons below. Commands
-within a line are run too, unless a block has them or they are left out for a reason.
+The fenced blocks of bash and python are run in order, document by document, in a finished clone; names of the laptop
+profile become those of smoke. A block under a comment ``<!-- not run: reason -->`` is left out, for one of the reasons below. Commands
+within a line are run too, unless a block has them or there is a reason to leave them out.
 """
 
 import json
@@ -40,7 +40,7 @@ NOT_RUN_INLINE = {
     "pip install -e .[mauve]": "sets up",
     "pip install boto3": "needs a server",
     "dvc repro train@gpt2-medium": "needs the hub",
-    "dvc exp run -S contrast.alpha=0.2": "docs/tracking.md runs it with a name",
+    "dvc exp run -S contrasts.acd.alpha=0.2": "docs/tracking.md runs it with a name",
     "python -m stages.compare A B": "docs/tracking.md runs it with names",
 }
 SMALL = [

@@ -167,7 +167,8 @@ def fine_tune(
     >>> model = AutoMultiExitModel.from_pretrained("gpt2", multi_exit_config=exits)
     >>> rows = [{"source": "humpty dumpty", "target": " sat on a wall"}] * 16
     >>> tokenizer = AutoTokenizer.from_pretrained("gpt2")
-    >>> losses = fine_tune(model, tokenizer, rows, num_train_epochs=2, logging_steps=1, disable_tqdm=True)
+    >>> options = {"num_train_epochs": 8, "learning_rate": 0.01, "logging_steps": 1, "disable_tqdm": True}
+    >>> losses = fine_tune(model, tokenizer, rows, **options)
     >>> losses[-1] < losses[0]
     True
     """

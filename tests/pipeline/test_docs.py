@@ -1,8 +1,8 @@
 """Every command and every piece of Python in README.md and docs/ is run, on the smoke profile.
 
 The fenced blocks of bash and python are run in order, document by document, in a finished clone; names of the laptop
-profile become those of smoke. A block under a comment ``<!-- not run: reason -->`` is left out, for one of the reasons below. Commands
-within a line are run too, unless a block has them or there is a reason to leave them out.
+profile become those of smoke. A block under a comment ``<!-- not run: reason -->`` is left out, for one of the reasons
+below. Commands within a line are run too, unless a block has them or there is a reason to leave them out.
 """
 
 import json

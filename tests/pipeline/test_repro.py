@@ -8,6 +8,7 @@ import signal
 import time
 
 import pytest
+import yaml
 
 GENERATE = ["generate@tiny-greedy", "generate@tiny-greedy-acd"]
 BENCHMARK = ["benchmark@tiny-original", "benchmark@tiny-acd"]
@@ -60,6 +61,86 @@ def test_training_parameters_leave_plain_settings_alone(clone):
     ran = clone.repro()
     assert "train@tiny" in ran and "generate@tiny-greedy-acd" in ran
     assert "generate@tiny-greedy" not in ran and "benchmark@tiny-original" not in ran
+
+
+@pytest.mark.parametrize(
+    ("edit", "stages"),
+    [
+        (("params.yaml", "coherence_margin: 0.02", "coherence_margin: 0.5"), {"fetch"}),
+        (
+            ("src/autocontrastive_gen/generation/batches.py", "", "\n# an edit\n"),
+            {"select@tiny", "generate", "score@tiny"},
+        ),
+        (("src/autocontrastive_gen/evaluation/encoders.py", "", "\n# an edit\n"), {"select@tiny", "score@tiny"}),
+    ],
+    ids=["rule", "decoding", "encoder"],
+)
+def test_what_chooses_layers_trains_nothing(clone, edit, stages):
+    file, old, new = edit
+    if old:
+        clone.edit(old, new)
+    else:
+        path = clone.folder / file
+        path.write_text(path.read_text() + new)
+    changed = {line.rstrip(":") for line in clone.run("dvc", "status").splitlines() if line and not line[0].isspace()}
+    assert stages <= changed | {name.partition("@")[0] for name in changed}
+    assert "train@tiny" not in changed
+    if old:
+        ran = clone.repro()
+        assert "select@tiny" in ran and "train@tiny" not in ran
+
+
+OWN = """
+import torch
+
+from helper_of_mine import SIGN
+
+
+def contrast(upper, lower, strength=1.0):
+    return torch.log_softmax(upper.float() + SIGN * strength * lower.float(), -1)
+"""
+
+
+@pytest.mark.slow
+def test_a_function_of_ones_own_enters_a_run_and_its_edits_run_its_cells_alone(clone):
+    (clone.folder / "mine.py").write_text(OWN)
+    (clone.folder / "helper_of_mine.py").write_text("SIGN = -1\n")
+    clone.edit("contrasts:\n", "contrasts:\n  mine: {method: 'mine:contrast', strength: 0.5}\n")
+    clone.edit("settings: [greedy, greedy-acd]\n", "settings: [greedy, greedy-acd, greedy-mine4]\n")
+    clone.edit("benchmark_settings: [original, acd]", "benchmark_settings: [original, acd, mine4]")
+    own = ["generate@tiny-greedy-mine4", "benchmark@tiny-mine4"]
+    always = ["fetch", "select@tiny", "score@tiny", "report", "track"]
+    assert sorted(clone.repro()) == sorted([*always, *own])
+    assert clone.repro() == []
+    texts = clone.folder / "runs/smoke/generate/tiny-greedy-mine4/made-a.jsonl"
+    first = texts.read_text()
+    (clone.folder / "helper_of_mine.py").write_text("SIGN = 1\n")
+    assert "fetch" in clone.run("dvc", "status")
+    assert sorted(clone.repro()) == sorted([*always, *own])
+    assert texts.read_text() != first, "another function of the same name gives its own texts"
+    clone.edit("strength: 0.5", "strngth: 0.5")
+    refused = clone.run("dvc", "repro", code=None)
+    assert "has no parameter 'strngth'; it takes strength" in refused and "Traceback" not in refused
+
+
+@pytest.mark.slow
+def test_every_decoder_and_contrast_runs_the_whole_pipeline(clone):
+    catalogues = yaml.safe_load((clone.folder / "conf/base.yaml").read_text())
+    contrasts = list(catalogues["contrasts"])
+    settings = [
+        *catalogues["decoders"],
+        *(f"greedy-{name}" for name in contrasts),
+        "contrastive-search-acd",
+        "beam-dola",
+    ]
+    clone.edit("settings: [greedy, greedy-acd]\n", f"settings: [{', '.join(settings)}]\n")
+    clone.edit("benchmark_settings: [original, acd]", f"benchmark_settings: [original, exit4, {', '.join(contrasts)}]")
+    clone.repro()
+    quality = (clone.folder / "reports/smoke/tables/quality.csv").read_text()
+    assert all(f' {name}"' in quality or f" {name}," in quality for name in settings)
+    page = (clone.folder / "reports/smoke/index.html").read_text()
+    assert "not run" not in quality and all(name in page for name in settings)
+    assert len(list((clone.folder / "runs/smoke/benchmark").iterdir())) == len(contrasts) + 2
 
 
 @pytest.mark.slow

@@ -149,3 +149,12 @@ def test_another_mirror_changes_no_cell():
     plain = entries(paper, "prepare")
     paper["assets"]["cc100"]["mirrors"] = ["https://example.com/en.txt.xz"]
     assert entries(paper, "prepare") == plain
+
+
+def test_contrasts_that_greedy_search_cannot_tell_apart_are_named(project, caplog):
+    content = content_of("smoke")
+    write_plan(check(content, ""))
+    assert "cd" not in caplog.text
+    content["run"]["settings"] += ["greedy-cd4", "top-p-cd4"]
+    write_plan(check(content, ""))
+    assert "contrasts.cd: cd: greedy search picks the same tokens as acd" in caplog.text

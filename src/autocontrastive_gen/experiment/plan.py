@@ -6,6 +6,7 @@ parameters from there alone: what a stage can see is exactly what makes DVC run 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +24,9 @@ from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
 from autocontrastive_gen.foundation.errors import InputError, MissingFileError
 from autocontrastive_gen.foundation.files import write_text
 from autocontrastive_gen.generation.decoder import DECODERS
-from autocontrastive_gen.modeling.contrast import REGISTRY
+from autocontrastive_gen.modeling.contrast import REGISTRY, check
+
+log = logging.getLogger(__name__)
 
 
 def build(params: Params) -> dict[str, Any]:
@@ -127,6 +130,16 @@ def grid_of(params: Params) -> Grid:
     return Grid.of(params.run.settings, params.run.benchmark_settings, params.decoders, params.contrasts)
 
 
+def warnings_of(params: Params) -> list[str]:
+    """What a run's settings can't show, such as two contrasts that greedy search can't tell apart."""
+    greedy = [s for s in grid_of(params).settings if s.contrast and params.decoders[s.decoder].method == "greedy"]
+    found = []
+    for name in dict.fromkeys(setting.contrast for setting in greedy):
+        entry = params.contrasts[name]
+        found += [f"contrasts.{name}: {text}" for text in check({"name": entry.method, **entry.parameters})]
+    return found
+
+
 def own_functions(params: Params) -> list[str]:
     """The ``module:function`` names among the contrasts that the run uses."""
     methods = (params.contrasts[name].method for name in grid_of(params).contrasts)
@@ -211,6 +224,8 @@ def _differences(a: Any, b: Any, name: str = "") -> Iterator[str]:
 
 def write_plan(params: Params) -> None:
     """Write the plan of a run, and have DVC watch the user's own functions that it uses."""
+    for warning in warnings_of(params):
+        log.warning("%s", warning)
     plan = build(params)
     own_code.link(own_functions(params))
     plan["report"]["edited"] = edited(params)

@@ -13,7 +13,7 @@ import functools
 import logging
 import statistics
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import torch
@@ -26,6 +26,7 @@ from autocontrastive_gen.generation.decode import continue_batch
 from autocontrastive_gen.generation.decoder import DECODERS, Decoder
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
+from autocontrastive_gen.modeling.method import METHODS
 from autocontrastive_gen.modeling.plausible import plausible_mask
 
 logger = logging.getLogger(__name__)
@@ -124,7 +125,16 @@ def settings(size: int) -> dict[str, dict]:
         "acd": {"contrast_layer_indices": ("original", half)},
         "exit at half": {"output_layer_index": half},
         "exit at a quarter": {"output_layer_index": round(size / 4)},
+        **{name: {"contrast_layer_indices": ("original", half), "contrast_function": of} for name, of in contrasts()},
     }
+
+
+def contrasts() -> Iterator[tuple[str, dict]]:
+    """Every contrast but acd, with one lower layer or, where it can read several, with all exits of the model."""
+    for name in METHODS:
+        if name != "acd":
+            several = any(field.name == "layers" for field in fields(METHODS[name]))
+            yield name, {"name": name, **({"layers": "all"} if several else {})}
 
 
 def decoders() -> dict[str, Decoder]:

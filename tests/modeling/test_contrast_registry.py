@@ -2,7 +2,7 @@
 
 import functools
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar
 
 import pytest
@@ -210,35 +210,3 @@ def test_registering_refuses_strangers_and_taken_names():
 
     with pytest.raises(ValueError, match="'acd' is registered already"):
         contrast.register(Other)
-
-
-def test_the_schema_knows_the_registry():
-    """params.py lists methods and parameters again, so that reading parameters does not import torch."""
-    from autocontrastive_gen.experiment.params import METHODS
-
-    for name, parameters in METHODS.items():
-        assert set(parameters) <= {field.name for field in fields(REGISTRY[name])}
-
-
-@pytest.mark.parametrize(
-    ("section", "method"),
-    [
-        ({}, Acd()),
-        ({"name": "cd", "temperature": 0.5}, Cd(temperature=0.5)),
-        ({"name": "dola", "layers": [2, 4], "alpha": 0.2}, Dola(layers=(2, 4), alpha=0.2)),
-        ({"name": "ensemble", "layers": [2], "weights": [0.5]}, Ensemble((2,), (0.5,))),
-        ({"name": "none"}, Uncontrasted()),
-        ({"name": f"{__name__}:keep_upper"}, Function(keep_upper)),
-    ],
-)
-def test_a_section_of_params_resolves(section, method):
-    from autocontrastive_gen.experiment.params import Contrast
-
-    assert contrast.resolve(Contrast(**section).model_dump(mode="json")) == method
-
-
-def test_a_misspelt_method_in_params_is_named():
-    from autocontrastive_gen.experiment.params import Contrast
-
-    with pytest.raises(ValueError, match="one of acd, cd, dola, ensemble, none, or module:function .did you mean dola"):
-        Contrast(name="dolla")

@@ -21,7 +21,7 @@ def test_it_prints_a_row_for_every_way_of_decoding(smoke_model_folder, monkeypat
     ]
     header, *rows = [[cell.strip() for cell in line] for line in lines]
     assert header[3] == "decoding"
-    assert [row[3] for row in rows] == ["plain", *decode.TARGETS, *decode.decoders()]
+    assert [row[3] for row in rows] == ["plain", *decode.TARGETS, *dict(decode.contrasts()), *decode.decoders()]
     assert set(DECODERS) < set(decode.decoders())
     by_name = {row[3]: row for row in rows}
     assert float(by_name["acd"][7]) >= 1  # |V|

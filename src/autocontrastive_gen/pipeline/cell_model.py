@@ -10,7 +10,7 @@ from typing import Any
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.errors import MissingFileError, mendable
 from autocontrastive_gen.foundation.files import read_json
-from autocontrastive_gen.modeling.multi_exit import depth_of
+from autocontrastive_gen.modeling.layers import depth_of
 from autocontrastive_gen.pipeline.entries import spec_of
 
 

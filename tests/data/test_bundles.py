@@ -286,6 +286,35 @@ def test_bundles_give_the_same_requests_and_metrics(own, hub, project):
     assert own[1]["lambada_openai"] != own[1]["lambada_standard"]
 
 
+def test_truthfulqa_of_bigbench(hub, project):
+    """questions.json gives the rows that the hub's form of the same questions has."""
+    rows = [
+        {
+            "question": f"How many moons are there, {i}?",
+            "mc1_targets": {"choices": ["There is one.", "Two.", "None."], "labels": [1, 0, 0]},
+            "mc2_targets": {"choices": ["One.", "There is one.", "Two.", "None."], "labels": [1, 1, 0, 0]},
+        }
+        for i in range(2)
+    ]
+    answers = {"True answers": ["One.", "There is one."], "False answers": ["Two.", "None."]}
+    examples = [
+        {"Question": row["question"], "Category": "Moons", "Best answer": "There is one."} | answers for row in rows
+    ]
+    path = project / "files" / "truthful_qa" / "questions.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"canary": "NEVER TRAIN", "prefix": "", "examples": examples}))
+    tasks = ["truthfulqa_mc1", "truthfulqa_mc2"]
+    bundles.collect(tasks, Path("bundle"), project / "files")
+    bundles.install(Path("bundle"), Path("runs/tasks"))
+    requests, metrics = evaluate([Path("runs/tasks")], tasks)
+    assert not hub and metrics["truthfulqa_mc2"]["acc,none"] > 0
+    for key, task in (("mc1_targets", "truthfulqa_mc1"), ("mc2_targets", "truthfulqa_mc2")):
+        assert [request[1] for request in requests[task]] == [
+            f" {choice}" for row in rows for choice in row[key]["choices"]
+        ]
+    assert all(request[0].endswith(f"Q: {rows[0]['question']}\nA:") for request in requests["truthfulqa_mc2"][:4])
+
+
 def test_groups_are_whole_and_the_rest_is_recorded(hub, project):
     bundle = bundles.collect(["truthfulqa", "piqa"], Path("bundle"))
     assert set(bundle["tasks"]) == {"truthfulqa_mc1", "truthfulqa_mc2", "truthfulqa_gen", "piqa"}

@@ -180,13 +180,14 @@ def _from_bundle(name: str, task: dict, bundle: Path, folder: Path) -> dict:
 
 def _original_files(name: str, config: dict, given: Path) -> list[Path]:
     """Files for a task: all of ``<task>/``, or where one publisher has many tasks, the file at the publisher's path."""
-    configuration = config.get("dataset_name") or ""
+    part = config.get("dataset_name") or ""
     published = {
-        "nyu-mll/blimp": given / "blimp" / f"{configuration}.jsonl",
-        "hails/bigbench": given / configuration.removesuffix("_zero_shot") / "task.json",
+        "nyu-mll/blimp": f"blimp/{part}.jsonl",
+        "hails/bigbench": f"{part.removesuffix('_zero_shot')}/task.json",
+        "truthfulqa/truthful_qa": "truthful_qa/questions.json" if part == "multiple_choice" else None,
     }.get(config["dataset_path"])
-    if published and published.exists():
-        return [published]
+    if published and (given / published).exists():
+        return [given / published]
     folder = given / name
     return sorted(path for path in folder.glob("*") if path.suffix in DATA_SUFFIXES) if folder.is_dir() else []
 

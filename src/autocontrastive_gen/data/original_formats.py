@@ -66,13 +66,28 @@ def arc(path: Path) -> Iterator[dict]:
 
 
 def truthfulqa_choices(path: Path) -> Iterator[dict]:
-    """mc_task.json: {answer: 1 or 0} becomes lists of choices and labels, in order."""
-    for row in _json_rows(path):
+    """mc_task.json, whose {answer: 1 or 0} becomes lists of choices and labels, or BIG-bench's questions.json.
+
+    Of the latter, MC1 sets the best answer against all false ones, and MC2 all true answers against all false ones.
+    """
+    rows = list(_json_rows(path))
+    if rows and "examples" in rows[0]:
+        yield from map(_truthfulqa_row, rows[0]["examples"])
+        return
+    for row in rows:
         targets = {key: row[key] for key in ("mc1_targets", "mc2_targets")}
         for key, value in targets.items():
             if "choices" not in value:
                 targets[key] = {"choices": list(value), "labels": list(value.values())}
         yield {"question": row["question"], **targets}
+
+
+def _truthfulqa_row(example: dict) -> dict:
+    best, true, false = (example[key] for key in ("Best answer", "True answers", "False answers"))
+    row = {"question": example["Question"]}
+    for key, right in (("mc1_targets", [best]), ("mc2_targets", true)):
+        row[key] = {"choices": [*right, *false], "labels": [1] * len(right) + [0] * len(false)}
+    return row
 
 
 def truthfulqa_answers(path: Path) -> Iterator[dict]:

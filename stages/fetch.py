@@ -1,10 +1,10 @@
-"""Stage ``fetch``: check the parameters, write the plan, and bring in every asset and task that the run uses.
+"""Stage ``fetch``: check the parameters, write the plan, and fetch every asset and task that the run uses.
 
     python -m stages.fetch
     python -m stages.fetch --tasks lambada_openai hellaswag --to bundle
 
-The only stage that downloads, apart from ``prepare`` where a corpus is streamed: on a cluster whose nodes are offline,
-run it once where the network is. The second form makes a folder of benchmark data that runs anywhere without the hub.
+The only stage that downloads, except that ``prepare`` streams corpora: on a cluster whose nodes are offline, run it
+once on a machine with a network. The second form makes a folder of benchmark data that runs without the hub.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", metavar="TASK", help="only make a bundle of these lm-eval tasks")
     parser.add_argument("--to", type=Path, default=Path("bundle"), help="folder of the bundle (%(default)s)")
     parser.add_argument(
-        "--given", type=Path, help="folder with publishers' files, <task>/<file>, to take data from first"
+        "--given", type=Path, help="folder with publishers' files, <task>/<file>, searched before the hub"
     )
     arguments = parser.parse_args()
     if arguments.tasks:
@@ -55,15 +55,15 @@ def main() -> None:
 
 
 def keep_first_cost(latest: Path, kept: Path) -> None:
-    """The cost of bringing these assets for the first time: every edit of params.yaml runs this stage again, and the
-    report, which depends on the costs, must not follow."""
+    """Keep the cost of fetching these assets for the first time: every edit of params.yaml runs this stage again, and
+    the report, which depends on the costs, must not run again with it."""
     if not kept.exists() or read_json(kept).get("assets") != read_json(latest)["assets"]:
         kept.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(latest, kept)
 
 
 def used_assets(params: Params) -> dict[str, bool]:
-    """Names of the assets that the run uses; True for those that are models."""
+    """{name: whether it is a model} of the assets that the run uses."""
     domains = [*params.run.domains, *params.prepare.training.sources]
     others = [params.score.coherence_asset, *filter(None, [params.prepare.bundle])]
     names = dict.fromkeys([params.domains[name].asset for name in domains] + others, False)
@@ -73,15 +73,19 @@ def used_assets(params: Params) -> dict[str, bool]:
 
 
 def known_records(path: Path) -> dict[str, dict]:
-    """Records of what an earlier run has brought, or a clone's `dvc pull`."""
+    """Records of what an earlier run, or `dvc pull` in a clone, has brought."""
     try:
         return read_json(path)
-    except (OSError, ValueError):  # none yet, or damaged: everything is brought anew
+    except (OSError, ValueError):  # none yet, or damaged: everything is fetched anew
         return {}
 
 
 def fetch(params: Params, paths: Paths) -> dict[str, dict]:
-    """Every used asset in its folder and no other there; all assets that can't be had are named together."""
+    """Put every asset that the run uses into its folder, remove all others, and return the records.
+
+    Raises:
+        FileError: assets cannot be obtained; the message names all of them.
+    """
     used = used_assets(params)
     folder = paths.assets.parent
     known = known_records(paths.assets)

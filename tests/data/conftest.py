@@ -18,7 +18,7 @@ def project(tmp_path, monkeypatch):
 
 
 class Server:
-    """Serves ``files`` {name: bytes} with ranges; ``cut`` breaks each answer after so many bytes."""
+    """Serves ``files`` {name: bytes} with ranges; ``cut`` breaks each answer off after that many bytes."""
 
     def __init__(self):
         self.files: dict[str, bytes] = {}

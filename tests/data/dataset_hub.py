@@ -11,7 +11,7 @@ COMMIT = hashlib.sha1(b"the commit").hexdigest()
 
 
 class DatasetHub:
-    """One data set repository of the given files; ``read`` counts the bytes of files that were asked for."""
+    """One data set repository of the given files; ``read`` counts the bytes of files that were requested."""
 
     def __init__(self, repo: str, files: dict[str, bytes]) -> None:
         self.repo, self.files, self.read, self.paths = repo, files, 0, []

@@ -1,4 +1,4 @@
-"""Archives from outside."""
+"""Unpacking archives from outside."""
 
 import io
 import tarfile

@@ -1,4 +1,4 @@
-"""Every kind of asset: brought whole and verified, kept once, or refused with the way to provide it."""
+"""Every kind of asset: fetched whole and verified, kept once, or refused with the way to provide it."""
 
 import hashlib
 import io
@@ -95,7 +95,7 @@ class TestPypi:
         pip.wheel = wheel_bytes(data=TEXT)
         provide("asset", pypi(), FOLDER)
 
-    def test_wheel_of_another_platform_will_do(self, project, pip):
+    def test_a_wheel_of_another_platform_is_accepted(self, project, pip):
         pip.foreign_only = True
         provide("asset", pypi(), FOLDER)
         assert pip.calls == 2
@@ -109,7 +109,7 @@ class TestPypi:
 
 class TestKeptCopy:
     @pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"swapped"), Path.unlink])
-    def test_damage_is_found_and_the_next_run_heals_it(self, project, pip, damage):
+    def test_damage_is_found_and_repaired_by_the_next_run(self, project, pip, damage):
         provide("asset", pypi(), FOLDER)
         damage(next(Path(".scratch/assets").rglob("content/data.txt")))
         with pytest.raises(OSError, match=f"was changed: expected sha256 {DIGEST}, found .*run the same command again"):
@@ -117,7 +117,7 @@ class TestKeptCopy:
         provide("asset", pypi(), FOLDER)
         assert (FOLDER / "data.txt").read_bytes() == TEXT
 
-    def test_unfinished_entry_is_no_entry(self, project, pip, monkeypatch):
+    def test_an_unfinished_entry_is_ignored(self, project, pip, monkeypatch):
         monkeypatch.setattr(assets, "write_json", lambda *args: (_ for _ in ()).throw(OSError("disk full")))
         with pytest.raises(OSError, match="disk full"):
             provide("asset", pypi(), FOLDER)
@@ -196,7 +196,7 @@ class TestUrl:
         with pytest.raises(OSError, match=r"404.*assets\.a\.mirrors.*kind: path"):
             provide("a", self.asset(server), FOLDER)
 
-    def test_stream_is_only_looked_at(self, project, server):
+    def test_a_stream_is_only_probed(self, project, server):
         server.files["en.txt.xz"] = b"\xfd7zXZ\x00" + bytes(5_000_000)
         record = provide("asset", self.asset(server, "en.txt.xz", stream=True), FOLDER)
         assert (record["stream"], record["bytes"], record["revision"]) == (True, 5_000_006, '"v1"')

@@ -131,7 +131,7 @@ HUB = {
 
 @pytest.fixture
 def hub(project, monkeypatch):
-    """A hub that has the made-up items, and counts what is asked of it."""
+    """A hub that holds the made-up items and records what is requested from it."""
     import datasets
     import huggingface_hub
 
@@ -371,7 +371,7 @@ def test_unknown_tasks_and_an_unreachable_hub(hub, project, monkeypatch):
     import datasets
 
     monkeypatch.setitem(bundles._INDICES, bundles._tasks_folder(), {})  # spares the index of 14,000 tasks
-    with pytest.raises(ValueError, match="task 'lambada_opnai': is none of lm-eval's"):
+    with pytest.raises(ValueError, match="task 'lambada_opnai': not a task of lm-eval"):
         bundles.collect(["lambada_opnai"], Path("bundle"))
     monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: (_ for _ in ()).throw(OSError("no route")))
     with pytest.raises(

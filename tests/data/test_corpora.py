@@ -107,9 +107,9 @@ def test_json_of_another_form(tmp_path, format, content, message):
         ("txt", "a.txt", b"\xff\xfe\x00", "not UTF-8"),
         ("txt", "a.txt.xz", lzma.compress(b"words " * 1000)[:-20], "damaged"),
         ("txt", "a.txt.gz", b"no gzip", "damaged"),
-        ("parquet", "a.parquet", b"PAR1 no parquet", "damaged or no parquet"),
-        ("mediawiki", "a.xml.bz2", bz2.compress(b"<mediawiki><page>"), "no whole MediaWiki dump"),
-        ("mediawiki", "a.xml.bz2", bz2.compress(b"<mediawiki></mediawiki>")[:-10], "no whole MediaWiki dump"),
+        ("parquet", "a.parquet", b"PAR1 no parquet", "damaged or not a parquet"),
+        ("mediawiki", "a.xml.bz2", bz2.compress(b"<mediawiki><page>"), "not a complete MediaWiki dump"),
+        ("mediawiki", "a.xml.bz2", bz2.compress(b"<mediawiki></mediawiki>")[:-10], "not a complete MediaWiki dump"),
     ],
 )
 def test_damaged_files(tmp_path, format, name, content, message):

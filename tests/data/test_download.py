@@ -1,4 +1,4 @@
-"""Bytes from a web server that breaks connections, moves, or has something else."""
+"""Downloads from a web server that breaks connections, is replaced by a mirror, or changes its file."""
 
 import random
 
@@ -16,14 +16,14 @@ def read_all(stream):
     return b"".join(parts)
 
 
-def test_goes_on_where_a_connection_broke(server):
+def test_resumes_where_a_connection_broke(server):
     server.files["text"], server.cut = CONTENT, 70_000
     with HttpStream([server.url("text")]) as stream:
         assert read_all(stream) == CONTENT
     assert [start for _, start in server.requests] == [0, 70_000, 140_000, 210_000, 280_000]
 
 
-def test_a_mirror_steps_in(server):
+def test_a_mirror_replaces_a_server(server):
     server.files["mirror"] = CONTENT
     with HttpStream([server.url("gone"), server.url("mirror")]) as stream:
         assert read_all(stream) == CONTENT
@@ -48,12 +48,12 @@ def test_notices_that_the_file_was_replaced(server):
 
 def test_refuses_a_server_that_cannot_resume(server):
     server.files["text"], server.cut, server.ranges = CONTENT, 70_000, False
-    with HttpStream([server.url("text")]) as stream, pytest.raises(OSError, match="can't resume at byte 70000"):
+    with HttpStream([server.url("text")]) as stream, pytest.raises(OSError, match="cannot resume at byte 70000"):
         read_all(stream)
 
 
 @pytest.mark.parametrize("have", [0, 1000, len(CONTENT)])
-def test_download_takes_up_a_partial_file(server, tmp_path, have):
+def test_download_resumes_a_partial_file(server, tmp_path, have):
     server.files["text"] = CONTENT
     (tmp_path / "text.part").write_bytes(CONTENT[:have])
     assert download([server.url("text")], tmp_path / "text") == ('"v1"' if have < len(CONTENT) else "")

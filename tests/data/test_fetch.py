@@ -56,7 +56,7 @@ def test_fetch_and_prepare(params):
 
 
 def test_what_a_clone_has_is_not_fetched_again(params, server):
-    """With its outputs from a DVC remote and no network; but what was harmed or is another asset is asked for."""
+    """Its outputs come from a DVC remote and there is no network; a damaged or different asset is still requested."""
     server.files["a.txt"] = (ROOT / "tests/fixtures/smoke/text/made-a.txt").read_bytes()
 
     def edit(seed, name="a.txt"):
@@ -74,7 +74,7 @@ def test_what_a_clone_has_is_not_fetched_again(params, server):
     edit(2, "b.txt")
     assert (done := fetch()).returncode == 2 and "b.txt could not be fetched" in done.stderr
     edit(2)
-    (PATHS.asset("made-a") / "a.txt").write_text("harmed")
+    (PATHS.asset("made-a") / "a.txt").write_text("damaged")
     assert (done := fetch()).returncode == 2 and "a.txt could not be fetched" in done.stderr
 
 

@@ -1,4 +1,4 @@
-"""A GGUF file as an ordinary model folder."""
+"""A GGUF file becomes an ordinary model folder."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ WIDTH, HEADS, LAYERS, VOCABULARY, INNER = 32, 4, 2, 64, 64
 
 
 def write_llama(path, quantised=False):
-    """A tiny random Llama as llama.cpp lays it out, with a byte-level tokenizer; its matrices in 8 bits if wanted."""
+    """A tiny random Llama as llama.cpp lays it out, with a byte-level tokenizer; optionally with 8-bit matrices."""
     import gguf
 
     rng = np.random.default_rng(0)

@@ -33,7 +33,7 @@ ASSET = HubAsset(
 
 
 def lines(count: int, start: int = 0) -> list[str]:
-    """Rows as the hub's form of CC-100 has them: a line each, an empty one between documents."""
+    """Rows as in the hub's form of CC-100: one line each, an empty one between documents."""
     return ["\n" if i % 4 == 3 else f"line {i} of a text in paragraphs\n" for i in range(start, start + count)]
 
 
@@ -46,7 +46,7 @@ def shard(rows: list[str]) -> bytes:
 
 @pytest.fixture
 def hub():
-    """Two files whose border divides a document, and one that is not asked for."""
+    """Two files, a document running from one into the other, and a third that no pattern matches."""
     hub = DatasetHub(
         "someone/cc",
         {"en/0.parquet": shard(lines(6001)), "en/1.parquet": shard(lines(5999, 6001)), "de/0.parquet": b"no parquet"},
@@ -75,8 +75,8 @@ write_json(Path(sys.argv[1] if len(sys.argv) > 1 else "texts.json"), texts)
 """
 
 
-def test_killed_it_goes_on_at_its_position_with_the_same_documents(hub, project):
-    """The server holds the second file back until the process that reads is dead."""
+def test_after_a_kill_it_continues_with_the_same_documents(hub, project):
+    """The server withholds the second file until the reading process is dead."""
     held, answer = threading.Event(), hub.answer
 
     def hold(request):
@@ -115,7 +115,7 @@ def test_killed_it_goes_on_at_its_position_with_the_same_documents(hub, project)
 
 
 class Rows(list):
-    """Stands for a data set: its state is the number of rows given."""
+    """A stand-in for a data set; its state is the number of rows yielded."""
 
     def __iter__(self):
         for row in super().__iter__():
@@ -128,7 +128,7 @@ class Rows(list):
 RECORD = {"kind": "hub", "source": "hub dataset a/b", "repo": "a/b", "revision": "c", "shards": {"x.parquet": 1}}
 
 
-def test_a_damaged_part_is_dropped_and_read_anew(project, monkeypatch):
+def test_a_damaged_part_is_discarded_and_read_anew(project, monkeypatch):
     monkeypatch.setattr(hub_streams, "_dataset", lambda record, text_field: Rows(["one", None, "three"]))
     monkeypatch.setattr(hub_streams, "ROWS_AT_ONCE", 5)
     assert list(documents(RECORD, "parquet")) == ["one", "", "three"]
@@ -140,7 +140,7 @@ def test_a_damaged_part_is_dropped_and_read_anew(project, monkeypatch):
 
 
 @pytest.mark.parametrize(("kind", "format"), [("hub", "txt"), ("url", "parquet")])
-def test_a_format_that_can_not_be_streamed_is_refused(kind, format):
+def test_a_format_that_cannot_be_streamed_is_refused(kind, format):
     with pytest.raises(ValueError, match=f"format: {format} of the streamed s; allowed: "):
         documents({"kind": kind, "source": "s"}, format)
 
@@ -152,7 +152,7 @@ def test_without_a_hub_fetch_says_what_is_missing(project):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_corpus(project):
-    """Ten times the text, the same peak: within a quarter of what the additional text takes up."""
+    """Ten times the text raises the peak by less than a quarter of the additional text's size."""
     code = FETCH + (
         "import resource\n"
         'count = sum(1 for _ in streams.documents(read_json(Path("record.json")), "parquet"))\n'
@@ -171,7 +171,7 @@ def test_memory_does_not_grow_with_the_corpus(project):
     assert peaks[1] - peaks[0] < 9 * len(content) / 4, peaks
 
 
-def test_record_is_what_the_position_is_kept_for(project, monkeypatch):
+def test_a_position_belongs_to_one_revision(project, monkeypatch):
     """Another revision is another corpus."""
     for revision, text in (("c", "one"), ("d", "two")):
         monkeypatch.setattr(hub_streams, "_dataset", lambda record, text_field, text=text: Rows([text]))

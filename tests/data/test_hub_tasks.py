@@ -1,4 +1,4 @@
-"""``python -m stages.fetch --tasks`` against a hub on loopback: the real command and libraries, our host alone."""
+"""``python -m stages.fetch --tasks`` against a hub on loopback, with the real command and libraries."""
 
 import json
 import os
@@ -23,7 +23,7 @@ TASKS = {"piqa": ("baber/piqa", None), "lambada_openai": ("EleutherAI/lambada_op
 
 
 class DataHub(BaseHTTPRequestHandler):
-    """Data sets of jsonl files: what the hub says of a repository, its tree, and its files."""
+    """Data sets of jsonl files: the hub's description of a repository, its tree, and its files."""
 
     protocol_version = "HTTP/1.1"
     repositories: dict[str, dict[str, bytes]]
@@ -75,7 +75,7 @@ class DataHub(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def data_hub():
-    """Address of a hub that has the made-up items."""
+    """Address of a hub that holds the made-up items."""
     repositories = {}
     for dataset, configuration in TASKS.values():
         files = {
@@ -119,7 +119,7 @@ def test_tasks_of_a_hub_run_without_it(project, data_hub):
 
 
 @pytest.mark.slow
-def test_a_hub_that_is_not_there_is_named_with_the_remedy(project):
+def test_an_unreachable_hub_is_named_with_the_remedy(project):
     done = fetch(project, "--tasks", "piqa", HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="0")
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "baber/piqa could not be fetched" in done.stderr and "bundle/TASK/" in done.stderr

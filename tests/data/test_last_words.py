@@ -20,24 +20,24 @@ def targets(sentence, context=CONTEXT):
         ("At night nobody could find the lantern.", {"lantern"}),
         ('At night he cried: "Where is the lantern?"', {"lantern"}),
         ("At night the lantern was lost.", set()),  # another word than a name must end its sentence
-        ("At night nobody could find the candle.", set()),  # the passage does not hold it
+        ("At night nobody could find the candle.", set()),  # not in the passage
         ("At night it fell on its old.", {"old"}),
         ("At night nobody knew what he had kept and.", set()),  # a function word
         ("At night they called for Barlow, who slept.", {"Barlow"}),
         ("At night they called for Barlow.", {"Barlow"}),
         ("At night they heard the dog of Barlow's friend.", set()),
-        ("Barlow slept.", set()),  # the first word of a sentence is capitalised anyhow
-        ("They called Barlow, who slept.", set()),  # too near the beginning
+        ("Barlow slept.", set()),  # the first word of any sentence is capitalised
+        ("They called Barlow, who slept.", set()),  # too close to the start of the sentence
         ("At night they called for Tom Barlow, who slept.", set()),  # the first name gives it away
         ('At night one said: "Barlow is gone", and left.', set()),  # begins a sentence within the sentence
-        ("At night they called for It again.", set()),  # not letters enough, and in lower case elsewhere
+        ("At night they called for It again.", set()),  # fewer than three letters
     ],
 )
 def test_targets(sentence, expected):
     assert targets(sentence) == expected
 
 
-def test_a_capitalised_word_that_stands_in_lower_case_is_no_name():
+def test_a_capitalised_word_that_also_occurs_in_lower_case_is_not_a_name():
     assert targets("At night they called the Ferryman, who slept.") == set()
     assert targets("At night they called the Ferryman, who slept.", CONTEXT.replace("ferryman", "Ferryman")) == {
         "Ferryman"

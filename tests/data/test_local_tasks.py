@@ -34,7 +34,7 @@ def test_last_words_continue_their_document(documents):
         assert by_document[f"made-b-{document.digest[:12]}"] <= min(local_tasks.MOST_ITEMS, most)
 
 
-def test_true_continuations_follow_and_wrong_ones_come_from_elsewhere(documents):
+def test_true_continuations_follow_and_wrong_ones_come_from_other_documents(documents):
     items = all_items("continuation", documents)
     texts = {document.digest[:12]: " ".join(document.text.split()) for document in documents}
     labels = [item["label"] for item in items]
@@ -46,7 +46,7 @@ def test_true_continuations_follow_and_wrong_ones_come_from_elsewhere(documents)
         assert len({*item["choices"]}) == 4 and not any(choice in own for choice in wrong)
 
 
-def test_items_hang_on_the_seed_alone(documents):
+def test_items_depend_on_the_seed_alone(documents):
     for task in local_tasks.TASKS:
         assert all_items(task, documents) == all_items(task, documents)
     assert all_items("continuation", documents) != all_items("continuation", documents, seed=2)
@@ -64,13 +64,13 @@ def test_take_spreads_over_domains_and_documents():
 
 @pytest.fixture(scope="module")
 def results(documents, tmp_path_factory):
-    """What lm-eval makes of both tasks, read from files, under a model whose likelihoods are known."""
+    """lm-eval's results on both tasks, read from files, under a model whose likelihoods are known."""
     from lm_eval import simple_evaluate
     from lm_eval.api.model import LM
     from lm_eval.tasks import TaskManager
 
     class Shorter(LM):
-        """The shorter a continuation the likelier it is, and greedy if it has five letters."""
+        """The shorter a continuation, the likelier; one of five letters is the greedy choice."""
 
         def loglikelihood(self, requests, **kwargs):
             return [(-float(len(request.args[1])), len(request.args[1]) == 6) for request in requests]

@@ -1,4 +1,4 @@
-"""Source distributions: found as pip is configured to, downloaded, and none of their code run."""
+"""Source distributions: found with pip's configuration and downloaded, without running any of their code."""
 
 import hashlib
 import io
@@ -36,7 +36,7 @@ def sdist() -> bytes:
 
 @pytest.fixture
 def index(project, server, sdist, monkeypatch):
-    """An index that lists the package, as the only one that pip knows."""
+    """The only index in pip's configuration, which lists the package."""
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_CERT", "PIP_PROXY"):
         monkeypatch.delenv(name, raising=False)

@@ -1,4 +1,4 @@
-"""From fetched corpora to everything that the other stages read."""
+"""From fetched corpora to the inputs of all other stages."""
 
 import lzma
 from pathlib import Path
@@ -65,7 +65,7 @@ def written():
 
 
 def documents_of(rows):
-    """Digests that the ids name."""
+    """Digests in the rows' ids."""
     return {row["id"].split("-")[2] for row in rows}
 
 
@@ -86,7 +86,7 @@ def test_no_document_has_two_uses(corpora):
 
 
 def test_a_task_may_have_sources_of_its_own(corpora):
-    """Here the corpus of the prompts again and another one: no document of the prompts becomes an item."""
+    """The corpus of the prompts again, and another one: no document of a prompt becomes an item."""
     sources = plan()["sources"] | {"again": domain("made-a")}
     settings = {"domains": ["made-a"], "benchmark_sources": {"last-word": ["again", "made-b"]}, "sources": sources}
     card = Preparation(plan(**settings), PATHS, corpora).run()

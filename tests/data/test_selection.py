@@ -1,4 +1,4 @@
-"""Holding documents out, telling duplicates, and mixing sources."""
+"""Holding documents out, finding duplicates, and mixing sources."""
 
 import random
 from itertools import islice
@@ -19,14 +19,14 @@ def test_seen_knows_what_was_added():
     assert all(seen.add(document.digest) for document in DOCUMENTS)
 
 
-def test_seen_errs_as_rarely_as_it_says():
-    """At 10 bits a digest and seven hashes, about 0.8 % of new digests are taken for old ones at the end."""
+def test_seen_errs_as_rarely_as_documented():
+    """At 10 bits per digest and seven hashes, about 0.8 % of new digests are taken for known ones at the end."""
     seen, count = Seen(size=12_500), 10_000
     wrong = sum(seen.add(Document.of(str(i)).digest) for i in range(count))
     assert 0 < wrong < count * 0.008
 
 
-def test_held_out_documents_hang_on_nothing_but_seed_and_content():
+def test_held_out_documents_depend_on_seed_and_content_alone():
     held = hold_out(DOCUMENTS, 20, seed=1)
     mixed = random.Random(0).sample(DOCUMENTS, len(DOCUMENTS))
     assert hold_out(mixed, 20, seed=1) == held
@@ -57,7 +57,7 @@ def test_any_prefix_holds_about_as_much_of_each_source():
     assert sum(words.values()) >= 600 > sum(words.values()) - 31
 
 
-def test_a_source_that_runs_out_leaves_room_to_the_others():
+def test_other_sources_fill_in_for_an_exhausted_one():
     few, many = [Document.of("one two three")], iter([Document.of(f"{i} a b c") for i in range(10_000)])
     mixed = list(interleaved({"few": iter(few), "many": many}, 100))
     assert [source for source, _ in mixed].count("few") == 1

@@ -1,4 +1,4 @@
-"""A corpus that is read over the network as far as it is needed."""
+"""A corpus that is read over the network only as far as needed."""
 
 import lzma
 import os
@@ -29,7 +29,7 @@ def record(server, project):
     return {"kind": "url", "source": server.url("en.txt.xz"), "mirrors": [], "revision": '"v1"', "bytes": size}
 
 
-def test_keeps_documents_and_their_order_over_broken_connections(server, record):
+def test_broken_connections_change_neither_documents_nor_order(server, record):
     server.cut = 200_000
     assert list(documents(record)) == corpus()
     assert len(server.requests) > 3
@@ -46,7 +46,7 @@ def test_reads_no_more_than_it_needs_and_never_twice(server, record):
     assert list(documents(record)) == corpus()
 
 
-def test_goes_on_after_sigkill(server, record, project):
+def test_resumes_after_sigkill(server, record, project):
     write_json(project / "record.json", record)
     code = (
         "import time; from autocontrastive_gen.data.streams import documents;"
@@ -65,7 +65,7 @@ def test_goes_on_after_sigkill(server, record, project):
 
 
 def test_memory_stays_flat(server, project):
-    """The text is many times larger than what reading it may add."""
+    """The text is many times larger than the memory that reading it may add."""
     lines = "\n\n".join(f"a document of a few words that repeat, number {i}" for i in range(600_000)).encode()
     server.files["en.txt.xz"] = lzma.compress(lines, preset=0)
     record = {
@@ -95,11 +95,11 @@ def test_a_replaced_file_is_refused(server, record):
         list(documents(record))
 
 
-def test_damaged_bytes_are_named_and_dropped(server, record):
+def test_damaged_bytes_are_named_and_discarded(server, record):
     content = bytearray(server.files["en.txt.xz"])
     content[len(content) // 2] ^= 0xFF
     good, server.files["en.txt.xz"] = server.files["en.txt.xz"], bytes(content)
-    with pytest.raises(OSError, match="damaged .*; what was kept of them is dropped"):
+    with pytest.raises(OSError, match="damaged .*; what was kept of them is now discarded"):
         list(documents(record))
     server.files["en.txt.xz"] = good
     assert list(documents(record)) == corpus()

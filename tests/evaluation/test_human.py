@@ -1,4 +1,4 @@
-"""The human evaluation kit: pairs are blinded and shuffled, votes come back to the right setting."""
+"""Human evaluation: pairs are blinded and shuffled, and votes are credited to the right setting."""
 
 import csv
 import re
@@ -34,7 +34,7 @@ def test_pairs_are_shuffled_and_follow_the_seed(texts, pairs):
         for side in ("left", "right"):
             word = {"greedy": "plain", "greedy-acd": "contrasted"}[pair[f"{side}_setting"]]
             assert pair[side].startswith(word) and pair[side].split(">")[1].startswith(pair["prompt_id"][1:])
-    with pytest.raises(ValueError, match="41 were asked for.*share 40 prompts"):
+    with pytest.raises(ValueError, match="41 were requested.*share 40 prompts"):
         make_pairs(texts, "greedy-acd", "greedy", 41, seed=5)
 
 
@@ -48,7 +48,7 @@ def test_raters_see_no_setting(pairs, tmp_path):
     assert set(read_json(tmp_path / "key.json")["001"]) == {"prompt_id", "left_setting", "right_setting"}
 
 
-def test_a_key_is_never_lost_to_other_pairs(texts, pairs, tmp_path):
+def test_a_key_is_never_overwritten_by_other_pairs(texts, pairs, tmp_path):
     for _ in range(2):
         export(pairs, tmp_path)
     before = (tmp_path / "key.json").read_bytes()
@@ -63,7 +63,7 @@ def vote_for(winner, pair):
     return next((side for side in ("left", "right") if pair[f"{side}_setting"] == winner), "tie")
 
 
-def test_votes_come_back_to_their_setting(pairs, tmp_path):
+def test_votes_are_credited_to_their_setting(pairs, tmp_path):
     export(pairs, tmp_path)
     key = read_json(tmp_path / "key.json")
     winners = ["greedy-acd"] * 24 + ["greedy"] * 8 + ["tie"] * 8
@@ -98,7 +98,7 @@ def test_agreement_is_krippendorffs_alpha():
     [
         (["pair,vote", "999,left"], "2: pair '999' is not in the key"),
         (["pair,vote", "001,both"], "2: vote 'both' is not one of left, right, tie"),
-        (["pair,vote", "001,left", "001,tie"], "3: rater r voted on pair 001 in .*:2, too"),
+        (["pair,vote", "001,left", "001,tie"], "3: rater r also voted on pair 001 in .*:2"),
         (["pair,answer", "001,left"], "needs the columns pair and vote"),
         (["pair,vote", "001,"], "no votes"),
     ],

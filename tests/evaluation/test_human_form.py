@@ -1,4 +1,4 @@
-"""A human study through its real commands: export, a rater at the keyboard of a browser, import."""
+"""A human study through its real commands: export, a rater using a browser by keyboard, import."""
 
 import asyncio
 import csv
@@ -24,7 +24,7 @@ DOMAINS = ("made-a", "made-b")
 
 @pytest.fixture
 def study(project, monkeypatch):
-    """Texts of two settings and of humans for three prompts a domain; call it to run ``python -m stages.human``."""
+    """Texts of two settings and of humans for three prompts per domain; call it to run ``python -m stages.human``."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "src")]))
     write_plan(load_params())
     shutil.copytree(ROOT / "tests/fixtures/smoke/model", PATHS.asset("tiny"))
@@ -74,7 +74,7 @@ def test_human_texts_are_as_long_as_the_others(study):
 
 
 @pytest.mark.parametrize("settings", [("greedy", "gredy"), ("greedy", "greedy")])
-def test_settings_that_make_no_pair_are_refused(study, settings):
+def test_settings_that_cannot_be_paired_are_refused(study, settings):
     done = study("export", "--model", "tiny", "--settings", *settings, "study")
     assert done.returncode == 2 and "two different ones of greedy, greedy-acd, human" in done.stderr
     assert not Path("study").exists()
@@ -93,7 +93,7 @@ KEYS = {"Tab": ("\t", 9), " ": (" ", 32), "Enter": ("\r", 13), "ArrowRight": (""
 
 
 async def rate(port: int, downloads: Path, votes: list[int]) -> None:
-    """Fill the form in with keys alone; a vote is the number of the choice, from the left."""
+    """Fill in the form by keyboard alone; a vote is the index of the choice, from the left."""
     async with aiohttp.ClientSession() as session:
         async with session.get(f"http://127.0.0.1:{port}/json") as answer:
             (page,) = [target for target in await answer.json() if target["type"] == "page"]

@@ -1,4 +1,4 @@
-"""Opening archives from outside: nothing is written beside the folder that was asked for."""
+"""Unpacking archives from outside: nothing is written outside the target folder."""
 
 from __future__ import annotations
 

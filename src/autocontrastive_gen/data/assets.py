@@ -1,7 +1,7 @@
-"""Assets: models and texts, each brought once, verified and kept.
+"""Assets: models and texts, each fetched once, verified and kept.
 
-What was fetched is kept in ``.scratch/assets/<digest of where it comes from>``, so that fetching again after an edit of
-the parameters only copies files. Every file is hashed when it arrives and again on its way into the run.
+The store is ``.scratch/assets/<digest of the source>``, so fetching again after an edit of the parameters only copies
+files. Every file is hashed when it arrives and again when it is copied into the run.
 """
 
 from __future__ import annotations
@@ -27,10 +27,14 @@ log = logging.getLogger(__name__)
 def provide(name: str, asset: Asset, folder: Path, model: bool = False, known: dict | None = None) -> dict:
     """Bring an asset into ``folder``, whole or not at all, and return its record for assets.json.
 
-    ``model``: the folder must load with ``from_pretrained``; a GGUF file is turned into safetensors. ``known``: the
-    record of what the folder holds already; it stays if it is the asset, unharmed, so a clone that has its outputs from
-    a DVC remote needs no network.
-    OSError if it can't be had, saying how to provide it, or if a digest is not the expected one.
+    Args:
+        model: the folder must load with ``from_pretrained``, so a GGUF file is converted to safetensors.
+        known: the record of what the folder already holds. If that is the asset, unchanged, it stays: a clone that got
+            its outputs from a DVC remote needs no network.
+
+    Raises:
+        FileError: the asset cannot be obtained (the message says how to provide it), or a digest is not the expected
+            one.
     """
     terms = asset.model_dump(include=set(AssetTerms.model_fields))
     if known and _is_there(asset, folder, known):
@@ -50,10 +54,10 @@ def provide(name: str, asset: Asset, folder: Path, model: bool = False, known: d
 
 
 def _is_there(asset: Asset, folder: Path, known: dict) -> bool:
-    """Whether the folder holds the asset as it was recorded. A source on disk may have changed: it is read again."""
+    """Whether the folder holds the asset as recorded. A source on disk may have changed, so it is always read again."""
     same = known.get("kind") == asset.kind and known.get("source") == describe(asset)
     pinned = getattr(asset, "sha256", None) in (None, known.get("sha256"))
-    parts = isinstance(asset, HubAsset) and asset.files  # other patterns may ask for more than there is
+    parts = isinstance(asset, HubAsset) and asset.files  # other patterns may ask for more files
     if isinstance(asset, PathAsset) or not (same and pinned) or parts:
         return False
     return folder.is_dir() and digests(folder) == known.get("files")
@@ -62,7 +66,11 @@ def _is_there(asset: Asset, folder: Path, known: dict) -> bool:
 def provide_tasks(tasks: list[str], folder: Path, given: tuple[Path, str] | None = None) -> None:
     """Bring the data of those ``tasks`` that are lm-eval's own into ``folder``, as a bundle.
 
-    ``given``: a folder to take them from before the hub is asked, and its digest. OSError as ``provide``.
+    Args:
+        given: a folder that is searched before the hub, and its digest.
+
+    Raises:
+        FileError: as ``provide``.
     """
     if not (tasks := [task for task in tasks if task not in local_tasks.TASKS]):
         shutil.rmtree(folder, ignore_errors=True)
@@ -80,7 +88,7 @@ def provide_tasks(tasks: list[str], folder: Path, given: tuple[Path, str] | None
 
 
 def _left_bundle(folder: Path, lm_eval: str) -> Path | None:
-    """The folder, if it holds a bundle of this lm-eval as it was made."""
+    """The folder, if it holds an undamaged bundle made with this version of lm-eval."""
     try:
         content = read_json(folder / "bundle.json")
         files = [file for task in content["tasks"].values() for file in task["splits"].values()]
@@ -94,7 +102,7 @@ def _left_bundle(folder: Path, lm_eval: str) -> Path | None:
 
 
 def _kept(name: str, asset: Asset) -> tuple[Path, dict]:
-    """Folder with the files of an asset, and its record; fetched if the store does not have it."""
+    """Folder with the files of an asset, and its record; the asset is fetched if the store lacks it."""
     entry = STORE / fingerprint(asset.pins())
     if not (entry / "record.json").exists():
         log.info("%s: fetching %s", name, describe(asset))
@@ -108,7 +116,7 @@ def _kept(name: str, asset: Asset) -> tuple[Path, dict]:
 
 
 def _on_disk(name: str, asset: PathAsset) -> tuple[Path, dict]:
-    """The same for files that are on disk already: they are hashed when they are copied."""
+    """Like ``_kept``, for files that are already on disk: they are hashed when they are copied."""
     source = Path(asset.path).expanduser()
     if not source.exists():
         raise FileError(
@@ -124,7 +132,7 @@ def _on_disk(name: str, asset: PathAsset) -> tuple[Path, dict]:
 
 @contextmanager
 def _building(entry: Path) -> Iterator[Path]:
-    """Fill ``content/``; the entry appears under its name only when the block, which writes the record, succeeds."""
+    """A folder to fill; the entry appears in the store only if the block, which also writes its record, succeeds."""
     building = entry / "building"
     shutil.rmtree(building, ignore_errors=True)
     (building / "content").mkdir(parents=True)
@@ -136,7 +144,7 @@ def _building(entry: Path) -> Iterator[Path]:
 
 
 def _copy(name: str, asset: Asset, content: Path, record: dict, folder: Path) -> dict[str, str]:
-    """Copy the files to ``folder``, hashing them on the way; a damaged entry of the store is thrown away."""
+    """Copy the files to ``folder`` and hash them on the way; a damaged entry of the store is discarded."""
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     files = {path: _copy_file(content / path, temporary / path) for path in record["files"]}
@@ -145,7 +153,7 @@ def _copy(name: str, asset: Asset, content: Path, record: dict, folder: Path) ->
             (content.parent / "record.json").unlink()
             raise Mismatch(
                 f"asset {name}: the kept copy {content / path} was changed: expected sha256 {expected}, "
-                f"found {files[path]}; it is dropped now, run the same command again to fetch it anew"
+                f"found {files[path]}; it is now discarded, run the same command again to fetch it anew"
             )
     if "sha256" not in record:
         verify(name, asset, files)
@@ -171,18 +179,18 @@ def _copy_file(source: Path, target: Path) -> str:
 
 
 def _only_gguf(content: Path, record: dict) -> str | None:
-    """Name of the one GGUF file of an asset that has no config.json."""
+    """Name of the only GGUF file of an asset without a config.json; None for any other asset."""
     found = [path for path in record["files"] if path.endswith(".gguf")]
     return found[0] if len(found) == 1 and "config.json" not in record["files"] else None
 
 
 def _converted(name: str, gguf: Path, record: dict) -> tuple[Path, dict]:
-    """The kept safetensors folder made from a GGUF file."""
+    """The model folder in the store that a GGUF file was converted to."""
     entry = STORE / fingerprint(["gguf", 1, record["sha256"]])
     if not (entry / "record.json").exists():
         from autocontrastive_gen.data.gguf import convert
 
-        log.info("%s: turning %s into safetensors (once)", name, gguf.name)
+        log.info("%s: converting %s to safetensors (once)", name, gguf.name)
         with _building(entry) as content:
             convert(gguf, content)
             write_json(entry / "building" / "record.json", {"files": digests(content)})

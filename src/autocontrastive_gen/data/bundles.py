@@ -1,8 +1,8 @@
-"""Benchmark bundles: lm-eval's own tasks with their data in a folder, so that they run anywhere without the hub.
+"""Benchmark bundles: lm-eval's own tasks with their data in one folder, so that they run without the hub.
 
-    <folder>/bundle.json               what is here: source, revision, licence, digests
+    <folder>/bundle.json               contents: source, revision, licence, digests
     <folder>/<task>.<split>.parquet    rows in the form of the hub's data set
-    <folder>/<task>.yaml               lm-eval's own task, whole, reading these files
+    <folder>/<task>.yaml               lm-eval's own task, complete, reading these files
 
 Any run of lm-eval from the project's root can use it with ``--include_path <folder>``.
 """
@@ -30,7 +30,7 @@ DATA_SUFFIXES = (".jsonl", ".json", ".txt", ".csv")
 
 
 class _Function(str):
-    """A dotted name that YAML tags with !function."""
+    """A dotted name that YAML writes with the tag !function."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -41,11 +41,15 @@ _Dumper.add_representer(_Function, lambda dumper, name: dumper.represent_scalar(
 
 
 def collect(names: list[str], folder: Path, given: Path | None = None) -> dict:
-    """Bring the tasks ``names`` (groups and tags too) into ``folder`` and return the content of its bundle.json.
+    """Bring the tasks ``names`` (or groups, or tags) into ``folder`` and return the content of its bundle.json.
 
-    ``given`` is a folder to take data from first: a bundle, or one with a folder for each task that holds files in
-    their original formats. All other data come from the hub. ValueError for unknown tasks and unfit files, OSError for
-    data that can't be had, all of them named together.
+    Args:
+        given: a folder that is searched before the hub: a bundle, or publishers' files in their original formats, in
+            one folder per task.
+
+    Raises:
+        InputError: a task is unknown, or a file does not fit it.
+        FileError: data cannot be obtained; the message names all of them.
     """
     leaves, groups = _expand(names)
     known = read_json(given / "bundle.json")["tasks"] if given and (given / "bundle.json").exists() else {}
@@ -69,9 +73,10 @@ def collect(names: list[str], folder: Path, given: Path | None = None) -> dict:
 
 
 def install(bundle: Path, folder: Path) -> dict:
-    """Put the data of a bundle into ``folder`` with the ``<task>.yaml`` that read them there.
+    """Copy the data of a bundle to ``folder``, write the ``<task>.yaml`` that read them there, and return its tasks.
 
-    ``folder`` is relative to the project's root and may be the bundle itself. Returns its tasks.
+    Args:
+        folder: relative to the project's root; may be the bundle itself.
     """
     content = read_json(bundle / "bundle.json")
     leaves, _ = _expand([*content["tasks"], *content["groups"]])
@@ -99,12 +104,12 @@ def _expand(names: list[str]) -> tuple[dict[str, dict], dict[str, dict]]:
             groups[name] = index[name].cfg
             members = [member if isinstance(member, str) else member.get("task") for member in index[name].cfg["task"]]
             if None in members:
-                raise InputError(f"task {name}: a group that defines tasks of its own can't be bundled; name its tasks")
+                raise InputError(f"task {name}: defines tasks inline, so it cannot be bundled; name its tasks")
             queue += members
         elif kind == Kind.TASK and "custom_dataset" not in index[name].cfg:
             leaves[name] = _portable(index[name].cfg)
         else:
-            raise InputError(f"task {name}: makes its data by code of its own, so it can't be bundled")
+            raise InputError(f"task {name}: generates its data in code, so it cannot be bundled; leave it out")
     return leaves, groups
 
 
@@ -112,7 +117,7 @@ _INDICES: dict[Path, dict] = {}
 
 
 def _index(name: str) -> dict:
-    """lm-eval's index of a folder that defines the task: the one called like the task's beginning, else all (20 s)."""
+    """lm-eval's index of a folder that defines the task: one named like the start of the task, else all (20 s)."""
     from lm_eval.tasks._index import TaskIndex
 
     root = _tasks_folder()
@@ -124,7 +129,9 @@ def _index(name: str) -> dict:
             _INDICES[folder] = TaskIndex.build([folder])
         if name in _INDICES[folder]:
             return _INDICES[folder]
-    raise InputError(f"task {name!r}: is none of lm-eval's {importlib.metadata.version('lm_eval')}")
+    raise InputError(
+        f"task {name!r}: not a task of lm-eval {importlib.metadata.version('lm_eval')}; `lm-eval ls tasks`"
+    )
 
 
 def _tasks_folder() -> Path:
@@ -167,7 +174,7 @@ def _write_yaml(path: Path, config: dict) -> None:
 def _from_bundle(name: str, task: dict, bundle: Path, folder: Path) -> dict:
     for file in task["splits"].values():
         if Path(file["file"]).name != file["file"]:
-            raise FileError(f"{bundle / 'bundle.json'}: refused: {file['file']!r} is no plain file name")
+            raise FileError(f"{bundle / 'bundle.json'}: refused: {file['file']!r} is not a plain file name")
         source, target = bundle / file["file"], folder / file["file"]
         if not source.exists() or (found := file_sha256(source)) != file["sha256"]:
             state = f"has sha256 {found} and not {file['sha256']}" if source.exists() else "is missing"
@@ -200,7 +207,7 @@ def _from_originals(name: str, config: dict, files: list[Path], folder: Path) ->
     scored = config.get("test_split") or config.get("validation_split")
     if scored not in splits:
         names = ", ".join(path.name for path in files)
-        raise InputError(f"task {name}: scores its {scored} split, but the files are of others ({names})")
+        raise InputError(f"task {name}: scores its {scored} split, but the files belong to others ({names})")
     from datasets import Dataset
 
     data = {split: Dataset.from_list(rows) for split, rows in splits.items()}
@@ -209,7 +216,7 @@ def _from_originals(name: str, config: dict, files: list[Path], folder: Path) ->
 
 
 def _split_of(path: Path, config: dict) -> str:
-    """Which split a file's name speaks of; the one that the task scores if it speaks of none."""
+    """The split that a file's name indicates; by default the one that the task scores."""
     words = path.stem.lower().replace("-", "_").split("_")
     for key, signs in zip(
         SPLITS, (("train",), ("dev", "development", "val", "valid", "validation"), ("test", "tests")), strict=True
@@ -220,7 +227,7 @@ def _split_of(path: Path, config: dict) -> str:
 
 
 def _from_hub(name: str, config: dict, folder: Path) -> dict:
-    """The splits that a task uses, at the commit that the data set is at now; offline, what the local cache has."""
+    """The splits that a task uses, at the data set's current commit; offline, those in the local cache."""
     dataset, configuration = config["dataset_path"], config.get("dataset_name")
     from datasets import load_dataset
 
@@ -240,9 +247,9 @@ def _from_hub(name: str, config: dict, folder: Path) -> dict:
 
 @functools.cache
 def _on_hub(dataset: str) -> tuple[str, str]:
-    """(commit, licence) of a data set; ("", "not stated") where the hub can't be asked.
+    """(commit, licence) of a data set; ("", "not stated") if the hub does not answer.
 
-    Where it can't be reached at all, the rest of this process works offline instead of trying again and again.
+    If it cannot be reached at all, the rest of this process works offline instead of trying again and again.
     """
     import datasets
     import huggingface_hub
@@ -251,9 +258,9 @@ def _on_hub(dataset: str) -> tuple[str, str]:
         info = huggingface_hub.HfApi().dataset_info(dataset)
     except huggingface_hub.errors.HfHubHTTPError:
         return "", "not stated"
-    except Exception as error:  # of the network or of the hub's HTTP library, whichever it is
+    except Exception as error:  # from the network or from the hub's HTTP library
         if not datasets.config.HF_HUB_OFFLINE:
-            log.warning("the hub can't be reached (%s); looking into the local cache", error)
+            log.warning("the hub cannot be reached (%s); looking in the local cache", error)
         datasets.config.HF_HUB_OFFLINE = huggingface_hub.constants.HF_HUB_OFFLINE = True
         return "", "not stated"
     licence = (info.card_data or {}).get("license") or "not stated"
@@ -261,7 +268,7 @@ def _on_hub(dataset: str) -> tuple[str, str]:
 
 
 def _missing(faults: dict[str, list[str]]) -> str:
-    """What is missing, a line for each cause, and how to provide it."""
+    """What is missing, one line per cause, and how to provide it."""
     lines = []
     for cause, names in faults.items():
         shown = names if len(names) <= 3 else [*names[:2], f"and {len(names) - 2} more"]

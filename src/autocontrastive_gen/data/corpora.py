@@ -1,4 +1,4 @@
-"""Reading corpora: every format as a flow of documents, one at a time."""
+"""Reading corpora: every format as a stream of documents, one at a time."""
 
 from __future__ import annotations
 
@@ -57,18 +57,18 @@ def read(
 
 
 DAMAGED = (UnicodeDecodeError, EOFError, lzma.LZMAError, gzip.BadGzipFile, zlib.error)
-"""What reading a damaged or cut off text file raises."""
+"""What reading a damaged or truncated text file raises."""
 
 
 def decompressed(file: BinaryIO, name: str) -> TextIO:
-    """UTF-8 text of a file that, by the end of its name, is compressed with xz, gzip, bzip2 or not at all."""
+    """UTF-8 text of a file, compressed with xz, gzip or bzip2 if its name says so."""
     suffix = name.rpartition(".")[2]
     opener = {"xz": lzma.open, "gz": gzip.open, "bz2": bz2.open}.get(suffix)
     return io.TextIOWrapper(opener(file) if opener else file, encoding="utf-8")
 
 
 def documents_of_lines(lines: Iterable[str]) -> Iterator[str]:
-    """Documents apart by an empty line (CC-100's form, too); the lines of one document are its paragraphs."""
+    """Documents separated by an empty line, as in CC-100; the lines of a document are its paragraphs."""
     document: list[str] = []
     for line in lines:
         if line := line.rstrip("\r\n"):
@@ -149,7 +149,7 @@ def _parquet(path: Path, text_field: str, wanted: Sequence[str]) -> Iterator[Row
         for batch in file.iter_batches(READ_ROWS, columns=columns):
             yield from (_row(row, text_field, wanted, path) for row in batch.to_pylist())
     except ArrowInvalid as error:
-        raise FileError(f"{path}: is damaged or no parquet file ({error})") from error
+        raise FileError(f"{path}: is damaged or not a parquet file ({error})") from error
 
 
 def _squad(path: Path, text_field: str, wanted: Sequence[str]) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""Bytes from web servers: broken connections go on where they broke, and mirrors step in for one another."""
+"""Downloads from web servers: a broken connection resumes where it broke, and mirrors replace one another."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from autocontrastive_gen.foundation.errors import FileError
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 6
-"""Failures in a row, over all mirrors, before giving up."""
+"""Consecutive failures, over all mirrors, before giving up."""
 PAUSE = 1.0
-"""Seconds before the first repetition; they double each time."""
+"""Seconds before the first retry; they double each time."""
 TIMEOUT = 60.0
 CHUNK = 1 << 20
 
@@ -29,8 +29,10 @@ CHUNK = 1 << 20
 class HttpStream(io.RawIOBase):
     """A file behind one or more URLs as a readable stream that starts at byte ``start``.
 
-    A lost connection is opened again at the current position, at the next mirror in turn. OSError after ``ATTEMPTS``
-    failures without progress, or if the file's size or identity changes on the way.
+    A lost connection is reopened at the current position, at the next mirror in turn.
+
+    Raises:
+        FileError: ``ATTEMPTS`` failures without progress, or a change of the file's size.
     """
 
     def __init__(
@@ -44,9 +46,9 @@ class HttpStream(io.RawIOBase):
         self._open_url = open_url
         self.position = start
         self.size = size
-        """Bytes of the whole file, as the server says; None where it does not."""
+        """Bytes of the whole file, as stated by the server; None if it states none."""
         self.identity = ""
-        """ETag or date of the file, as the server says."""
+        """ETag or date of the file, as stated by the server."""
         self._turn = 0
         self._failures: list[str] = []
         self._response: http.client.HTTPResponse | None = None
@@ -96,7 +98,7 @@ class HttpStream(io.RawIOBase):
                 return
             raise
         if self.position and response.status != 206:
-            raise FileError(f"{url}: the server can't resume at byte {self.position} (answered {response.status})")
+            raise FileError(f"{url}: the server cannot resume at byte {self.position} (answered {response.status})")
         length = response.headers.get("Content-Length")
         size = None if length is None else self.position + int(length)
         if self.size is not None and size is not None and size != self.size:
@@ -116,7 +118,7 @@ class HttpStream(io.RawIOBase):
         time.sleep(pause)
 
     def _hopeless(self, error: Exception) -> bool:
-        """Every mirror says that it does not have the file, or the host of a single source is unknown."""
+        """Every mirror has denied the file."""
         denied = isinstance(error, urllib.error.HTTPError) and error.code in (401, 403, 404, 410)
         return denied and len(self._failures) >= len(self.urls)
 
@@ -128,8 +130,8 @@ class StreamChanged(FileError):
 def download(urls: Sequence[str], target: Path, open_url: Callable[..., Any] = urllib.request.urlopen) -> str:
     """Download to ``target`` and return the source's identity (ETag or date).
 
-    Bytes arrive in ``<target>.part``; a rerun goes on at its end. ``open_url`` stands in for ``urlopen`` where a server
-    needs other certificates, a proxy or credentials.
+    Bytes arrive in ``<target>.part``; a rerun resumes at its end. ``open_url`` replaces ``urlopen`` if the server needs
+    other certificates, a proxy or credentials.
     """
     part = target.with_name(target.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)

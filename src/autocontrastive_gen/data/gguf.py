@@ -9,7 +9,7 @@ def convert(source: Path, folder: Path) -> None:
     """Dequantise the model in a GGUF file and save it, with its tokenizer, as bfloat16 safetensors.
 
     transformers refuses to save a model that it loaded from GGUF, so the weights move to a fresh model of the same
-    configuration. bfloat16 holds what a 4-bit file knows. The same file gives the same bytes.
+    configuration. bfloat16 represents 4-bit weights well enough. The same file gives the same bytes.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer

@@ -1,8 +1,8 @@
-"""Corpora of the Hugging Face hub in parquet files, streamed by ``datasets`` as far as they are needed.
+"""Corpora of the Hugging Face hub in parquet files, streamed by ``datasets`` only as far as needed.
 
-What has been read is kept, part by part, in ``.scratch/streams``, each part with the position that ``datasets`` was at
-after it. A run that is killed at any moment reads the parts again and goes on at the last position: the same documents
-in the same order.
+What has been read is kept in parts in ``.scratch/streams``, with the position of ``datasets`` after the last part. A
+run that was killed at any moment reads the parts from disk and continues at that position: the same documents in the
+same order.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from autocontrastive_gen.foundation.files import atomic_path, read_json, write_j
 log = logging.getLogger(__name__)
 
 ROWS_AT_ONCE = 4096
-"""Rows in a part: what a kill costs at most, and what is in memory."""
+"""Rows per part: the most that a kill loses, and what is held in memory."""
 
 
 def rows(record: dict, text_field: str, folder: Path) -> Iterator[str]:
@@ -32,8 +32,9 @@ def rows(record: dict, text_field: str, folder: Path) -> Iterator[str]:
         folder: where parts are kept.
 
     Raises:
-        ValueError: the files have no column ``text_field``.
-        OSError: the hub can't be reached where more is needed, or a part is damaged.
+        InputError: the files have no column ``text_field``.
+        FileError: the hub cannot be reached and more text is needed, the repository has changed, or a part is
+            damaged.
     """
     folder = folder / fingerprint([record["source"], record["revision"], record["shards"], text_field])
     state = read_json(folder / "position.json") if (folder / "position.json").exists() else {"parts": 0}
@@ -45,13 +46,15 @@ def rows(record: dict, text_field: str, folder: Path) -> Iterator[str]:
         yield from _further(record, text_field, folder, state)
     except FileNotFoundError as error:
         raise FileError(f"{record['source']}: {error}; the repository has changed, run `dvc repro fetch`") from error
+    except OSError as error:
+        raise FileError(f"{record['source']}: {error}; run the same command again to continue from here") from error
 
 
 def _further(record: dict, text_field: str, folder: Path, state: dict) -> Iterator[str]:
     dataset = _dataset(record, text_field)
     if state["parts"]:
         dataset.load_state_dict(state["at"])
-        log.info("%s: going on after %d parts", record["source"], state["parts"])
+        log.info("%s: continuing after %d parts", record["source"], state["parts"])
     flow = iter(dataset)
     for number in range(state["parts"], 1 << 40):
         texts = [row[text_field] or "" for row in islice(flow, ROWS_AT_ONCE)]
@@ -91,5 +94,5 @@ def _read(path: Path, folder: Path) -> Iterator[str]:
     except (*DAMAGED, FileNotFoundError, json.JSONDecodeError) as error:
         (folder / "position.json").unlink()
         raise FileError(
-            f"{path}: the kept text is damaged ({error}); it is dropped, run the same command again to read anew"
+            f"{path}: the kept text is damaged ({error}) and now discarded; run the same command again to read it anew"
         ) from error

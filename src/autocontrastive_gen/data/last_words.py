@@ -1,17 +1,18 @@
-"""Last words of narrative passages, chosen by rules that leave what LAMBADA's readers left (Paperno et al. 2016).
+"""Last words of passages, chosen by rules so that they resemble LAMBADA's (Paperno et al. 2016).
 
-LAMBADA's readers had to guess the last word of a passage from several sentences, and were to fail with the last
-sentence alone. What they left is, four times in five, a word that the passage holds already, and every second time a
-name. These rules, which need no reader and no model, ask for the same:
+LAMBADA keeps passages whose last word people guess from several sentences but not from the last sentence alone. In four
+of five items that word occurs earlier in the passage, and in every second one it is a name. These rules select similar
+words without people and without a model:
 
 1. The context is at least ``CONTEXT_WORDS`` words of whole sentences, then the target's sentence up to the target.
-2. The target is a word of at least three letters that the whole sentences hold.
-3. It is no function word (scikit-learn's list of English stop words) and no word that a fifth of the documents use.
-4. Either it is a name: capitalised, never in lower case in the passage, at least the fourth word of its sentence and
-   not behind another capitalised word, whose company would give it away. Or it ends its sentence.
-5. Names and other words alternate within a document, as far as it has both.
+2. The target is a word of at least three letters that occurs in those whole sentences.
+3. It is neither a function word (scikit-learn's list of English stop words) nor a word that more than a fifth of the
+   documents contain.
+4. It is a name, or it ends its sentence. A name is capitalised and never occurs in lower case in the context; it is at
+   least the fourth word of its sentence and does not follow another capitalised word, which would give it away.
+5. Names and other words alternate within a document as long as it has both.
 
-docs/tasks.md says how contrast acts on such items and on LAMBADA's own.
+docs/tasks.md compares the effect of contrast on these items and on LAMBADA's own.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ from autocontrastive_gen.foundation.digests import seed_for
 
 CONTEXT_WORDS = 50
 NAME_POSITION = 3
-"""Words of a sentence before a name, at least."""
+"""Words of its sentence that precede a name, at least."""
 COMMON = 0.2
-"""Words of a larger share of the documents are too common to be a target."""
+"""Words that a larger share of the documents contain are no targets."""
 _TARGET = re.compile(r"([A-Za-z]{3,})[.,;:!?\"')\]]*")
 _SENTENCE_END = re.compile(r"[.!?:]['\")\]]*$")
 
 
 def pairs_of(documents: list[Document], seed: int) -> Iterator[list[tuple[str, str]]]:
-    """(context, target) pairs of each document, in random order, names and other words in turn."""
+    """(context, target) pairs of each document in random order, names and other words in turn."""
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
     excluded = ENGLISH_STOP_WORDS | _common_words(documents)
@@ -53,7 +54,7 @@ def pairs_of(documents: list[Document], seed: int) -> Iterator[list[tuple[str, s
 
 
 def _targets(before: str, sentence: list[str]) -> Iterator[tuple[bool, str, str]]:
-    """(whether it is a name, context, target) for the words of a sentence that its passage already holds."""
+    """(whether it is a name, context, target) for each word of a sentence that may be a target."""
     earlier = _plain(before.split())
     lower = {word for word in earlier if word.islower()}
     for i, word in enumerate(sentence):
@@ -77,6 +78,6 @@ def _plain(words: Iterable[str]) -> set[str]:
 
 
 def _common_words(documents: list[Document]) -> set[str]:
-    """Words that more than a share ``COMMON`` of the documents (and more than two) hold: "said", "day" and the like."""
+    """Words that more than a share ``COMMON`` of the documents, and more than two, contain: "said", "day" and so on."""
     counts = Counter(word for document in documents for word in {w.lower() for w in _plain(document.text.split())})
     return {word for word, count in counts.items() if count > max(2, COMMON * len(documents))}

@@ -1,7 +1,7 @@
 """Benchmark tasks made from held-out text: the last word of a passage, and its true continuation among four.
 
-They follow LAMBADA (Paperno et al. 2016) and HellaSwag (Zellers et al. 2019), so that a benchmark runs on any text
-without a network.
+They follow LAMBADA (Paperno et al. 2016) and HellaSwag (Zellers et al. 2019), and make a benchmark of any text, without
+a network.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.files import write_jsonl, write_text
 
 CONTINUATION_CONTEXT = 30
-"""Words of the whole sentences before a continuation, at least; at most twice as many."""
+"""Words before a continuation, in whole sentences: at least as many, at most twice as many."""
 CHOICE_WORDS = (8, 30)
 CHOICES = 4
 CANDIDATES = 48
-"""Sentences of which those nearest in length to the true continuation become the wrong choices."""
+"""Random sentences; those closest in length to the true continuation become the wrong choices."""
 WORDS_PER_ITEM = 60
-"""A document gives one item of a task for every so many of its words."""
+"""A document yields at most one item of a task per this many words."""
 MOST_ITEMS = 6
-"""Items of one task that one document may give."""
+"""Items of one task from one document, at most."""
 
 
 def last_word_items(domain: str, documents: list[Document], seed: int) -> list[list[dict]]:
@@ -48,7 +48,7 @@ def last_word_items(domain: str, documents: list[Document], seed: int) -> list[l
 def continuation_items(domain: str, documents: list[Document], seed: int) -> list[list[dict]]:
     """Items of each document: ``{"id", "document", "domain", "context", "choices", "label"}``.
 
-    The wrong choices are last sentences of other documents' passages, near in length to the true one.
+    The wrong choices are last sentences of other documents' passages, similar in length to the true one.
     """
     shortest, longest = CHOICE_WORDS
     fitting = [
@@ -74,7 +74,7 @@ def continuation_items(domain: str, documents: list[Document], seed: int) -> lis
 
 
 def _drawn(pairs: list, document: Document, seed: int) -> list[int]:
-    """Which of a document's possible items are taken: as many as its length allows, drawn by the seed."""
+    """Indices of the items taken from a document: as many as its length allows, drawn by the seed."""
     most = min(_most_items(document), len(pairs))
     return sorted(random.Random(seed_for(seed, document.digest)).sample(range(len(pairs)), most))
 
@@ -130,9 +130,13 @@ TASKS = {
 
 
 def take(items: dict[str, list[list[dict]]], count: int, task: str) -> list[dict]:
-    """``count`` items, {domain: items of each document} -> one list, evenly from domains and documents.
+    """``count`` items, taken evenly from domains and documents.
 
-    ValueError if there are fewer.
+    Args:
+        items: {domain: items of each document}.
+
+    Raises:
+        InputError: there are fewer items.
     """
     queues = {domain: [item for turn in _turns(documents) for item in turn] for domain, documents in items.items()}
     mixed = [item for turn in _turns(list(queues.values())) for item in turn]

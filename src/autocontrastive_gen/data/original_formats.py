@@ -1,6 +1,6 @@
-"""Benchmark data as its authors publish it, turned into the rows that the hub's data sets have.
+"""Benchmark data as their authors publish them, converted to the rows of the hub's data sets.
 
-Each reader takes one file and yields rows; rows that have the hub's form already pass as they are.
+Each reader takes one file and yields rows; rows already in the hub's form pass unchanged.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _json_rows(path: Path) -> Iterator[dict]:
 
 
 def lambada(path: Path) -> Iterator[dict]:
-    """lambada_test.jsonl (OpenAI's) or lambada_test_plain_text.txt (a passage a line)."""
+    """lambada_test.jsonl (OpenAI's) or lambada_test_plain_text.txt (one passage per line)."""
     if path.suffix == ".txt":
         yield from ({"text": line} for line in path.read_text(encoding="utf-8").split("\n") if line)
     else:
@@ -91,7 +91,7 @@ def _truthfulqa_row(example: dict) -> dict:
 
 
 def truthfulqa_answers(path: Path) -> Iterator[dict]:
-    """TruthfulQA.csv: answers of a cell are apart by semicolons."""
+    """TruthfulQA.csv: the answers in a cell are separated by semicolons."""
     if path.suffix != ".csv":
         yield from _json_rows(path)
         return
@@ -150,15 +150,16 @@ READERS: dict[tuple[str, str | None], Callable[[Path], Iterator[dict]]] = {
 
 
 def rows_of(path: Path, dataset: str, configuration: str | None) -> list[dict]:
-    """Rows of one file for a data set of the hub.
+    """Rows of one file, for a data set of the hub.
 
-    ValueError for a data set without a reader, a missing field, or one LAMBADA in place of the other: the standard one
-    is lower-case throughout, OpenAI's is not.
+    Raises:
+        InputError: no reader knows the data set, a field is missing, or the file is the other LAMBADA: the standard one
+            is lower-case throughout, OpenAI's is not.
     """
     reader = READERS.get((dataset, configuration)) or READERS.get((dataset, None))
     if reader is None:
         known = ", ".join(sorted({name for name, _ in READERS}))
-        raise InputError(f"{path}: files for {dataset} can't be read; there are readers for {known}")
+        raise InputError(f"{path}: there is no reader for files of {dataset}; there are readers for {known}")
     try:
         rows = list(reader(path))
     except (KeyError, TypeError) as error:

@@ -30,7 +30,7 @@ def _of_paragraph(line: str) -> Iterator[str]:
 
 
 def passages(document: Document, context_words: int) -> Iterator[tuple[str, str]]:
-    """(context, sentence) for each sentence that enough words precede.
+    """(context, sentence) for each sentence that is preceded by enough words.
 
     The context is the fewest whole sentences before it that hold ``context_words`` words; a sentence is left out where
     they would hold more than twice as many.

@@ -1,7 +1,7 @@
-"""From corpora to training text, prompts, held-out documents and benchmark items, none of which share a document.
+"""From corpora to training text, prompts, held-out documents and benchmark items, no two of which share a document.
 
-Each corpus flows by document after document, so memory does not grow with it. What is held out is decided first, by
-digests; training gets what is left, up to its budget of words (a token is at least as short as a word).
+Each corpus is read one document at a time, so memory does not grow with it. What is held out is decided first, by
+digests; training gets the rest, up to its budget, which counts words (a word is at least one token).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 SHARD_DOCUMENTS = 100_000
 POOL = 4
-"""Documents that are looked at for each benchmark item wanted: not every one gives an item."""
+"""Documents examined per benchmark item wanted, since not every document yields an item."""
 
 
 class Preparation:
@@ -75,7 +75,9 @@ class Preparation:
     def _check(self) -> None:
         for task in self.tasks:
             if task not in self.plan["benchmark_items"]:
-                raise InputError(f"prepare.benchmark_items: says no number of items for the task {task!r} of run.tasks")
+                raise InputError(
+                    f"prepare.benchmark_items: gives no number of items for the task {task!r} of run.tasks; add it"
+                )
         for domain in self.read_whole:
             if self._record(domain).get("stream"):
                 key = "run.domains" if domain in self.plan["domains"] else "prepare.benchmark_sources"
@@ -98,7 +100,7 @@ class Preparation:
         return self.records[asset]
 
     def _documents(self, source: str) -> Iterator[Document]:
-        """Cleaned documents of a source, each content once; ``Document.words`` counts as the source's rules say."""
+        """Cleaned documents of a source without duplicates; ``Document.words`` counts as the source's rules say."""
         domain, counts = self.plan["sources"][source], self.counts[source]
         for text in self._texts(source):
             counts["read"] += 1
@@ -126,7 +128,7 @@ class Preparation:
     # Holding out ----------------------------------------------------------------------------------------------------
 
     def _hold_out(self, domain: str) -> list[Document]:
-        """Documents for prompts, validation and benchmarks; all others are spooled to disk if training wants them."""
+        """Documents for prompts, validation and benchmarks; all are spooled to disk if training reads the domain."""
         documents = tqdm(self._documents(domain), domain, unit=" documents", disable=None)
         if domain in self.plan["training"]["sources"]:
             documents = _spooled(documents, self._spool(domain))
@@ -183,7 +185,7 @@ class Preparation:
         return prompt_row(domain, document, text, self.plan["prompt_words"])
 
     def _benchmark_items(self, domain: str, pool: list[Document]) -> dict[str, list[list[dict]]]:
-        """Items of each task, by document, from as few documents as give the domain's share of them."""
+        """Items of each task, by document, from the fewest documents that give the domain's share of items."""
         tasks, number = self._tasks_of(domain), 8
         if not tasks:
             return {}

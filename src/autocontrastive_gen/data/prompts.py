@@ -8,9 +8,9 @@ from autocontrastive_gen.data.selection import Document
 from autocontrastive_gen.foundation.digests import seed_for
 
 HUMAN_WORDS = 256
-"""Human continuations are cut here: longer than any generated text that they are compared with."""
+"""Words of a human continuation, at most: more than any generated text that it is compared with."""
 VALIDATION_WORDS = 400
-"""Held-out documents are cut here, so that a budget of tokens is spent on many of them."""
+"""Words of a held-out document, at most, so that a budget of tokens covers many documents."""
 
 
 def identity(domain: str, document: Document) -> str:
@@ -18,7 +18,7 @@ def identity(domain: str, document: Document) -> str:
 
 
 def from_paragraph(document: Document, min_words: int, seed: int) -> str:
-    """The text from a paragraph of ``min_words`` words on, drawn by the document; all of it if there is none."""
+    """The text from a random paragraph of at least ``min_words`` words on; all of it if there is none."""
     lines = document.text.split("\n")
     starts = [i for i, line in enumerate(lines) if len(line.split()) >= min_words]
     start = random.Random(seed_for(seed, "paragraph", document.digest)).choice(starts) if starts else 0
@@ -26,7 +26,7 @@ def from_paragraph(document: Document, min_words: int, seed: int) -> str:
 
 
 def prompt_row(domain: str, document: Document, text: str, prompt_words: int) -> dict[str, str]:
-    """``{"id", "prompt", "human"}``: the first words, apart by single spaces as in the paper, and what follows them."""
+    """``{"id", "prompt", "human"}``: the first words, joined by single spaces as in the paper, and the rest."""
     words = text.split()
     human = words[prompt_words : prompt_words + HUMAN_WORDS]
     return {"id": identity(domain, document), "prompt": " ".join(words[:prompt_words]), "human": " ".join(human)}

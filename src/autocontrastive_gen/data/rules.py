@@ -19,7 +19,7 @@ REPLACEMENTS = {"none": (), "wikitext": WIKITEXT, "bookcorpus": BOOKCORPUS, "wik
 
 
 def clean(text: str, rules: str) -> tuple[str, int]:
-    """The cleaned text, and its number of words as the minimum length counts them: before the replacements."""
+    """The cleaned text, and its number of words before the replacements, which the minimum length refers to."""
     if rules == "wikinews":
         text = sorted(text.split(":"), key=len)[-1].strip()
     words = len(text.split())

@@ -1,4 +1,4 @@
-"""Which documents are held out, and which are seen twice: decided by digests, in memory that does not grow."""
+"""Which documents are held out and which are duplicates: decided by digests, in memory that does not grow."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from autocontrastive_gen.foundation.digests import seed_for
 
 @dataclass(frozen=True)
 class Document:
-    """A cleaned text with the identity that its content gives it."""
+    """A cleaned text, identified by its content."""
 
     text: str
     words: int
-    """Length in words as the minimum length counts them (before detokenisation)."""
+    """Length in words before detokenisation, which the minimum length refers to."""
     digest: str
 
     @classmethod
     def of(cls, text: str, words: int | None = None) -> Document:
-        """Texts that differ in case, punctuation and spaces alone are the same document."""
+        """Texts that differ only in case, punctuation and spaces are the same document."""
         normalised = re.sub(r"[\W_]+", " ", text.lower()).strip()
         digest = hashlib.sha256(normalised.encode()).hexdigest()
         return cls(text, len(text.split()) if words is None else words, digest)
 
 
 class Seen:
-    """A Bloom filter over digests: a set of fixed size that errs, rarely, toward "seen before".
+    """A Bloom filter over digests: a set of fixed size that may, rarely, take a new digest for a known one.
 
-    With the default 64 MiB one in 10,000 new documents is taken for a duplicate after 28 million of them.
+    With the default 64 MiB, one in 10,000 new documents is taken for a duplicate after 28 million documents.
     """
 
     HASHES = 7
@@ -41,7 +41,7 @@ class Seen:
         self._bits = bytearray(size)
 
     def add(self, digest: str) -> bool:
-        """Add a sha256 (hexadecimal) and return whether it was there before."""
+        """Add a sha256 (hexadecimal) and return whether it was present."""
         value, there = int(digest, 16), True
         for _ in range(self.HASHES):
             value, position = divmod(value, len(self._bits) * 8)
@@ -55,15 +55,15 @@ class Seen:
 def hold_out(documents: Iterable[Document], count: int, seed: int) -> list[Document]:
     """The ``count`` documents that come first in a seeded order, in that order.
 
-    The order depends on the seed and on each document alone: adding documents to a corpus shifts a few of them, and
-    reading it in another order none.
+    A document's place in that order depends on the seed and the document alone: adding documents to a corpus changes a
+    few of those selected, and reading it in another order changes none.
     """
     keyed = ((seed_for(seed, document.digest), document.digest, document) for document in documents)
     return [document for _, _, document in heapq.nsmallest(count, keyed, key=lambda item: item[:2])]
 
 
 def shuffled(documents: Iterable[Document], buffer_size: int, seed: int) -> Iterator[Document]:
-    """Documents through a shuffle buffer of ``buffer_size``; 0 keeps their order."""
+    """Documents passed through a shuffle buffer of ``buffer_size``; 0 keeps their order."""
     rng = random.Random(seed)
     buffer: list[Document] = []
     for document in documents:
@@ -82,7 +82,7 @@ def shuffled(documents: Iterable[Document], buffer_size: int, seed: int) -> Iter
 def interleaved(sources: dict[str, Iterator[Document]], words: int) -> Iterator[tuple[str, Document]]:
     """Documents of all sources, (source, document), until they hold ``words`` words.
 
-    The source that has given the fewest words is next, so that any prefix holds about as much of each.
+    The source that has contributed the fewest words is next, so any prefix holds about as much of each.
     """
     given = dict.fromkeys(sources, 0)
     while given and words > 0:

@@ -28,9 +28,11 @@ class Mismatch(FileError):
 
 
 def bring(name: str, asset: HubAsset | PypiAsset | UrlAsset, content: Path) -> str:
-    """Bring the files of an asset into the empty folder ``content`` and return the revision that was found.
+    """Bring the files of an asset into the empty folder ``content`` and return the revision found.
 
-    OSError if they can't be had, saying how to provide them; ``Mismatch`` if a digest is not the expected one.
+    Raises:
+        FileError: the files cannot be obtained; the message says how to provide them.
+        Mismatch: a digest is not the expected one.
     """
     if isinstance(asset, HubAsset):
         return _hub(name, asset, content)
@@ -38,7 +40,7 @@ def bring(name: str, asset: HubAsset | PypiAsset | UrlAsset, content: Path) -> s
 
 
 def reach(name: str, asset: HubAsset | UrlAsset) -> dict:
-    """The record of a corpus that is read as ``prepare`` goes along; OSError if it can't be reached."""
+    """The record of a corpus that ``prepare`` streams; raises FileError if it cannot be reached."""
     record = _hub_shards(name, asset) if isinstance(asset, HubAsset) else _http_stream(name, asset)
     return {"kind": asset.kind, "source": describe(asset), "stream": True, "files": {}} | record
 
@@ -51,7 +53,7 @@ def folder_sha256(files: dict[str, str]) -> str:
 
 
 def describe(asset: Asset) -> str:
-    """Where an asset comes from, in a few words."""
+    """The source of an asset in a few words."""
     if isinstance(asset, HubAsset):
         return f"hub {asset.repo_type} {asset.repo} at revision {asset.revision}"
     if isinstance(asset, PypiAsset):
@@ -68,7 +70,7 @@ def digests(content: Path) -> dict[str, str]:
 
 
 def verify(name: str, asset: Asset, files: dict[str, str]) -> None:
-    """``Mismatch`` if the files, {relative path: sha256}, are not those that the asset's ``sha256`` asks for."""
+    """Raise ``Mismatch`` if the files, {relative path: sha256}, do not have the asset's ``sha256``."""
     expected = getattr(asset, "sha256", None)
     if expected is None or _pins_archive(asset):
         return
@@ -106,7 +108,7 @@ def _matches(name: str, asset: HubAsset) -> bool:
 
 
 def _link(source: Path, target: Path) -> None:
-    """A second name for a file of the hub's cache, whose blobs never change; a copy on another disk."""
+    """A hard link to a file of the hub's cache, whose blobs never change; on another disk, a copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)
@@ -192,7 +194,7 @@ def _url(name: str, asset: UrlAsset, content: Path) -> str:
 
 
 def _http_stream(name: str, asset: UrlAsset) -> dict:
-    """Only proves that the server answers, and with what was asked for."""
+    """The stream's size and identity, read from the server's answer to a request for its first bytes."""
     from autocontrastive_gen.data.download import HttpStream
 
     try:
@@ -206,7 +208,7 @@ def _http_stream(name: str, asset: UrlAsset) -> dict:
 
 
 def _hub_shards(name: str, asset: HubAsset) -> dict:
-    """The commit that a branch's name stands for, and what files there are at it."""
+    """The commit that a revision names, and its files."""
     from huggingface_hub import HfApi
 
     try:
@@ -220,9 +222,9 @@ def _hub_shards(name: str, asset: HubAsset) -> dict:
     return {"repo": asset.repo, "shards": shards, "revision": info.sha, "sha256": None}
 
 
-def _missing(name: str, asset: Asset, cause: object, remedy: str) -> OSError:
+def _missing(name: str, asset: Asset, cause: object, remedy: str) -> FileError:
     reason = " ".join(str(cause).split())[:200]
-    return OSError(
+    return FileError(
         f"asset {name}: {describe(asset)} could not be fetched ({reason}). To provide it: {remedy}; or put its "
         f"files on this disk and set assets.{name} to {{kind: path, path: <file or folder>, licence: {asset.licence}}}"
     )

@@ -1,9 +1,9 @@
-"""Corpora too large to keep, read over the network as far as they are needed: CC-100 is one xz file of tens of GB.
+"""Corpora too large to keep, read over the network only as far as needed: CC-100 is one xz file of tens of GB.
 
-What has been read lies, compressed as it came, in ``.scratch/streams``. A run that is killed at any moment goes on
-there: it reads that part from disk, gives the same documents in the same order, and asks the server for what follows.
-(``datasets`` streams such a file, too, but an xz file has no places to seek to: its position after a kill is reached by
-reading from the first byte again. Parquet files of the hub are its business, see ``hub_streams``.)
+What has been read is kept, still compressed, in ``.scratch/streams``. A run that was killed at any moment resumes from
+there: it reads that part from disk, yields the same documents in the same order, and asks the server only for the rest.
+(``datasets`` can stream such a file as well, but cannot seek in it: after a kill it reads from the first byte again.
+For parquet files of the hub it can, see ``hub_streams``.)
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BUFFER = 1 << 20
 
 
 class KeptStream(io.RawIOBase):
-    """A file on a web server whose beginning, as far as it was ever read, is a file on disk as well."""
+    """A file on a web server; the part of it that has ever been read is kept on disk."""
 
     def __init__(self, urls: list[str], size: int | None, kept: Path) -> None:
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ class KeptStream(io.RawIOBase):
             position = self._kept.tell()
             if position == self._size:
                 return 0
-            log.info("reading %s from byte %d on", self._urls[0], position)
+            log.info("reading %s from byte %d", self._urls[0], position)
             self._remote = HttpStream(self._urls, position, self._size)
         count = self._remote.readinto(buffer)
         self._kept.write(memoryview(buffer)[:count])
@@ -62,8 +62,12 @@ class KeptStream(io.RawIOBase):
 def documents(record: dict, format: str = "txt", text_field: str = "text") -> Iterator[str]:
     """Documents of a streamed asset, in the files' order; ``record`` is its entry in assets.json.
 
-    A file of a web server is ``txt``, those of the hub are ``parquet`` or ``parquet-lines``. OSError if the server
-    can't be reached where more is needed, if its file is not the one that ``fetch`` saw, or if the bytes are damaged.
+    A file of a web server is ``txt``; files of the hub are ``parquet`` or ``parquet-lines``.
+
+    Raises:
+        InputError: the format is another one.
+        FileError: the server cannot be reached and more text is needed, its file is not the one that ``fetch`` saw,
+            or the bytes are damaged.
     """
     allowed = ("parquet", "parquet-lines") if record["kind"] == "hub" else ("txt",)
     if format not in allowed:
@@ -85,6 +89,6 @@ def _of_text(record: dict) -> Iterator[str]:
     except DAMAGED as error:
         kept.unlink()
         raise FileError(
-            f"{record['source']}: the bytes received are damaged ({error}); what was kept of them is dropped, run the "
-            "same command again to read from the start"
+            f"{record['source']}: the bytes received are damaged ({error}); what was kept of them is now discarded, "
+            "run the same command again to read from the start"
         ) from error

@@ -21,15 +21,16 @@ DROPPED_TAGS = {"ref", "references", "table", "gallery", "math", "timeline", "sc
 LIST_TAGS = {"li", "dd", "dt"}
 LIST_MARK, HEADING_MARK = "\x00", "\x01"
 BROKEN = re.compile(r"\[\[|\]\]|\{\{|\}\}|</?ref|thumb\|")
-"""Markup that its author left open shows through; such a line is dropped."""
+"""Markup that its author did not close; a line that holds it is dropped."""
 MIN_WORDS = 8
-"""Shorter lines are captions, leftovers of lists and the like."""
+"""Words of a line, at least: shorter ones are captions, remains of lists and the like."""
 
 
 def articles(path: Path) -> Iterator[str]:
-    """Plain text of the articles of a dump (.xml or .xml.bz2): no redirects, no pages of other namespaces.
+    """Plain text of the articles of a dump (.xml or .xml.bz2), without redirects and pages of other namespaces.
 
-    OSError if the file is cut off or no dump.
+    Raises:
+        FileError: the file is truncated or not a dump.
     """
     try:
         with bz2.open(path) if path.suffix == ".bz2" else open(path, "rb") as file:
@@ -40,11 +41,11 @@ def articles(path: Path) -> Iterator[str]:
                         yield clean(element.findtext(f"{prefix}revision/{prefix}text") or "")
                     element.clear()
     except (ElementTree.ParseError, EOFError) as error:
-        raise FileError(f"{path}: is no whole MediaWiki dump ({error})") from error
+        raise FileError(f"{path}: is not a complete MediaWiki dump ({error})") from error
 
 
 def clean(wikitext: str) -> str:
-    """Paragraphs of running text, one a line: no headings, lists, tables, notes, captions or templates."""
+    """Paragraphs of running text, one per line, without headings, lists, tables, notes, captions and templates."""
     plain = _render(mwparserfromhell.parse(wikitext))
     lines, dropped_level = [], None
     for line in plain.split("\n"):
@@ -84,12 +85,12 @@ def _render_node(node) -> str:
 
 
 def _is_article(title: str) -> bool:
-    """Links to files, categories and other languages show no running text."""
+    """Whether a link shows running text: links to files, categories and other languages do not."""
     return re.match(r"\s*:?(file|image|category|media|[a-z]{2,3}|[a-z]{2,3}-[a-z-]+)\s*:", title, re.IGNORECASE) is None
 
 
 def _render_template(node) -> str:
-    """Templates inside sentences keep what a reader sees; all others vanish."""
+    """What a reader sees of a template inside a sentence; nothing of any other template."""
     name = str(node.name).strip().lower().replace("_", " ")
     values = [_render(parameter.value).strip() for parameter in node.params if not parameter.showkey]
     if name in ("convert", "cvt") and len(values) >= 2:
@@ -102,7 +103,7 @@ def _render_template(node) -> str:
 
 
 def _tidy(line: str) -> str:
-    """Close the gaps that removed markup left."""
+    """Close the gaps that removed markup leaves."""
     line = re.sub(r"'{2,}", "", line)
     line = re.sub(r"\(\s*[;,:\s]+", "(", line)
     line = re.sub(r"[;,\s]+\)", ")", line)

@@ -1,7 +1,8 @@
-"""Human evaluation: blinded side-by-side pairs as an offline form, and what the raters said.
+"""Human evaluation: blinded side-by-side pairs as an offline form, and the analysis of the raters' votes.
 
-A pair shows a prompt with two continuations, of a contrast setting and of its plain one (or of any two settings, or the
-human text). Which of them stands left is drawn from the seed; the key file alone tells, and the raters don't get it.
+A pair shows a prompt with two continuations, usually of a contrast setting and of its plain one (any two settings, or
+the human text, are possible). The seed decides which of them is on the left; only the key file, which raters do not
+get, records it.
 """
 
 from __future__ import annotations
@@ -37,19 +38,21 @@ def make_pairs(texts: Mapping[str, Sequence[Row]], first: str, second: str, coun
     """Shuffled, blinded pairs of two settings.
 
     Args:
-        texts: {setting: rows with "id", "prompt" and "continuation"}; prompts that both settings have are paired.
+        texts: {setting: rows with "id", "prompt" and "continuation"}; prompts of both settings are paired.
         count: pairs to draw.
 
     Returns:
         Rows ``{"pair", "prompt", "left", "right", "prompt_id", "left_setting", "right_setting"}``.
 
     Raises:
-        ValueError: fewer common prompts than ``count``.
+        InputError: the settings share fewer than ``count`` prompts.
     """
     rows = {setting: {row["id"]: row for row in texts[setting]} for setting in (first, second)}
     common = [name for name in rows[first] if name in rows[second]]
     if count > len(common):
-        raise InputError(f"pairs: {count} were asked for, but {first} and {second} share {len(common)} prompts")
+        raise InputError(
+            f"pairs: {count} were requested, but {first} and {second} share {len(common)} prompts; ask for fewer"
+        )
     generator = random.Random(seed_for(seed, "human", first, second))
     pairs = []
     for number, name in enumerate(generator.sample(common, count), 1):
@@ -70,10 +73,11 @@ def export(pairs: Sequence[dict], folder: Path, question: str = DEFAULT_QUESTION
     """Write ``form.html`` and ``pairs.csv`` for the raters, and ``key.json``, which stays with the experimenter.
 
     Raises:
-        ValueError: there are no pairs, or the folder holds the key of other pairs, whose ratings it alone can read.
+        InputError: there are no pairs, or the folder holds the key of other pairs, without which their ratings could
+            not be read.
     """
     if not pairs:
-        raise InputError("no pairs to show: ask for at least one pair a domain")
+        raise InputError("no pairs to show: ask for at least one pair per domain")
     shown = ["pair", "prompt", "left", "right"]
     hidden = ("prompt_id", "left_setting", "right_setting")
     key = {pair["pair"]: {name: pair[name] for name in hidden} for pair in pairs}
@@ -85,12 +89,12 @@ def export(pairs: Sequence[dict], folder: Path, question: str = DEFAULT_QUESTION
 
 
 def read_votes(files: Iterable[Path], key: Mapping[str, Mapping]) -> list[dict]:
-    """Votes ``{"pair", "rater", "vote"}`` of csv files that the form or the filled-in ``pairs.csv`` made.
+    """Votes ``{"pair", "rater", "vote"}`` from csv files: saved by the form, or filled-in copies of ``pairs.csv``.
 
-    A file without a rater column is one rater's, called by the file's name. Empty votes are left out.
+    A file without a rater column belongs to one rater, named after the file. Empty votes are left out.
 
     Raises:
-        ValueError: an unknown pair or vote, or two votes of one rater on one pair; with file and line.
+        InputError: a pair or vote is unknown, or a rater voted twice on a pair; the message gives file and line.
     """
     votes, seen = [], {}
     for path in files:
@@ -107,17 +111,19 @@ def read_votes(files: Iterable[Path], key: Mapping[str, Mapping]) -> list[dict]:
                 if not vote["vote"]:
                     continue
                 if vote["pair"] not in key:
-                    raise InputError(f"{where}: pair {vote['pair']!r} is not in the key; is it of another export?")
+                    raise InputError(
+                        f"{where}: pair {vote['pair']!r} is not in the key; does the file belong to another export?"
+                    )
                 if vote["vote"] not in CHOICES:
                     raise InputError(f"{where}: vote {vote['vote']!r} is not one of {', '.join(CHOICES)}")
                 if (cell := (vote["pair"], vote["rater"])) in seen:
                     raise InputError(
-                        f"{where}: rater {vote['rater']} voted on pair {vote['pair']} in {seen[cell]}, too"
+                        f"{where}: rater {vote['rater']} also voted on pair {vote['pair']} in {seen[cell]}"
                     )
                 seen[cell] = where
                 votes.append(vote)
     if not votes:
-        raise InputError(f"the files given hold no votes: fill in their column vote with one of {', '.join(CHOICES)}")
+        raise InputError(f"the files hold no votes: fill in their column vote with one of {', '.join(CHOICES)}")
     return votes
 
 
@@ -129,8 +135,8 @@ def summarise(
     Returns:
         {"settings": {setting: {"win_rate": share of votes with ties as half, its interval, n pairs}}, "ties": share,
         "votes", "pairs", "raters", "agreement": {"percent", "alpha"}}. A pair's rate is the mean over its raters and
-        pairs are resampled. "alpha" is Krippendorff's, nominal, over which setting won; None where nobody shares a
-        pair or all votes are alike.
+        pairs are resampled. "alpha" is Krippendorff's for nominal data, over the setting that won; None if no pair has
+        two raters or all votes are alike.
     """
     winners = [{**vote, "winner": _winner(vote["vote"], key[vote["pair"]])} for vote in votes]
     by_pair: dict[str, list[str]] = {}

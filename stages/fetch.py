@@ -17,7 +17,7 @@ from autocontrastive_gen.data.assets import provide, provide_tasks
 from autocontrastive_gen.data.sources import drop_archives
 from autocontrastive_gen.experiment.params import Params, load_params
 from autocontrastive_gen.experiment.paths import Paths
-from autocontrastive_gen.experiment.plan import write_plan
+from autocontrastive_gen.experiment.plan import text_sources, write_plan
 from autocontrastive_gen.foundation.commands import parser as command_parser
 from autocontrastive_gen.foundation.commands import run
 from autocontrastive_gen.foundation.cost import cost_meter
@@ -64,9 +64,8 @@ def keep_first_cost(latest: Path, kept: Path) -> None:
 
 def used_assets(params: Params) -> dict[str, bool]:
     """{name: whether it is a model} of the assets that the run uses."""
-    domains = [*params.run.domains, *params.prepare.training.sources]
     others = [params.score.coherence_asset, *filter(None, [params.prepare.bundle])]
-    names = dict.fromkeys([params.domains[name].asset for name in domains] + others, False)
+    names = dict.fromkeys([params.domains[name].asset for name in text_sources(params)] + others, False)
     models = [params.models[name].asset for name in params.run.models]
     models += [params.score.mauve_asset] if params.score.mauve and params.score.mauve_asset else []
     return names | dict.fromkeys(models, True)

@@ -158,3 +158,17 @@ def test_contrasts_that_greedy_search_cannot_tell_apart_are_named(project, caplo
     content["run"]["settings"] += ["greedy-cd4", "top-p-cd4"]
     write_plan(check(content, ""))
     assert "contrasts.cd: cd: greedy search picks the same tokens as acd" in caplog.text
+
+
+def test_text_of_a_task_alone_is_a_source_of_the_plan():
+    content = content_of("laptop")
+    content["domains"]["stories"] = content["domains"]["news"] | {"title": "Stories"}
+    content["prepare"]["benchmark_sources"] = {"last-word": ["stories"]}
+    entry = build(check(content, "params.yaml"))["prepare"]
+    assert entry["benchmark_sources"] == {"last-word": ["stories"]} and "stories" in entry["sources"]
+    assert entry["domains"] == ["wikipedia", "news"]
+    content["run"]["tasks"] = ["continuation"]
+    assert "stories" not in build(check(content, "params.yaml"))["prepare"]["sources"]
+    content["prepare"]["benchmark_sources"] = {"last-word": ["storys"]}
+    with pytest.raises(ValueError, match="prepare.benchmark_sources.last-word: 'storys' is not defined; did you mean"):
+        check(content, "params.yaml")

@@ -38,7 +38,7 @@ class Preparation:
     def __init__(self, plan: dict, paths: Paths, records: dict[str, dict]) -> None:
         self.plan, self.paths, self.records = plan, paths, records
         self.tasks = [task for task in plan["tasks"] if task in local_tasks.TASKS]
-        self.task_sources = {task: plan.get("benchmark_sources", {}).get(task, plan["domains"]) for task in self.tasks}
+        self.task_sources = {task: plan["benchmark_sources"].get(task, plan["domains"]) for task in self.tasks}
         self.read_whole = list(dict.fromkeys(chain(plan["domains"], *self.task_sources.values())))
         """Sources of prompts or benchmark items, in the order of reading."""
         self.counts: dict[str, Counter] = {name: Counter() for name in plan["sources"]}

@@ -130,6 +130,11 @@ class _Checks:
             ("run.models", self.get("run.models", list), self.models),
             ("run.domains", self.get("run.domains", list), self.domains),
             ("prepare.training.sources", self.get("prepare.training.sources", list), self.domains),
+            *(
+                (f"prepare.benchmark_sources.{task}", names, self.domains)
+                for task, names in self.get("prepare.benchmark_sources", dict).items()
+                if isinstance(names, list)
+            ),
             ("score.coherence_asset", [self.get("score.coherence_asset", str)], self.assets),
             ("score.mauve_asset", [self.get("score.mauve_asset", str)], self.assets),
             ("prepare.bundle", [self.get("prepare.bundle", str)], self.assets),

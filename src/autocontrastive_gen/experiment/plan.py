@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,9 @@ def build(params: Params) -> dict[str, Any]:
     p, run, models = params.model_dump(mode="json"), params.run, params.run.models
     grid, seed = grid_of(params), {"seed": params.seed}
     domains = {name: p["domains"][name] for name in run.domains}
-    used = sorted({*run.domains, *params.prepare.training.sources})
-    sources = {name: {**p["domains"][name], **_pinned(params, p["domains"][name]["asset"])} for name in used}
+    sources = {
+        name: {**p["domains"][name], **_pinned(params, p["domains"][name]["asset"])} for name in text_sources(params)
+    }
     encoder = {f"coherence_{key}": value for key, value in _pinned(params, params.score.coherence_asset).items()}
     runtime = {name: _runtime(params, name) for name in models}
     contrasts = {name: _contrast(params, name) for name in grid.contrasts}
@@ -172,6 +174,13 @@ def _runtime(params: Params, name: str) -> dict[str, Any]:
     """What running a model needs to know of it; its layers come from the resolved setting instead."""
     model = params.models[name]
     return {**_pinned(params, model.asset), "dtype": model.dtype, "mode": model.mode}
+
+
+def text_sources(params: Params) -> list[str]:
+    """Names of the domains whose text the run reads: for prompts, for training, or for local benchmark tasks."""
+    run, prepare = params.run, params.prepare
+    of_tasks = (prepare.benchmark_sources.get(task, []) for task in run.tasks)
+    return sorted({*run.domains, *prepare.training.sources, *chain.from_iterable(of_tasks)})
 
 
 def _pinned(params: Params, name: str) -> dict:

@@ -111,7 +111,9 @@ class Prepare(Section):
     min_words: Count = 51
     """Shorter texts are left out."""
     benchmark_items: dict[Name, Count] = {}
-    """Items of each local task, all domains together."""
+    """Items of each local task, all its sources together."""
+    benchmark_sources: dict[Name, list[Name]] = {}
+    """Domains that a local task is made of; by default those of the run."""
     bundle: Name | None = None
     """Asset with the data of lm-eval's tasks: what `fetch --tasks` makes, or publishers' files; null: from the hub."""
     training: Training

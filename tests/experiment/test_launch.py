@@ -53,7 +53,7 @@ def test_a_failure_ends_with_the_exit_code(launcher, monkeypatch):
     assert end.value.code == 2
 
 
-def test_a_launcher_that_is_not_there_is_named(launcher):
+def test_a_launcher_that_does_not_exist_is_named(launcher):
     launcher("no-such-launcher --processes 2")
     with pytest.raises(FileNotFoundError, match="no command 'no-such-launcher'"):
         relaunched("worker")
@@ -66,7 +66,7 @@ def test_threads_are_the_first_level_of_openmp(monkeypatch, value, expected):
 
 
 @pytest.mark.parametrize("value", ["many", "0", "-1,2"])
-def test_threads_that_are_no_number_are_named(monkeypatch, value):
+def test_a_number_of_threads_that_is_not_a_number_is_named(monkeypatch, value):
     monkeypatch.setenv("OMP_NUM_THREADS", value)
     with pytest.raises(ValueError, match=f"OMP_NUM_THREADS={value}: allowed"):
         threads(7)

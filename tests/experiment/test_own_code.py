@@ -20,7 +20,7 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_users_own_modules_alone_are_followed(place):
+def test_only_the_users_own_modules_are_followed(place):
     assert list(own_code.sources("mine:f")) == ["mine", "parts", "parts.more", "parts.sums"]
 
 
@@ -46,7 +46,7 @@ def test_links_follow_the_run(place):
 
 
 @pytest.mark.parametrize(("function", "message"), [("absent:f", "no module 'absent'"), ("parts.absent:f", "no module")])
-def test_a_module_that_is_not_there(place, function, message):
+def test_a_module_that_does_not_exist(place, function, message):
     with pytest.raises(ValueError, match=message):
         own_code.digest(function)
 

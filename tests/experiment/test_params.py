@@ -45,9 +45,9 @@ def test_a_rendered_profile_is_complete_and_reads_back_as_the_profile(name, tmp_
     assert "# Blocks per step, over all processes." in text and max(map(len, text.splitlines())) < 200
 
 
-def test_a_key_that_stands_twice_is_refused(tmp_path):
+def test_a_key_that_occurs_twice_is_refused(tmp_path):
     (tmp_path / "params.yaml").write_text("seed: 1\nseed: 2\n")
-    with pytest.raises(ParamsError, match="'seed' is there twice"):
+    with pytest.raises(ParamsError, match="'seed' occurs twice"):
         load_params(tmp_path / "params.yaml")
 
 
@@ -61,7 +61,7 @@ def test_misspelt_key_is_one_fault_with_its_remedy(content):
     assert faults(content) == ["params.yaml: sede: unknown key (value 2023); did you mean seed?"]
 
 
-def test_all_faults_are_told_together(content):
+def test_all_faults_are_reported_together(content):
     content["decoders"]["top-p"]["top_p"] = 1.5
     content["decoders"]["beam"]["num_beam"] = 3
     content["decoders"]["top-k"]["method"] = "topk"
@@ -99,13 +99,13 @@ def test_contrast_without_a_lower_exit_is_refused(content):
 
 
 @pytest.mark.parametrize("text", ["", "- a\n", "a: [", "profile: laptop\n"])
-def test_a_file_that_is_no_parameter_file(tmp_path, text):
+def test_a_file_that_is_not_a_parameter_file(tmp_path, text):
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(ParamsError, match="params.yaml"):
         load_params(tmp_path / "params.yaml")
 
 
-def test_text_for_evaluation_only_is_no_training_source(content):
+def test_text_for_evaluation_only_is_refused_as_a_training_source(content):
     content["assets"]["news"]["evaluation_only"] = True
     (fault,) = faults(content)
     assert "prepare.training.sources: 'news' reads the asset 'news', which is marked evaluation_only" in fault
@@ -113,7 +113,7 @@ def test_text_for_evaluation_only_is_no_training_source(content):
     assert check(content, "params.yaml").assets["news"].evaluation_only
 
 
-def test_what_pins_an_asset_are_the_fields_that_decide_its_bytes(content):
+def test_the_fields_that_decide_its_bytes_pin_an_asset(content):
     params = check(content, "params.yaml")
     before = params.assets["minilm"].pins()
     assert before == {key: content["assets"]["minilm"][key] for key in ("kind", "package", "version", "file", "sha256")}
@@ -142,7 +142,7 @@ def wrong(upper, lower):
         ({"method": "no_such_module:f"}, "no_such_module"),
     ],
 )
-def test_a_function_of_ones_own_is_tried_when_parameters_are_checked(content, entry, message, tmp_path, monkeypatch):
+def test_a_users_function_is_tried_when_parameters_are_checked(content, entry, message, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "own_functions.py").write_text(OWN)
     content["contrasts"]["mine"] = entry

@@ -1,4 +1,4 @@
-"""Every key of the schema with values of a wrong type, out of range and of unknown names, made from the schema."""
+"""Every key of the schema gets values of a wrong type, out of range and unknown names, made from the schema."""
 
 import os
 import subprocess
@@ -142,7 +142,7 @@ def test_every_fault_is_refused_with_its_key(root):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["type", "range", "name", "unknown key"])
-def test_the_command_tells_the_faults_of_all_keys_at_once(root, project, kind):
+def test_the_command_reports_the_faults_of_all_keys_at_once(root, project, kind):
     changed, paths = content(root), []
     for fault in all_faults(root):
         if fault.kind == kind and fault.path not in paths and fault.path[-1] != "kind":

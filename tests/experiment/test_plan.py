@@ -104,7 +104,7 @@ def test_the_plan_has_dvc_watch_a_users_function(own):
     assert str(file.parent) not in str(plan)
 
 
-def test_every_edit_that_reaches_a_cell_is_named_with_its_value(root, monkeypatch):
+def test_every_edit_that_reaches_a_cell_is_listed_with_its_value(root, monkeypatch):
     monkeypatch.chdir(root)
     content = content_of("laptop")
     assert edited(check(content, "")) == []
@@ -123,7 +123,7 @@ def test_a_pinned_source_reaches_every_cell_that_reads_it():
     assert "prepare" not in cells
 
 
-def test_files_on_disk_without_a_digest_are_pinned_by_what_they_hold(tmp_path):
+def test_files_on_disk_without_a_digest_are_pinned_by_their_content(tmp_path):
     content = content_of("laptop")
     model = tmp_path / "model"
     content["assets"]["smollm2"] = {"kind": "path", "path": str(model), "licence": "Apache-2.0"}

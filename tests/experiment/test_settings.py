@@ -79,7 +79,7 @@ LAYER = st.one_of(st.none(), st.integers(1, 99))
 
 
 @given(st.sampled_from(DECODERS), LAYER, st.sampled_from(CONTRASTS), LAYER)
-def test_what_is_written_is_read(decoder, exit_, contrast, lower):
+def test_a_name_that_is_written_is_read_back(decoder, exit_, contrast, lower):
     tail = [f"exit{exit_}"] if exit_ else []
     name = "-".join([decoder, *tail, f"{contrast}{lower or ''}"])
     if exit_ and lower and lower >= exit_:
@@ -95,6 +95,6 @@ def tailed(setting):
     return [f"{setting.contrast}{setting.lower or ''}"] if setting.contrast else []
 
 
-def test_the_contrasts_of_a_run_and_those_that_leave_their_layer_open():
+def test_the_contrasts_of_a_run_and_those_whose_lower_layer_is_open():
     grid = Grid.of(["greedy", "beam-acd7", "beam-mine"], ["original", "dola"], DECODERS, CONTRASTS)
     assert grid.contrasts == ("acd", "mine", "dola") and grid.undecided == ("mine", "dola")

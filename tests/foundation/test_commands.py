@@ -21,7 +21,7 @@ def run(body, cwd):
 
 
 @pytest.mark.parametrize("error", ["InputError", "FileError", "MissingFileError"])
-def test_what_a_user_can_mend_ends_with_2_and_no_traceback(tmp_path, error):
+def test_what_a_user_can_correct_ends_with_2_and_no_traceback(tmp_path, error):
     done = run(
         f"from autocontrastive_gen.foundation import errors; raise errors.{error}('alpha: 2 is too large')", tmp_path
     )
@@ -32,7 +32,7 @@ def test_what_a_user_can_mend_ends_with_2_and_no_traceback(tmp_path, error):
 
 
 @pytest.mark.parametrize("body", ["open('absent.csv')", "open('/')"])
-def test_what_the_system_refuses_is_told_as_it_says_it(tmp_path, body):
+def test_an_error_of_the_system_is_shown_in_its_own_words(tmp_path, body):
     done = run(body, tmp_path)
     assert done.returncode == 2 and "trial: [Errno" in done.stderr and "Traceback" not in done.stderr
 

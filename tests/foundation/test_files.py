@@ -9,7 +9,7 @@ from autocontrastive_gen.foundation import digests, files
 from autocontrastive_gen.foundation.cost import cost_meter
 
 
-def test_seed_depends_on_its_parts_alone():
+def test_a_seed_depends_on_its_parts_only():
     assert digests.seed_for(1, "wikipedia-0003", 5) == digests.seed_for(1, "wikipedia-0003", 5)
     assert digests.seed_for(1, "a", "bc") != digests.seed_for(1, "ab", "c")
 
@@ -32,7 +32,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
     assert before == b'{\n "a": 0.123457,\n "b": 1\n}\n'
 
 
-def test_infinity_is_written_as_a_string_that_every_reader_takes_for_the_number(tmp_path):
+def test_infinity_is_written_as_a_string_that_every_reader_reads_as_the_number(tmp_path):
     value = {"perplexity": math.inf, "nested": [{"low": -math.inf}, "inf", 1.5]}
     files.write_json(tmp_path / "a.json", value)
     assert json.loads((tmp_path / "a.json").read_text()) == {
@@ -43,7 +43,7 @@ def test_infinity_is_written_as_a_string_that_every_reader_takes_for_the_number(
     assert float("Infinity") == math.inf
 
 
-def test_fingerprint_does_not_hang_on_the_order_of_keys():
+def test_a_fingerprint_does_not_depend_on_the_order_of_keys():
     assert digests.fingerprint({"a": 1, "b": [2]}) == digests.fingerprint({"b": [2], "a": 1})
     assert digests.fingerprint({"a": 1}) != digests.fingerprint({"a": 2})
 

@@ -31,7 +31,7 @@ def test_items_are_dealt_out_and_idle_processes_known():
             assert [Processes(rank, world).idle(items) for rank in range(world)] == [len(p) < most for p in parts]
 
 
-def test_a_launcher_that_starts_one_of_several_is_told(monkeypatch):
+def test_a_launcher_that_starts_one_process_instead_of_several_is_refused(monkeypatch):
     """What accelerate's launcher leaves in the environment for ``--cpu --num_processes 2``."""
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.setenv(LAUNCHED, "accelerate launch --cpu --num_processes 2")
@@ -43,7 +43,7 @@ def test_a_launcher_that_starts_one_of_several_is_told(monkeypatch):
     check_processes(1)
 
 
-def test_only_the_second_version_of_fsdp_is_taken(monkeypatch):
+def test_only_the_second_version_of_fsdp_is_accepted(monkeypatch):
     from autocontrastive_gen.foundation import processes
 
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")

@@ -60,7 +60,7 @@ def test_same_seed_same_interval_and_batches_do_not_matter(monkeypatch):
     assert statistics.interval(rows, statistics.pooled_product, samples=300, seed=7) == first
 
 
-def test_documents_that_are_all_alike_give_a_point():
+def test_documents_that_are_all_alike_give_an_interval_of_one_point():
     assert statistics.interval(np.full(9, 0.25)) == statistics.Interval(0.25, 0.25, 0.25, 9)
     assert statistics.interval(np.array([0.5])) == statistics.Interval(0.5, 0.5, 0.5, 1)
 
@@ -111,7 +111,7 @@ def test_no_difference_has_p_value_one():
     assert found.p_value == 1 and found.difference.low == found.difference.high == 0
 
 
-def test_p_values_are_uniform_where_nothing_differs():
+def test_p_values_are_uniform_if_nothing_differs():
     rng = np.random.default_rng(13)
     p = [statistics.paired_difference(*rng.normal(size=(2, 14)), samples=300, seed=i).p_value for i in range(120)]
     assert 0.3 < np.mean(np.array(p) < 0.5) < 0.7 and np.mean(np.array(p) < 0.05) < 0.12

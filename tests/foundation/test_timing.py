@@ -1,4 +1,4 @@
-"""Paired rounds: every way once a round, in turn first; ratios are those of the rounds."""
+"""Paired rounds: every way runs once per round, each first in turn; ratios are taken within rounds."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 from autocontrastive_gen.foundation.timing import Meter, relative, rounds
 
 
-def test_the_order_rotates_and_times_stay_with_their_way():
+def test_the_order_rotates_and_each_way_keeps_its_times():
     ran = []
 
     class Clock(Meter):

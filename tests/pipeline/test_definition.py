@@ -1,4 +1,4 @@
-"""dvc.yaml says the truth: each stage depends on the files that it imports."""
+"""dvc.yaml is right: each stage depends on the files that it imports."""
 
 import ast
 from pathlib import Path
@@ -26,7 +26,7 @@ FREE = {
         "foundation/processes",
     )
 }
-"""Files that change no byte of a result: parameters and names reach a stage by its plan, the rest is messages."""
+"""Files that change no byte of a result: parameters and names reach a stage through its plan, the rest is messages."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def imports(path: Path) -> set[str]:
 
 
 def closure(root: Path, start: Path) -> set[str]:
-    """Files of the project that a file imports, directly or not, apart from the free ones."""
+    """Files of the project that a file imports, directly or indirectly, except the free ones."""
     found, todo = set(), [start]
     while todo:
         for name in imports(todo.pop()):

@@ -82,7 +82,7 @@ def test_links_lead_somewhere(document):
 
 
 def inline_commands() -> list[str]:
-    """Commands within lines that stand in no block, in order."""
+    """Commands within lines that no block contains, in order."""
     fenced = "\n".join(block["code"] for document in DOCUMENTS for block in blocks(document))
     found = [command for document in DOCUMENTS for command in INLINE.findall(FENCE.sub("", document.read_text()))]
     return [command for command in dict.fromkeys(found) if command not in fenced]
@@ -169,7 +169,7 @@ def test_document(document, clone):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_parameters_shown_are_valid(document):
-    """Each yaml block, merged into the laptop profile, is a parameter file without fault."""
+    """Each yaml block, merged into the laptop profile, is a valid parameter file."""
     for block in re.findall(r"```yaml\n(.*?)```", document.read_text(), re.DOTALL):
         content = load_profile("laptop").model_dump(mode="json")
         check(merged(content, yaml.safe_load(block)), document.name)

@@ -51,7 +51,7 @@ def test_wrong_parameters_stop_before_anything_runs(clone, old, new, told):
     assert clone.results() == before
 
 
-def test_dvc_stops_at_the_fault_and_goes_on_once_it_is_mended(clone):
+def test_dvc_stops_at_the_fault_and_continues_once_it_is_corrected(clone):
     before = clone.results()
     clone.edit("top_k: 10", "top_k: 0")
     output = clone.run("dvc", "repro", code=None)
@@ -61,7 +61,7 @@ def test_dvc_stops_at_the_fault_and_goes_on_once_it_is_mended(clone):
     assert clone.results() == before and clone.repro() == []
 
 
-def test_an_asset_that_is_another_than_pinned(clone):
+def test_an_asset_that_is_not_the_pinned_one(clone):
     clone.edit(
         "path: tests/fixtures/smoke/text/made-a.txt",
         f"path: tests/fixtures/smoke/text/made-a.txt\n    sha256: '{'0' * 64}'",
@@ -70,7 +70,7 @@ def test_an_asset_that_is_another_than_pinned(clone):
     assert "made-a" in output and "0" * 64 in output
 
 
-def test_an_asset_of_the_hub_that_is_not_there(clone):
+def test_an_asset_of_the_hub_that_does_not_exist(clone):
     clone.environment["HF_HUB_OFFLINE"] = "1"
     clone.edit(
         "kind: path\n    path: tests/fixtures/smoke/model",

@@ -1,4 +1,4 @@
-"""The paper profiles, whole, on models of the same depth but 16 wide: only sizes, and where files lie, are replaced."""
+"""The paper profiles, complete, on models of the same depth but width 16: only sizes and sources are replaced."""
 
 import functools
 import http.server

@@ -1,4 +1,4 @@
-"""Every profile is a whole run that DVC can list before anything of it exists."""
+"""Every profile is a complete run that DVC can list before any of its files exist."""
 
 import sys
 
@@ -9,7 +9,7 @@ from autocontrastive_gen.experiment.paths import STAGES
 
 
 @pytest.mark.slow
-def test_a_dry_run_lists_every_cell_of_a_profile_not_yet_begun(root, fresh):
+def test_a_dry_run_lists_every_cell_of_a_profile_that_has_not_begun(root, fresh):
     for name in ("smoke", "paper", "paper-released"):
         fresh.run(sys.executable, "-m", "stages.profile", "use", name)
         run = load_params(root / f"conf/profiles/{name}.yaml").run

@@ -151,7 +151,7 @@ def test_two_runs_from_scratch_give_the_same_bytes(finished, fresh):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_run_goes_on_where_it_was(clone, finished, kind):
+def test_an_interrupted_run_continues_where_it_stopped(clone, finished, kind):
     shutil.rmtree(clone.folder / ".dvc/cache/runs")
     clone.edit("new_tokens: 8\n  batch_size", "new_tokens: 9\n  batch_size")
     process = clone.start("dvc", "repro", start_new_session=True)
@@ -188,6 +188,6 @@ def test_metrics_and_plots_are_declared(finished):
         assert curve["encoding"]["color"]["field"] == "layer" and curve["encoding"]["y"]["field"] == measured
 
 
-def test_an_edit_that_changes_no_result_runs_fetch_alone(clone):
+def test_an_edit_that_changes_no_result_runs_only_fetch(clone):
     clone.edit('launcher: ""', 'launcher: "env"')
     assert clone.repro() == ["fetch"]

@@ -55,7 +55,7 @@ def test_a_contrast_without_an_exit_below_is_refused():
         resolved("greedy-exit15-acd")
 
 
-def test_the_upper_exit_of_the_model_is_that_of_settings_without_one():
+def test_a_setting_without_an_upper_exit_takes_that_of_the_model():
     of = {"upper": 25, "lower": 15}
     assert resolved("greedy", {}, **of) == {"upper": 25, "lower": None, "exits": {"25": "c"}}
     assert resolved("greedy-acd", {}, **of)["exits"] == {"25": "c", "15": "a"}

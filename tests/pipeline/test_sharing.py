@@ -66,7 +66,7 @@ def test_an_experiment_in_a_temporary_copy_is_tracked_in_the_project_and_compare
     assert "Parameters: no difference" in same and "Metrics: no difference" in same
 
 
-def test_a_dead_server_fails_track_alone_and_the_next_repro_catches_up(committed):
+def test_a_dead_server_fails_only_track_and_the_next_repro_catches_up(committed):
     committed.environment["MLFLOW_TRACKING_URI"] = "http://127.0.0.1:9"
     committed.edit("method: acd, alpha: 0.1", "method: acd, alpha: 0.5")
     output = committed.run("dvc", "repro", code=None)

@@ -1,4 +1,4 @@
-"""A sweep as docs/sweeps.md tells it, with DVC's own queue, down to its figure."""
+"""A sweep as docs/sweeps.md describes it, with DVC's own queue, down to its figure."""
 
 import csv
 import re

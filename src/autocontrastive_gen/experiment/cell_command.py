@@ -1,4 +1,4 @@
-"""Stages that have cells, as commands: ``python -m stages.<stage> --model ... [--setting ...]``."""
+"""The commands of stages that have cells: ``python -m stages.<stage> --model ... [--setting ...]``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from autocontrastive_gen.foundation.errors import InputError
 
 
 def current_profile() -> str:
-    """The profile that params.yaml names; everything else that a stage may know is in the plan."""
+    """The profile that params.yaml names; everything else that a stage reads is in the plan.
+
+    Raises:
+        InputError: params.yaml names none.
+    """
     try:
         return yaml.safe_load(PARAMS.read_text(encoding="utf-8"))["profile"]
     except (KeyError, TypeError, yaml.YAMLError):
@@ -24,14 +28,15 @@ def current_profile() -> str:
 
 
 def run_cell(stage: str, purpose: str, work: Callable[..., None], setting: str = "", launched: bool = True) -> None:
-    """Run a stage that has cells, as its command: ``python -m stages.<stage> --model ... [--setting ...]``.
+    """Run the command of a stage that has cells: ``python -m stages.<stage> --model ... [--setting ...]``.
 
     Args:
-        purpose: what the help says of it.
-        work: is called with the model, the setting if there is one, the cell's entry of the plan, the paths and the
-            cost to add to. It imports what it needs itself: the command's help and its launcher need no model library.
-        setting: what ``--setting`` is, for stages with a cell for each.
-        launched: whether it runs in the processes of ``launcher``.
+        stage: name of the stage.
+        purpose: description for ``--help``.
+        work: called with the model, the setting if there is one, the cell's entry of the plan, the paths, and the cost
+            to which it may add. It does its own imports, so that help and launcher load no model library.
+        setting: help for ``--setting``, in stages with a cell per setting; otherwise empty.
+        launched: whether the stage runs in the processes of ``launcher``.
     """
     run(lambda: _cell(stage, purpose, work, setting, launched), stage)
 

@@ -1,6 +1,6 @@
-"""Faults between keys: names that are defined nowhere, entries that a method refuses, layers without an exit.
+"""Faults that involve several keys: undefined names, entries that a method refuses, layers without an exit.
 
-The checks work on the raw content, as far as its shape allows, so that these faults are reported together with those of
+The checks read the raw content, as far as its shape allows, so that these faults are reported together with those of
 single values.
 """
 
@@ -19,7 +19,7 @@ from autocontrastive_gen.modeling import contrast as contrasting
 
 
 def cross_faults(content: dict) -> list[str]:
-    """Every fault that is not one of a single value, one per line."""
+    """Every fault that involves several keys, one line each."""
     return list(_Checks(content).faults())
 
 
@@ -31,7 +31,7 @@ class _Checks:
         self.exits = {name: _layers(model) for name, model in self.models.items() if isinstance(model, dict)}
 
     def get(self, path: str, kind: type) -> Any:
-        """The value under a dotted key; an empty one if it is absent or of another type."""
+        """The value under a dotted key; an empty value of type ``kind`` if it is absent or of another type."""
         value: Any = self.content
         for key in path.split("."):
             value = value.get(key) if isinstance(value, dict) else None
@@ -48,7 +48,7 @@ class _Checks:
             for key in ("upper", "lower"):
                 layer = self.models[name].get(key)
                 if isinstance(layer, int) and layer not in exits:
-                    yield f"models.{name}.{key}: {layer} is none of the exits {exits}"
+                    yield f"models.{name}.{key}: {layer} is not one of the exits {exits}"
         yield from self.settings("settings", lambda name: parse_setting(name, self.decoders, self.contrasts))
         yield from self.settings("benchmark_settings", lambda name: parse_benchmark_setting(name, self.contrasts))
 
@@ -87,13 +87,13 @@ class _Checks:
             return None
 
     def entries(self) -> Iterator[str]:
-        """Faults of the two catalogues, each with the parameter's own key."""
+        """Faults of the two catalogues, each with the key of its parameter."""
         for name, entry in self.decoders.items():
             if isinstance(entry, dict) and isinstance(entry.get("method"), str):
                 yield from _named_faults(f"decoders.{name}", entry, DECODERS)
         for name, entry in self.contrasts.items():
             if name in RESERVED:
-                yield f"contrasts.{name}: a contrast may not be called {name}, which is a word of the names of settings"
+                yield f"contrasts.{name}: a contrast may not be called {name}, because names of settings use that word"
             if isinstance(entry, dict) and isinstance(entry.get("method"), str):
                 if ":" in entry["method"]:
                     yield from self.function_faults(f"contrasts.{name}", entry)
@@ -102,7 +102,7 @@ class _Checks:
 
     @staticmethod
     def function_faults(key: str, entry: dict) -> Iterator[str]:
-        """What is wrong with a function of the user's own: it is imported and tried on toy logits."""
+        """What is wrong with a function of the user: it is imported and tried on toy logits."""
         try:
             contrasting.check(_spec(entry))
         except InputError as error:
@@ -157,12 +157,12 @@ def _layers(model: dict) -> list[int]:
 
 
 def _spec(entry: dict) -> dict[str, Any]:
-    """A catalogue's entry as ``contrast_function`` takes it."""
+    """An entry of the catalogue in the form that ``contrast_function`` takes."""
     return {"name": entry["method"], **{key: value for key, value in entry.items() if key != "method"}}
 
 
 def _named_faults(key: str, entry: dict, registry) -> Iterator[str]:
-    """Unknown parameters and values out of range of a registered method, each with its own key."""
+    """Unknown parameters of a registered method, and values that are out of range, each with its own key."""
     parameters = {name: value for name, value in entry.items() if name != "method"}
     try:
         cls: type[Named] = registry[entry["method"]]
@@ -186,5 +186,5 @@ def _named_faults(key: str, entry: dict, registry) -> Iterator[str]:
     if not wrong:
         try:
             build(cls, parameters)
-        except InputError as error:  # parameters that do not go together
+        except InputError as error:  # parameters that exclude each other
             yield f"{key}: {parameters} is not allowed: {error}"

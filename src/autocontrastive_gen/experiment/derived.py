@@ -1,4 +1,4 @@
-"""Sections of the schema that come from a dataclass of the library, whose fields, ranges and help are stated there."""
+"""Sections of the schema that are made from a dataclass of the library, which states fields, ranges and help."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autocontrastive_gen.foundation.named import Named, Range, build
 
 
 def section_of(cls: type[Named]) -> type[Section]:
-    """A section with the parameters of ``cls``; what the class refuses as a whole is a fault of the section."""
+    """A section with the parameters of ``cls``; a combination that the class refuses is a fault of the section."""
     hints = get_type_hints(cls)
     found: dict[str, Any] = {}
     for each in fields(cls):
@@ -28,7 +28,7 @@ def section_of(cls: type[Named]) -> type[Section]:
 
 
 def _type(allowed: Range, hint: Any) -> Any:
-    """The type of a field for pydantic, with its bounds."""
+    """The type of a field, with its bounds, for pydantic."""
     nested = [part for part in (hint, *get_args(hint)) if is_dataclass(part)]
     if nested:
         kind: Any = section_of(nested[0])
@@ -46,7 +46,7 @@ def _type(allowed: Range, hint: Any) -> Any:
 
 
 def _plain(default: Any, kind: Any) -> Any:
-    """A default as pydantic holds it: sections for dataclasses, lists for tuples."""
+    """A default in pydantic's form: sections for dataclasses, lists for tuples."""
     if is_dataclass(default):
         section = kind if isinstance(kind, type) else get_args(kind)[0]
         return section.model_validate({each.name: getattr(default, each.name) for each in fields(default)})

@@ -1,4 +1,4 @@
-"""What is wrong with a parameter file, in words: key, value, what is allowed, and the nearest known name."""
+"""Messages about a parameter file: the key, its value, what is allowed, and the nearest known name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from autocontrastive_gen.experiment.schema import Params
 
 
 def faults(error: ValidationError) -> Iterator[str]:
-    """A line for each fault of the schema; a misspelt key, which is both unknown and missing, is one fault."""
+    """One line per fault; a misspelt key, which is both unknown and missing, is one fault."""
     errors = error.errors(include_url=False)
     missing = {item["loc"]: item for item in errors if item["type"] == "missing"}
     for item in errors:
@@ -31,7 +31,7 @@ def faults(error: ValidationError) -> Iterator[str]:
 
 
 def _unknown_key(item: dict, missing: dict) -> str:
-    """A misspelt key is both unknown and missing: tell it as one fault."""
+    """The line for an unknown key; if it is a misspelt missing key, the latter is dropped from ``missing``."""
     *parent, key = item["loc"]
     siblings = {loc[-1]: loc for loc in missing if list(loc[:-1]) == parent}
     known = list(_fields(parent))
@@ -66,7 +66,7 @@ def _dotted(loc: tuple) -> str:
 
 
 def _fields(parent: list) -> dict:
-    """Fields of the section at a location, as far as the schema's types tell."""
+    """Fields of the section at a location, as far as the schema's types determine it."""
     section: Any = Params
     for part in parent:
         fields = getattr(section, "model_fields", None)

@@ -1,4 +1,4 @@
-"""Stages in several processes: a stage starts itself again under the launcher that params.yaml names."""
+"""Stages in several processes: a stage restarts itself under the launcher that params.yaml names."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ _SET_BY_LAUNCHERS = ("RANK", "WORLD_SIZE", LAUNCHED)
 
 
 def relaunched(module: str) -> bool:
-    """Run ``<launcher> -m module <this command's arguments>`` and say True; False if there is nothing to launch.
+    """Run ``<launcher> -m module <this command's arguments>`` and return True; False if there is nothing to launch.
 
-    Variables of the environment are filled in ($SLURM_NNODES).
-    Nothing is launched without a ``launcher`` in params.yaml, nor inside a process that a launcher started. A failure
-    of the processes ends this one with their exit code.
+    Environment variables in the launcher, such as $SLURM_NNODES, are expanded. Nothing is launched without a
+    ``launcher`` in params.yaml, nor inside a process that a launcher started. If the processes fail, this one exits
+    with their exit code.
+
+    Raises:
+        MissingFileError: there is no such command.
     """
     launcher = read_yaml(PARAMS).get("launcher", "")  # the parameters were checked before any stage ran
     if not launcher or any(variable in os.environ for variable in _SET_BY_LAUNCHERS):

@@ -1,6 +1,6 @@
-"""What ``dvc.lock`` says of each cell: its command, what it read and what it wrote.
+"""What ``dvc.lock`` records for each cell: its command, what it read and what it wrote.
 
-DVC writes the file again after every stage, so a later stage of the same ``dvc repro`` finds its forerunners in it.
+DVC rewrites the file after every stage, so a later stage of the same ``dvc repro`` finds the earlier ones in it.
 """
 
 from __future__ import annotations
@@ -41,19 +41,28 @@ class Entry:
 
     @property
     def stage(self) -> str:
+        """Name of the stage, without the cell."""
         return self.name.partition("@")[0]
 
 
 def parse_lock(text: str) -> dict[str, Entry]:
-    """Entries by name (``train@smollm2``) of the text of a lock; ValueError if it is none."""
+    """Entries by name (``train@smollm2``) in the text of a lock file.
+
+    Raises:
+        InputError: it is not a lock file.
+    """
     content = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
     if not isinstance(content, dict) or not isinstance(content.get("stages", {}), dict):
-        raise InputError(f"{LOCK}: is no lock file of DVC; `dvc repro` writes one")
+        raise InputError(f"{LOCK}: is not a lock file of DVC; `dvc repro` writes one")
     return {name: _entry(name, stage) for name, stage in content.get("stages", {}).items()}
 
 
 def read_lock(path: Path = LOCK) -> dict[str, Entry]:
-    """Entries of a lock file; OSError with the remedy if it is absent."""
+    """Entries of a lock file.
+
+    Raises:
+        MissingFileError: it does not exist.
+    """
     if not path.exists():
         raise MissingFileError(f"{path}: not found; run `dvc repro` in the project's root first")
     return parse_lock(path.read_text(encoding="utf-8"))

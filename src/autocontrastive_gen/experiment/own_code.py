@@ -1,8 +1,8 @@
-"""The source of functions of the user's own, named as ``module:function`` in the parameters.
+"""The source of the user's own functions, which parameters name as ``module:function``.
 
-Two things follow from such a name. The plan holds a digest of the module's source and of the user's modules that it
-imports, so an edit runs the cells that use it and no others. And DVC has to notice the edit: it watches the folder
-``conf/functions``, where ``fetch`` keeps a link to each of these files.
+The plan holds a digest of the module's source and of the user's modules that it imports, so an edit runs the cells that
+use the function, and no others. For DVC to notice the edit, ``fetch`` keeps a link to each of these files in the folder
+``conf/functions``, which DVC watches.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ FOLDER = Path("conf/functions")
 
 
 def sources(function: str) -> dict[str, Path]:
-    """Module name -> file, of the module of ``module:function`` and of the user's own modules that it imports.
+    """Module name -> file, for the module of ``module:function`` and the user's own modules that it imports.
 
     Modules of Python, of installed packages and of this package are not the user's own.
 
     Raises:
-        InputError: there is no such module, or it is not a file of Python source.
+        InputError: there is no such module, or it is not a Python source file.
     """
     start = function.partition(":")[0]
     file = _find(start)
@@ -53,7 +53,7 @@ def digest(function: str) -> str:
 
 
 def link(functions: Iterable[str], folder: Path = FOLDER) -> None:
-    """Make ``folder`` hold a link to each source behind ``functions``, and no others."""
+    """Make ``folder`` hold a link to each source behind ``functions``, and no other links."""
     files = {f"{name}.py": file for function in functions for name, file in sources(function).items()}
     if not files and not folder.is_dir():
         return
@@ -71,7 +71,7 @@ def link(functions: Iterable[str], folder: Path = FOLDER) -> None:
 
 
 def _find(name: str) -> Path | None:
-    """The source file of a module, found without importing it; None if it has none."""
+    """The source file of a module, found without importing it, or None."""
     path: list[str] | None = [os.getcwd() if entry == "" else entry for entry in [*sys.path, ""]]
     spec, full = None, ""
     for part in name.split("."):
@@ -84,7 +84,7 @@ def _find(name: str) -> Path | None:
 
 
 def _imports(name: str, file: Path) -> set[str]:
-    """Modules that a source file imports anywhere in it, with the packages they lie in."""
+    """Modules that a source file imports, anywhere in it, with the packages that contain them."""
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"))
     except (SyntaxError, UnicodeDecodeError) as error:

@@ -1,7 +1,7 @@
-"""Reading parameter files: ``params.yaml``, and the profiles that state what differs from it.
+"""Reads parameter files: ``params.yaml`` and the profiles, which state what differs from the defaults.
 
-Every fault of a file is reported at once. ``conf/base.yaml`` holds the catalogues that all files share; a file adds to
-them and overrides entries.
+All faults of a file are reported together. ``conf/base.yaml`` holds the catalogues that all files share; a file adds
+entries to them or replaces entries.
 """
 
 from __future__ import annotations
@@ -46,12 +46,16 @@ def load_params(path: Path | str = PARAMS) -> Params:
 
 
 def profiles() -> list[str]:
-    """Names of the profiles there are."""
+    """Names of all profiles."""
     return sorted(path.stem for path in PROFILES.glob("*.yaml"))
 
 
 def load_profile(name: str) -> Params:
-    """Parameters of a profile; InputError with the nearest name if there is none."""
+    """Parameters of a profile.
+
+    Raises:
+        InputError: there is no such profile; the message names the nearest.
+    """
     if name not in profiles():
         near = difflib.get_close_matches(name, profiles(), 1)
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(profiles())}"
@@ -60,7 +64,7 @@ def load_profile(name: str) -> Params:
 
 
 def overlaid(base: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
-    """The catalogues of ``base`` with the entries of ``content`` added or put in their place."""
+    """``content`` with the catalogues of ``base``, to which it adds entries or whose entries it replaces."""
     merged = dict(content)
     for key, entries in base.items():
         given = content.get(key, {})
@@ -69,8 +73,12 @@ def overlaid(base: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
 
 
 def check(content: Any, origin: str) -> Params:
-    """Validate the content of a parameter file called ``origin``; ParamsError with every fault."""
-    from autocontrastive_gen.experiment.checks import cross_faults  # imports torch, which reading a profile must not
+    """Validate the content of a parameter file, which messages call ``origin``.
+
+    Raises:
+        ParamsError: every fault of the content.
+    """
+    from autocontrastive_gen.experiment.checks import cross_faults  # imports torch, which listing profiles must not
 
     if not isinstance(content, dict):
         raise ParamsError(f"{origin}: must be a mapping with the keys {', '.join(Params.model_fields)}")

@@ -1,7 +1,7 @@
-"""Where the files of a run lie: the one place that knows.
+"""Where the files of a run are: this is the only place that knows.
 
-Everything that a stage writes lies under ``runs/<profile>/<stage>/``; what a reader keeps lies under
-``reports/<profile>/``. A *cell* is one run of a stage, named as DVC names it (``generate@smollm2-greedy-acd``).
+Stages write to ``runs/<profile>/<stage>/``; what a reader keeps is in ``reports/<profile>/``. A *cell* is one run of a
+stage, named as DVC names it (``generate@smollm2-greedy-acd``).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Paths:
 
     @property
     def plan(self) -> Path:
-        """Resolved parameters of every cell: what DVC compares to tell which cells an edit touches."""
+        """Resolved parameters of every cell, which DVC compares to find the cells that an edit touches."""
         return self.reports / "plan.yaml"
 
     # fetch ------------------------------------------------------------------------------------------------------
@@ -43,7 +43,7 @@ class Paths:
 
     @property
     def task_data(self) -> Path:
-        """Bundle with the data of those of run.tasks that are lm-eval's own."""
+        """Bundle with the data of the tasks in run.tasks that belong to lm-eval."""
         return self.runs / "fetch" / "lm-eval-tasks"
 
     # prepare ----------------------------------------------------------------------------------------------------
@@ -53,16 +53,16 @@ class Paths:
 
     @property
     def training_text(self) -> Path:
-        """Folder of ``text-<shard>.jsonl``, one ``{"id", "source", "text"}`` a document, in reading order."""
+        """Folder of ``text-<shard>.jsonl``, one ``{"id", "source", "text"}`` per document, in reading order."""
         return self.prepare / "text"
 
     @property
     def validation_text(self) -> Path:
-        """``{"id", "domain", "text"}`` a line: held-out documents for perplexity by exit."""
+        """``{"id", "domain", "text"}`` per line: held-out documents for the perplexity of each exit."""
         return self.prepare / "validation.jsonl"
 
     def prompts(self, domain: str, split: str = "test") -> Path:
-        """``{"id", "prompt", "human"}`` a line; ``split`` is "test" (reported) or "validation" (layer selection)."""
+        """``{"id", "prompt", "human"}`` per line; ``split`` is "test" (reported) or "validation" (layer selection)."""
         return self.prepare / "prompts" / split / f"{domain}.jsonl"
 
     @property
@@ -79,7 +79,7 @@ class Paths:
         return self.runs / "train" / model
 
     def exits(self, model: str) -> Path:
-        """Trained exits stored alone; ``AutoMultiExitModel`` attaches them to the base model."""
+        """Trained exits without the base model; ``AutoMultiExitModel`` attaches them to it."""
         return self.train(model) / "exits"
 
     def exit_digests(self, model: str) -> Path:
@@ -99,11 +99,11 @@ class Paths:
         return self.runs / "select" / model
 
     def selection(self, model: str) -> Path:
-        """json by contrast: the lower layer chosen, the rule, and diversity and coherence of every candidate."""
+        """json by contrast: the lower layer chosen, the rule, and the diversity and coherence of every candidate."""
         return self.select(model) / "selection.json"
 
     def resolved(self, model: str, setting: str) -> Path:
-        """``{"upper", "lower", "exits": {layer: sha256}}``: the layers a setting reads and the digest of their weights.
+        """``{"upper", "lower", "exits": {layer: sha256}}``: layers that a setting reads, and digests of their weights.
 
         ``generate`` and ``benchmark`` depend on this file and not on the weights, so a plain setting, whose file
         names no exit, does not run again when training changes.
@@ -115,7 +115,7 @@ class Paths:
         return self.runs / "generate" / f"{model}-{setting}"
 
     def texts(self, model: str, setting: str, domain: str) -> Path:
-        """``{"id", "prompt", "continuation", "tokens", "changed"}`` a line, in the order of the prompts."""
+        """``{"id", "prompt", "continuation", "tokens", "changed"}`` per line, in the order of the prompts."""
         return self.generate(model, setting) / f"{domain}.jsonl"
 
     def score(self, model: str) -> Path:
@@ -126,7 +126,7 @@ class Paths:
         return self.score(model) / "metrics.json"
 
     def per_prompt(self, model: str) -> Path:
-        """csv: setting, domain, id, a column a metric, and the counts unique_2, total_2, ... unique_4, total_4.
+        """csv: setting, domain, id, one column per metric, and the counts unique_2, total_2, ... unique_4, total_4.
 
         Corpus diversity pools the n-gram counts over texts, so paired tests of it need them by document.
         """
@@ -140,7 +140,7 @@ class Paths:
         return self.benchmark(model, setting) / "results.json"
 
     def items(self, model: str, setting: str) -> Path:
-        """csv: task, id, metric, value: one row an item, so that settings are compared item by item."""
+        """csv: task, id, metric, value: one row per item, so that settings are compared item by item."""
         return self.benchmark(model, setting) / "items.csv"
 
     # exempt from "same bytes" -------------------------------------------------------------------------------------

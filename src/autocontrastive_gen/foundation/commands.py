@@ -1,4 +1,4 @@
-"""What every command of the project does alike: its log, its exit code, and what it says when it fails."""
+"""What all commands of the project have in common: log, exit code, and the message when one fails."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ FAULT = 2
 
 
 def run(main: Callable[[], None], name: str) -> None:
-    """Run a command: what a user can mend ends in one clear message and exit code 2, a bug in its traceback and 1.
+    """Run a command. What a user can correct ends in one message and exit code 2, a bug in its traceback and 1.
 
-    Mendable are a ``UserError`` and what the operating system refuses (a full disk, a missing file). The traceback of
-    any failure is kept in ``.scratch/logs/<name>.log``, which the message names. Ctrl-C ends with 130 and SIGTERM with
-    143, both through the clean-up of the blocks that are open.
+    A user can correct a ``UserError`` and whatever the operating system refuses (a full disk, a missing file). The
+    traceback of any failure is kept in ``.scratch/logs/<name>.log``, which the message names. Ctrl-C ends with 130 and
+    SIGTERM with 143, both after the clean-up of all open blocks.
     """
     logging.basicConfig(level=logging.INFO, format=f"{name}: %(message)s", stream=sys.stderr, force=True)
     noisy = ("httpx", "httpx2", "httpcore", "urllib3", "datasets", "filelock", "alembic", "matplotlib", "fontTools")
@@ -32,21 +32,21 @@ def run(main: Callable[[], None], name: str) -> None:
     for variable in ("DVC_NO_ANALYTICS", "DO_NOT_TRACK", "HF_HUB_DISABLE_TELEMETRY", "MLFLOW_DISABLE_TELEMETRY"):
         os.environ.setdefault(variable, "1")
     signal.signal(signal.SIGTERM, _terminate)
-    # workers of a forked pool are ended by SIGTERM: one that ran our handler instead could wait for its queue for ever
+    # SIGTERM ends the workers of a forked pool: one that ran our handler instead could wait for its queue for ever
     os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit(_say(name, "stopped; what was finished is kept, run the same command to go on", 130))
+        sys.exit(_say(name, "stopped; what was finished is kept, run the same command again to continue", 130))
     except UserError as error:
         sys.exit(_say(name, f"{error}{_keep_traceback(name)}", FAULT))
     except OSError as error:
-        if error.errno is None:  # not the system's: raised by some library, and nothing a user would understand
-            _tell_of_bug(name)
+        if error.errno is None:  # not from the system but from some library, and nothing that a user would understand
+            _report_bug(name)
             raise
         sys.exit(_say(name, f"{error}{_remedy(error)}{_keep_traceback(name)}", FAULT))
     except Exception:
-        _tell_of_bug(name)
+        _report_bug(name)
         raise
 
 
@@ -57,14 +57,18 @@ def parser(name: str, purpose: str) -> argparse.ArgumentParser:
     )
 
 
-def _tell_of_bug(name: str) -> None:
-    _say(name, f"this is a fault of the program and not of your input; please report it{_keep_traceback(name)}", 1)
+def _report_bug(name: str) -> None:
+    _say(
+        name,
+        f"this is a bug in the program and not a mistake in your input; please report it{_keep_traceback(name)}",
+        1,
+    )
 
 
 def _remedy(error: OSError) -> str:
-    """The system's own words for a full disk name no way out."""
+    """What to do about a full disk, which the system's own message does not say."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return "; the disk or your share of it is full: make room, then run the same command to go on"
+        return "; the disk or your share of it is full: make room, then run the same command again to continue"
     return ""
 
 

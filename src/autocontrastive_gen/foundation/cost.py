@@ -17,11 +17,11 @@ from autocontrastive_gen.foundation.files import write_json
 
 @contextmanager
 def cost_meter(path: Path) -> Iterator[dict]:
-    """Measure the block and write its cost; the block may add entries (say ``tokens``) to the dict it gets."""
+    """Measure the block and write its cost; the block may add entries (such as ``tokens``) to the dict it gets."""
     start, cpu = time.perf_counter(), _cpu_seconds()
     extra: dict[str, Any] = {}
     yield extra
-    if int(os.environ.get("RANK", "0")):  # of several processes the first one tells
+    if int(os.environ.get("RANK", "0")):  # of several processes, only the first writes
         return
     write_json(path, {"wall_s": time.perf_counter() - start, "cpu_s": _cpu_seconds() - cpu, **_machine(), **extra})
 

@@ -1,4 +1,4 @@
-"""What the environment says of this process: cores, threads, and the launcher that started it."""
+"""What the environment says about this process: cores, threads, and the launcher that started it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from autocontrastive_gen.foundation.errors import InputError
 
 LAUNCHED = "AUTOCONTRASTIVE_LAUNCHED"
-"""Variable that a launched process finds set: accelerate sets no rank where it starts a single one."""
+"""Variable that is set in a launched process: accelerate sets no rank if it starts a single process."""
 
 
 def cores() -> int:
@@ -16,27 +16,31 @@ def cores() -> int:
 
 
 def threads(default: int) -> int:
-    """OMP_NUM_THREADS, its first number if it has one for each level of nesting ("4,2"); ``default`` if it is not set.
+    """OMP_NUM_THREADS, or its first number if it has one per level of nesting ("4,2"); ``default`` if it is not set.
 
-    ValueError if it is no number.
+    Raises:
+        InputError: it is not a number.
     """
     given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if not given:
         return default
     if not given.isdecimal() or int(given) == 0:
         value = os.environ["OMP_NUM_THREADS"]
-        raise InputError(f"OMP_NUM_THREADS={value}: allowed: a number of threads from 1 on, or several such as 4,2")
+        raise InputError(f"OMP_NUM_THREADS={value}: allowed: a number of threads of at least 1, or several such as 4,2")
     return int(given)
 
 
 def check_processes(world: int) -> None:
-    """ValueError if a launcher that was asked for several processes started one (``world``).
+    """Refuse to run as one process (``world``) if the launcher was asked for several.
 
-    ``accelerate launch --cpu --num_processes 2`` does so without MPI, and the run would be no faster than before.
+    ``accelerate launch --cpu --num_processes 2`` starts one process without MPI, and the run would be no faster.
+
+    Raises:
+        InputError: the launcher started one process instead of several.
     """
     launcher = os.environ.get(LAUNCHED, "")
     if world == 1 and "WORLD_SIZE" not in os.environ and "MASTER_PORT" in os.environ and "accelerate" in launcher:
         raise InputError(
             f"launcher: {launcher!r} was asked for several processes and started one; without a GPU write "
-            "`accelerate launch --multi_gpu --num_processes <number>` (no --cpu), which takes gloo, or use torchrun"
+            "`accelerate launch --multi_gpu --num_processes <number>` (no --cpu), which uses gloo, or use torchrun"
         )

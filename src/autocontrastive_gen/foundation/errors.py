@@ -1,6 +1,6 @@
-"""What a user can mend. Everything else is a bug and keeps its traceback.
+"""Errors that a user can correct. Everything else is a bug and keeps its traceback.
 
-Commands end with one message and exit code 2 for these errors alone (``foundation.commands``). They are also the
+Commands end with one message and exit code 2 for these errors only (``foundation.commands``). They are also the
 built-in kinds that a caller of the library expects: ``ValueError`` for a value, ``OSError`` for a file.
 """
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 
 class UserError(Exception):
-    """Something a user can mend; the message names what was given, what is allowed, and the remedy.
+    """Something that a user can correct; the message names what was given, what is allowed, and the remedy.
 
     >>> issubclass(InputError, UserError) and issubclass(FileError, UserError)
     True
@@ -43,12 +43,12 @@ class FileError(UserError, OSError):
 
 
 class MissingFileError(FileError, FileNotFoundError):
-    """A file that is not there; the message says what makes it."""
+    """A file that does not exist; the message says what makes it."""
 
 
 @contextmanager
 def mendable(what: str, kinds: tuple[type[Exception], ...] = (OSError, ValueError)) -> Iterator[None]:
-    """Raise a library's complaint about input as a ``UserError``: ``what`` and then the library's own words.
+    """Raise a library's complaint about input as a ``UserError``: ``what``, then the library's own message.
 
     Args:
         what: the subject of the message, such as the path of a model.

@@ -1,7 +1,7 @@
-"""Things that are known by a name and have parameters of their own: contrast methods and decoders.
+"""Classes that are known by a name and have parameters of their own: contrast methods, decoders, settings of training.
 
-A thing is a frozen dataclass in a module of its own; its parameters, with ranges and help, are stated there and nowhere
-else. Parameter files, command-line arguments and error messages read them from the class.
+Each is a frozen dataclass that states its parameters, their ranges and their help, and is the only place that does.
+Parameter files, command-line arguments and error messages read them from the class.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from autocontrastive_gen.foundation.errors import InputError
 
 @dataclass(frozen=True)
 class Range:
-    """What a parameter may be.
+    """The values that a parameter may have.
 
     ``kind`` is int, float, bool or str, or any function that reads a value and raises ValueError for one it cannot
-    read. ``low`` and ``high`` are included, ``above`` is not; ``choices``, if given, are all there is. With ``many``
-    the parameter is a tuple of such values, and may be written ``"2;4"``.
+    read. ``low`` and ``high`` are included, ``above`` is not. ``choices``, if given, are the only allowed values. With
+    ``many``, the parameter is a tuple of such values and may be written ``"2;4"``.
     """
 
     kind: Callable[[Any], Any] = float
@@ -33,12 +33,16 @@ class Range:
     choices: tuple = ()
     many: bool = False
     optional: bool = False
-    """None is allowed, too."""
+    """None is allowed as well."""
     words: str = ""
-    """What messages say is allowed, where ``kind`` is a function of its own."""
+    """What messages say is allowed, if ``kind`` is a function."""
 
     def read(self, value: Any) -> Any:
-        """The value in its own type, also from its text form; ValueError if it is not allowed."""
+        """The value in its own type, from that type or from text.
+
+        Raises:
+            ValueError: it is not allowed.
+        """
         if value is None and self.optional:
             return None
         if self.many:
@@ -61,7 +65,7 @@ class Range:
     def _number(self, value: Any) -> float | int:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ValueError
-        number = self.kind(value)  # int("2.5") raises ValueError by itself
+        number = self.kind(value)  # int("2.5") raises ValueError
         if self.kind is int and number != float(value):
             raise ValueError
         if not (self.low <= number <= self.high and self.above < number < math.inf):
@@ -97,8 +101,8 @@ def parameter(default: Any, help: str, **allowed: Any) -> Any:
     """A field of a ``Named`` dataclass.
 
     Args:
-        default: its value if none is given.
-        help: what it does, in a sentence; shown by ``--help`` and in the documents.
+        default: the value if none is given.
+        help: what it does, in one sentence; shown by ``--help`` and in ``params.yaml``.
         allowed: the fields of ``Range``.
     """
     return field(default=default, metadata={"help": help, "range": Range(**allowed)})
@@ -106,11 +110,15 @@ def parameter(default: Any, help: str, **allowed: Any) -> Any:
 
 @dataclass(frozen=True)
 class Named:
-    """A thing with a name; every parameter is read and checked when it is made (InputError)."""
+    """A class with a name; an instance checks its parameters when it is made.
+
+    Raises:
+        InputError: a parameter is not allowed.
+    """
 
     name: ClassVar[str]
     kind: ClassVar[str] = "thing"
-    """What messages call it."""
+    """What messages call such a class."""
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -136,7 +144,7 @@ T = TypeVar("T", bound=Named)
 
 
 class Registry(Generic[T]):
-    """The named things of one kind: those of a package, each in a module of its own, and those a user registers."""
+    """The named classes of one kind: those of a package, one per module, and those that a user registers."""
 
     def __init__(self, kind: str, package: str) -> None:
         self.kind, self._package = kind, package
@@ -147,7 +155,7 @@ class Registry(Generic[T]):
         """Class decorator: make a frozen dataclass derived from ``Named`` known by its ``name``.
 
         Raises:
-            InputError: it is no such dataclass, or another class has the name.
+            InputError: it is not such a dataclass, or another class has the name.
         """
         if not (isinstance(cls, type) and issubclass(cls, Named) and is_dataclass(cls)):
             raise InputError(f"register takes a dataclass for a {self.kind}, got {cls!r}")
@@ -166,7 +174,11 @@ class Registry(Generic[T]):
         return name in self._classes
 
     def __getitem__(self, name: str) -> type[T]:
-        """The class of that name; InputError with the nearest name if there is none."""
+        """The class with that name.
+
+        Raises:
+            InputError: there is none; the message names the nearest.
+        """
         self._find()
         if name not in self._classes:
             near = difflib.get_close_matches(str(name), self._classes, 1)
@@ -175,7 +187,11 @@ class Registry(Generic[T]):
         return self._classes[name]
 
     def build(self, name: str, parameters: Mapping[str, Any]) -> T:
-        """A thing by name and parameters; InputError names what is unknown or out of range, and what is allowed."""
+        """An instance by name and parameters.
+
+        Raises:
+            InputError: the name, a parameter or a value is not allowed; the message says what is.
+        """
         return build(self[name], parameters)
 
     def unregister(self, name: str) -> None:
@@ -191,7 +207,11 @@ class Registry(Generic[T]):
 
 
 def build(cls: type[T], parameters: Mapping[str, Any]) -> T:
-    """An instance of a ``Named`` class; unknown parameters are named together with those that there are."""
+    """An instance of a ``Named`` class.
+
+    Raises:
+        InputError: a parameter is unknown or out of range; the message says what is allowed.
+    """
     known = [each.name for each in fields(cls)]
     if unknown := sorted(set(parameters) - set(known)):
         near = difflib.get_close_matches(unknown[0], known, 1)

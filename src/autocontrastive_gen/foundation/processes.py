@@ -1,4 +1,4 @@
-"""The processes of one stage: which of them this is, on which device, and what they do together."""
+"""The processes of one stage: which one this is, on which device, and what they do together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from autocontrastive_gen.foundation.environment import check_processes, cores, t
 from autocontrastive_gen.foundation.errors import InputError
 
 TIMEOUT = timedelta(days=1)
-"""How long a process waits for another: the first works alone for long, on tokens and on the choice of a layer."""
+"""How long a process waits for another: the first one works alone for a long time, such as when it tokenizes."""
 
 
 @dataclass(frozen=True)
@@ -25,18 +25,21 @@ class Processes:
     device: torch.device = torch.device("cpu")
     machines: int = 1
     sharded: bool = False
-    """The trunk of a model in training is spread over the processes (accelerate's FSDP, version 2)."""
+    """Whether the trunk of a model in training is sharded over the processes (accelerate's FSDP, version 2)."""
 
     @classmethod
     def start(cls) -> Processes:
-        """Join the process group that the environment describes; one process if it describes none.
+        """Join the process group that the environment describes; without one, there is a single process.
 
-        Sets the number of threads, too: OMP_NUM_THREADS if given, else this process's share of the cores, as threads
-        that outnumber the cores wait for each other. ValueError if the launcher has not started what it was told to.
+        This also sets the number of threads: OMP_NUM_THREADS if given, else this process's share of the cores, because
+        threads that outnumber the cores wait for each other.
+
+        Raises:
+            InputError: the launcher was asked for several processes and started one.
         """
         from accelerate import PartialState
 
-        # told of no accelerator, accelerate takes the process group of the CPU (gloo); else it sees one process
+        # with cpu=True, accelerate uses the CPU's process group (gloo); without it, a CPU machine would see one process
         state = PartialState(cpu=not torch.accelerator.is_available(), timeout=TIMEOUT)
         check_processes(state.num_processes)
         local = int(os.environ.get("LOCAL_WORLD_SIZE", state.num_processes))
@@ -46,19 +49,20 @@ class Processes:
 
     @property
     def main(self) -> bool:
+        """Whether this is the process that writes files."""
         return self.rank == 0
 
     @property
     def share(self) -> tuple[int, int]:
-        """Index of this process and the number of them."""
+        """Index of this process, and the number of processes."""
         return self.rank, self.world
 
     def deal(self, items: range) -> range:
-        """This process's part of ``items``, dealt out in turn."""
+        """This process's part of ``items``, which are dealt out in turn."""
         return items[self.rank :: self.world]
 
     def idle(self, items: int) -> bool:
-        """Whether others have one item more than this process, when so many are dealt out."""
+        """Whether other processes get one item more than this one when ``items`` are dealt out."""
         return self.rank >= items % self.world > 0
 
     def sum(self, tensors: Iterable[torch.Tensor]) -> None:
@@ -68,15 +72,20 @@ class Processes:
                 torch.distributed.all_reduce(tensor)
 
     def wait(self) -> None:
+        """Return once every process has come this far."""
         if self.world > 1:
             torch.distributed.barrier()
 
 
 def _wants_shards() -> bool:
-    """What accelerate's configuration says of FSDP; ValueError for the version that wraps whole models."""
+    """Whether accelerate's configuration asks for FSDP.
+
+    Raises:
+        InputError: it asks for the version that wraps whole models.
+    """
     if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() != "true":
         return False
     if (version := os.environ.get("FSDP_VERSION", "1")) != "2":
-        raise InputError(f"fsdp_version: {version} of accelerate's configuration is not supported; allowed: 2")
+        raise InputError(f"fsdp_version: {version} in accelerate's configuration is not supported; allowed: 2")
     os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"  # transformers would load weights in one process only
     return True

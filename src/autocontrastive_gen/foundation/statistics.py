@@ -1,8 +1,8 @@
 """Intervals and tests over documents, seeded and deterministic.
 
 Every statistic here is a function of column *totals* over documents, ``rows`` of shape (documents, columns): a mean is
-total / n, corpus diversity a product of ratios of totals (:func:`pooled_product`). So the document is always what is
-resampled, and the same code serves per-document scores and pooled counts.
+total / n, corpus diversity a product of ratios of totals (:func:`pooled_product`). The document is therefore always the
+unit of resampling, and the same code serves per-document scores and pooled counts.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Statistic = Callable[[np.ndarray, int], np.ndarray]
 """(totals of shape (..., columns), number of documents) -> values of shape (...)."""
 
 _BATCH = 2**22
-"""Numbers that a batch of resamples may hold: bounds memory whatever the number of documents."""
+"""How many numbers a batch of resamples may hold: bounds memory, whatever the number of documents."""
 
 
 @dataclass(frozen=True)
 class Interval:
     """An estimate with its confidence interval and the number of documents (or items) behind it.
 
-    ``low`` and ``high`` are None where a file states a value without an interval.
+    ``low`` and ``high`` are None if a file states a value without an interval.
     """
 
     value: float
@@ -36,6 +36,7 @@ class Interval:
     n: int
 
     def as_dict(self) -> dict[str, float]:
+        """As it is written to a file."""
         return asdict(self)
 
 
@@ -43,8 +44,9 @@ class Interval:
 class Comparison:
     """A paired difference ``a - b``: interval, two-sided p-value and standardised effect.
 
-    ``effect`` is the difference over the standard deviation of the documents' jackknife pseudo-values (Efron and
-    Stein 1981), which for a mean are the differences themselves: Cohen's d_z. None where all documents are alike.
+    ``effect`` is the difference divided by the standard deviation of the documents' jackknife pseudo-values (Efron and
+    Stein 1981). For a mean, these are the differences themselves, and the effect is Cohen's d_z. It is None if all
+    documents are alike.
     """
 
     difference: Interval
@@ -58,7 +60,7 @@ def mean(totals: np.ndarray, n: int) -> np.ndarray:
 
 
 def exp_mean(totals: np.ndarray, n: int) -> np.ndarray:
-    """Exponential of the mean over documents: a perplexity, of documents' nats per token."""
+    """Exponential of the mean over documents: a perplexity, if the documents' values are nats per token."""
     with np.errstate(over="ignore"):  # exp(710) is infinite
         return np.exp(mean(totals, n))
 
@@ -66,8 +68,9 @@ def exp_mean(totals: np.ndarray, n: int) -> np.ndarray:
 def pooled_product(totals: np.ndarray, n: int) -> np.ndarray:
     """Product over k of numerator / denominator, for totals with the columns (numerator_1, denominator_1, ...).
 
-    Corpus diversity is this over (unique, total) counts of 2-, 3- and 4-grams, counted in each text and summed over
-    texts: the same n-gram in two texts is no repetition. A ratio 0 / 0 counts as 0: without n-grams, no diversity.
+    Corpus diversity applies this to (unique, total) counts of 2-, 3- and 4-grams, counted in each text and summed over
+    texts: the same n-gram in two texts is not a repetition. A ratio 0 / 0 counts as 0: without n-grams, there is no
+    diversity.
     """
     numerator, denominator = totals[..., 0::2], totals[..., 1::2]
     ratio = np.divide(numerator, denominator, out=np.zeros_like(numerator, dtype=float), where=denominator != 0)
@@ -91,14 +94,14 @@ def interval(
         samples: bootstrap resamples.
         level: confidence level in (0, 1).
         seed: the same seed gives the same interval.
-        method: "bca" (bias-corrected and accelerated, Efron 1987) or "percentile". Where BCa is not defined, because
-            all documents are alike or an end lies beyond the resamples, the percentile interval is given.
+        method: "bca" (bias-corrected and accelerated, Efron 1987) or "percentile". If BCa is not defined, because all
+            documents are alike or an end lies beyond the resamples, the percentile interval is returned.
 
     Returns:
-        The estimate and its interval; with one document the interval is the estimate itself.
+        The estimate and its interval; with one document, the interval is the estimate itself.
 
     Raises:
-        ValueError: no documents, values that are not finite, or an unknown method.
+        InputError: no documents, values that are not finite, or an unknown method.
     """
     rows = _checked(rows)
     n = len(rows)
@@ -121,9 +124,9 @@ def paired_difference(
 ) -> Comparison:
     """Compare two settings on the same documents, row by row: statistic of ``a`` less statistic of ``b``.
 
-    The interval resamples documents, both settings together. The p-value is that of a permutation test that swaps the
-    two settings within documents (for means: sign flips): exact where all 2**n swaps are fewer than ``samples``, else
-    random with the observed arrangement counted, so never 0.
+    The interval resamples documents, with both settings together. The p-value comes from a permutation test that swaps
+    the two settings within documents (for means: sign flips). It is exact if all 2**n swaps are fewer than ``samples``;
+    otherwise swaps are random and the observed arrangement is counted, so it is never 0.
     """
     a, b = _checked(a), _checked(b)
     if a.shape != b.shape:
@@ -148,7 +151,7 @@ def _effect(rows: np.ndarray, statistic: Statistic) -> float | None:
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's step-down adjustment: p-values that hold for the whole family of tests (Holm 1979)."""
+    """Holm's step-down adjustment: p-values that are valid for the whole family of tests (Holm 1979)."""
     adjusted, highest = {}, 0.0
     for rank, key in enumerate(sorted(p_values, key=lambda key: (p_values[key], key))):
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[key]))
@@ -167,7 +170,7 @@ def _checked(rows: np.ndarray) -> np.ndarray:
 
 
 def _bootstrap(rows, statistic, samples, level, seed, method) -> tuple[float, float]:
-    """Interval by scipy, which resamples the *indices* of documents."""
+    """The interval by scipy, which resamples the *indices* of documents."""
     if method not in ("bca", "percentile"):
         raise InputError(f"bootstrap method {method!r} is not one of bca, percentile")
     n, columns = rows.shape
@@ -203,7 +206,7 @@ def _swap_test(a, b, statistic, samples, seed) -> float:
 
     def of_indices(first, second, axis=-1):
         upper, lower = (statistic(pool[index].sum(axis=-2), n) for index in (first, second))
-        # equal arrangements summed in another order must tie: round off the last bits
+        # equal arrangements that are summed in another order must tie: round off the last bits
         return np.round(upper - lower, 12)
 
     result = scipy_stats.permutation_test(

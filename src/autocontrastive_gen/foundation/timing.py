@@ -1,4 +1,4 @@
-"""Speed measured by paired rounds: every way of doing something runs once a round, and ratios are taken within it."""
+"""Speed in paired rounds: every way of doing something runs once per round, and ratios are taken within a round."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 
 class Meter:
-    """CPU seconds of the process, or seconds on the GPU; and the memory that a run needs beyond what was there."""
+    """Measures CPU seconds of the process, or seconds on the GPU, and the memory that a run adds."""
 
     def __init__(self, device: str) -> None:
         self.cuda = device.startswith("cuda")
@@ -48,7 +48,7 @@ class Meter:
 
 
 def _resident(reset: bool = False) -> float:
-    """Highest resident set of the process in MB, since the last reset where the system can reset it (Linux)."""
+    """Highest resident set of the process in MB; on Linux, since the last reset."""
     try:
         if reset:
             Path("/proc/self/clear_refs").write_text("5")
@@ -71,7 +71,7 @@ def rounds(ways: Mapping[str, Callable[[], object]], count: int, meter: Meter, t
 
 @dataclass(frozen=True)
 class Relative:
-    """What a way costs in units of another, and the interquartile range over rounds."""
+    """The cost of one way in units of another, with the interquartile range over rounds."""
 
     median: float
     low: float
@@ -79,7 +79,7 @@ class Relative:
 
 
 def relative(times: list[float], base: list[float]) -> Relative:
-    """Ratios within rounds of ``times`` to ``base``."""
+    """Ratios of ``times`` to ``base``, taken within rounds."""
     ratios = [one / other for one, other in zip(times, base, strict=True)]
     low, _, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
     return Relative(statistics.median(ratios), low, high)

@@ -1,4 +1,4 @@
-"""Nested mappings as flat ones: parameters and plans, compared key by key."""
+"""Nested mappings as flat ones, so that parameters and plans are compared key by key."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values of nested mappings under dotted names."""
+    """The values of nested mappings under dotted names."""
     found: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
@@ -18,6 +18,6 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
-    """Sorted dotted names of the values that differ; a missing value counts as None."""
+    """The dotted names of the values that differ, sorted; a missing value counts as None."""
     first, second = leaves(a), leaves(b)
     return sorted(name for name in first | second if first.get(name) != second.get(name))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import platform
 import re
+from collections import defaultdict
+from collections.abc import Iterable
 from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
@@ -74,7 +76,7 @@ def write_page(
         "sections": SECTIONS,
         "summary": _summary(results, tables, checks),
         "tables": tables,
-        "figures": {kind: [f for f in figures if f.name == kind or f.name.startswith(f"{kind}-")] for kind in _KINDS},
+        "figures": _by_kind(figures, results.models),
         "samples": samples,
         "choices": _choices(samples),
         "shown_domains": [(results.domains[name]["title"], licence) for name, licence in shown.items()],
@@ -95,7 +97,13 @@ def write_page(
     write_text(results.paths.reports / "index.html", page)
 
 
-_KINDS = ("quality", "exits", "lower-layer", "training", "benchmark", "cost")
+def _by_kind(figures: list[Figure], models: Iterable[str]) -> dict[str, list[Figure]]:
+    """Figures by their name without the model; a kind that was not drawn has none."""
+    found: dict[str, list[Figure]] = defaultdict(list)
+    for figure in figures:
+        model = next((model for model in models if figure.name.endswith(f"-{model}")), "")
+        found[figure.name.removesuffix(f"-{model}")].append(figure)
+    return found
 
 
 def _part(name: str) -> str:

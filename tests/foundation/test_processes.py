@@ -102,6 +102,7 @@ def alone(root, tmp_path_factory) -> tuple[Run, list[list[float]], dict]:
     run.stage("fetch")
     run.stage("prepare")
     run.stage("train", "--model", "tiny")
+    run.stage("select", "--model", "tiny")
     trained = folder / PATHS.train("tiny").parent
     return run, curve(trained), read_json(folder / PATHS.exit_quality("tiny"))
 

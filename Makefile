@@ -25,43 +25,43 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 $(READY): requirements.lock
-	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer with its venv module found (on Debian: apt-get install" \
-		"python3 python3-venv); or name one: make PYTHON=..." >&2; exit 2; }
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer with the venv module was found; install one (on Debian:" \
+		"apt-get install python3 python3-venv) or name it: make PYTHON=..." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@git rev-parse --git-dir >/dev/null 2>&1 || $(VENV)/bin/dvc config --local core.no_scm true
 	@touch $@
 
-setup: $(READY) ## set up .venv (every other target does it too)
+setup: $(READY) ## set up .venv (every other target does so too)
 
-reproduce: $(READY) ## run the pipeline of params.yaml, or of a profile: make reproduce PROFILE=smoke
+reproduce: $(READY) ## run the pipeline with params.yaml, or with a profile: make reproduce PROFILE=smoke
 	$(if $(PROFILE),python -m stages.profile use $(PROFILE),python -m stages.profile check)
 	dvc repro
 
-test: $(READY) ## the fast tests, what a contributor runs
+test: $(READY) ## run the fast tests
 	$(PYTEST) -m "not slow and not hub"
 
-test-slow: $(READY) ## the slow ones: whole pipelines, servers, browser, LaTeX
+test-slow: $(READY) ## run the slow tests: complete pipelines, servers, browser, LaTeX
 	$(PYTEST) -m "slow and not hub"
 
-test-all: $(READY) ## both
+test-all: $(READY) ## run all tests
 	$(PYTEST) -m "not hub"
 
 lint: $(READY) ## check style, formatting, and the types of the library
 	ruff check . && ruff format --check . && mypy
 
-format: $(READY) ## mend style and formatting
+format: $(READY) ## correct style and formatting
 	ruff check --fix . && ruff format .
 
-ui: $(READY) ## open the tracked runs in MLflow, on http://127.0.0.1:5000 unless MLFLOW_TRACKING_URI is a server
+ui: $(READY) ## open the tracked runs in MLflow, on http://127.0.0.1:5000 or on the server of MLFLOW_TRACKING_URI
 	python -m stages.ui
 
 track: $(READY) ## publish every finished cell to MLFLOW_TRACKING_URI, or to mlflow.db
 	python -m stages.track --republish
 
-bench: $(READY) ## speed of decoding, scoring and training, compared with plain transformers in the same run
+bench: $(READY) ## measure decoding, scoring and training relative to plain transformers
 	for script in benchmarks/*.py; do python "$$script"; done
 
-clean: ## remove outputs and resume state; reports, downloads of DVC's cache and .venv stay
+clean: ## remove outputs and resume state, but keep reports, DVC's cache and .venv
 	rm -rf runs .scratch .pytest_cache .ruff_cache .mypy_cache .hypothesis build src/*.egg-info

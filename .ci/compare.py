@@ -1,4 +1,4 @@
-"""Compare the report that was just made with the committed one: same tables, numbers within stated tolerances."""
+"""Compare the new report with the committed one: the same tables, and numbers within stated tolerances."""
 
 import csv
 import io
@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Decoding in bfloat16 may break ties otherwise on another processor, after which a text differs from there on. Scores
-# over 24 texts a domain then move by a fraction of their interval's width; more than that is another result.
+# On another processor, decoding in bfloat16 may break a tie differently, and the text differs from there on. Scores
+# over 24 texts per domain then move by a fraction of the width of their interval; more is a different result.
 ABSOLUTE = 0.12
 RELATIVE = 0.15
 
@@ -45,11 +45,11 @@ def main() -> None:
         if not key.startswith("lower/") and not close(old[key], new[key]):
             faults.append(f"{key}: {old[key]} committed, {new[key]} now")
     names = committed_files(f"{folder}/tables")
-    faults += [f"{name}: not made again" for name in names if not Path(name).exists()]
+    faults += [f"{name}: was not made again" for name in names if not Path(name).exists()]
     for name in (name for name in names if name.endswith(".csv") and Path(name).exists()):
         before, after = (list(csv.reader(io.StringIO(text))) for text in (committed(name), Path(name).read_text()))
         if [len(row) for row in before] != [len(row) for row in after] or before[:1] != after[:1]:
-            faults.append(f"{name}: other rows or columns")
+            faults.append(f"{name}: has other rows or columns")
     same = sum(committed(name) == Path(name).read_text() for name in names if Path(name).exists())
     print(f"{len(new)} numbers compared, {same} of {len(names)} tables are the same byte for byte")
     if faults:

@@ -1,4 +1,4 @@
-"""Show what differs between two runs, and every metric with paired intervals. A command, no stage of the pipeline."""
+"""Show what differs between two runs, and every metric with paired intervals. This is not a stage of the pipeline."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from autocontrastive_gen.foundation.files import write_text
 
 log = logging.getLogger("compare")
 WIDTH = 140
-"""Columns of the tables where the output is no terminal."""
+"""Width of the tables if the output is not a terminal."""
 
 
 def main() -> None:
     parser = command_parser("compare", __doc__)
     kinds = "a git revision, a DVC experiment, the id or name of an MLflow run, or `workspace`"
     parser.add_argument("a", metavar="A", help=kinds)
-    parser.add_argument("b", metavar="B", nargs="?", default="workspace", help="likewise (default: workspace)")
-    parser.add_argument("--all", action="store_true", help="print the metrics that are the same, too")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write the comparison as a page, too")
+    parser.add_argument(
+        "b", metavar="B", nargs="?", default="workspace", help="the same for the other run (default: workspace)"
+    )
+    parser.add_argument("--all", action="store_true", help="also print the metrics that are the same")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write the comparison as a page")
     arguments = parser.parse_args()
 
     from rich.console import Console

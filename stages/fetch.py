@@ -1,4 +1,4 @@
-"""Stage ``fetch``: check the parameters, write the plan, and fetch every asset and task that the run uses.
+"""Check the parameters, write the plan, and fetch every asset and task that the run uses.
 
     python -m stages.fetch
     python -m stages.fetch --tasks lambada_openai hellaswag --to bundle

@@ -1,7 +1,7 @@
-"""Human evaluation: export blinded pairs of texts, and import what the raters said. A command, no stage.
+"""Human evaluation: export blinded pairs of texts, and import the ratings. This is not a stage of the pipeline.
 
-``export`` writes a form that works offline (form.html), the same pairs as csv, and the key, which raters must not see;
-``import`` reads the csv files that raters saved and prints win rates with intervals and the raters' agreement.
+``export`` writes a form that works offline (form.html), the same pairs as csv, and the key, which raters must not see.
+``import`` reads the csv files that raters saved, and prints win rates with intervals and the agreement of the raters.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ def main() -> None:
     export = commands.add_parser("export", help="write a form with blinded pairs")
     export.add_argument("--model", required=True, help="a model of run.models")
     export.add_argument("--settings", nargs=2, required=True, metavar="SETTING", help='two settings, or "human"')
-    export.add_argument("--pairs", type=int, default=20, help="pairs a domain (default 20)")
-    export.add_argument("--question", default=human.DEFAULT_QUESTION)
+    export.add_argument("--pairs", type=int, default=20, help="pairs per domain (default: %(default)s)")
+    export.add_argument(
+        "--question", default=human.DEFAULT_QUESTION, help="what raters are asked (default: %(default)s)"
+    )
     export.add_argument("folder", type=Path, help="folder to write")
     read = commands.add_parser("import", help="read the raters' files and summarise them")
     read.add_argument("folder", type=Path, help="folder that export wrote")
@@ -49,7 +51,7 @@ def _export(arguments: argparse.Namespace) -> None:
     first, second = arguments.settings
     known = [*plan["settings"], HUMAN]
     if first == second or not {first, second} <= set(known):
-        raise InputError(f"--settings: {first} and {second} are not two different ones of {', '.join(known)}")
+        raise InputError(f"--settings: {first} and {second} must be two different settings out of {', '.join(known)}")
     for domain in plan["domains"]:
         texts = {name: read_jsonl(paths.texts(arguments.model, name, domain)) for name in {first, second} - {HUMAN}}
         if HUMAN in (first, second):
@@ -57,11 +59,11 @@ def _export(arguments: argparse.Namespace) -> None:
         made = human.make_pairs(texts, first, second, arguments.pairs, plan["seed"])
         pairs += [{**pair, "pair": f"{domain}-{pair['pair']}"} for pair in made]
     human.export(pairs, arguments.folder, arguments.question)
-    print(f"{len(pairs)} pairs in {arguments.folder}; send form.html or pairs.csv to the raters, keep key.json")
+    print(f"{len(pairs)} pairs in {arguments.folder}; send form.html or pairs.csv to the raters, and keep key.json")
 
 
 def _human_texts(plan: Mapping, paths: Paths, domain: str, texts: Mapping[str, list[dict]]) -> list[dict]:
-    """Human continuations of as many tokens as the generated ones have: the length must not give them away."""
+    """Human continuations with as many tokens as the generated ones, so that the length does not give them away."""
     from transformers import AutoTokenizer
 
     from autocontrastive_gen.pipeline.score_cell import human_rows
@@ -78,7 +80,7 @@ def _import(arguments: argparse.Namespace) -> None:
     key = read_json(arguments.folder / "key.json")
     summary = human.summarise(human.read_votes(arguments.ratings, key), key)
     write_json(arguments.folder / "summary.json", summary)
-    print(f"{summary['votes']} votes of {summary['raters']} raters on {summary['pairs']} pairs")
+    print(f"{summary['votes']} votes by {summary['raters']} raters on {summary['pairs']} pairs")
     for setting, entry in summary["settings"].items():
         rate = entry["win_rate"]
         print(f"{setting:24} wins {rate['value']:.1%} (95 % interval {rate['low']:.1%} to {rate['high']:.1%})")

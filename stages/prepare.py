@@ -1,7 +1,4 @@
-"""Stage ``prepare``: clean and split the text into training, prompts, held-out documents and benchmark items.
-
-python -m stages.prepare
-"""
+"""Clean the text and divide it into training text, prompts, held-out documents and benchmark items."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Profiles: which parameters stand in params.yaml. A command, not a stage of the pipeline."""
+"""Choose the profile whose parameters params.yaml holds. This is not a stage of the pipeline."""
 
 import argparse
 import difflib
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def difference(name: str) -> list[str]:
-    """Unified diff from the profile to params.yaml; empty if they are alike."""
+    """Unified diff from the profile to params.yaml; empty if they are the same."""
     wanted, present = render(load_profile(name)).splitlines(True), PARAMS.read_text(encoding="utf-8").splitlines(True)
     return list(difflib.unified_diff(wanted, present, f"profile {name}", str(PARAMS)))
 
@@ -62,10 +62,11 @@ def use(name: str) -> None:
 
 
 def make_room(params: Params) -> None:
-    """Empty folders wherever a stage will look for results, so that `dvc repro --dry` lists a run not yet begun.
+    """Make empty folders for the results of stages, so that `dvc repro --dry` can list a run that has not begun.
 
-    DVC 3.67 stops at a dependency that is not there, even if an earlier stage is to make it (its issue 9818). A profile
-    in dvc.lock is left alone: its results may be pulled, and a folder in their place would look like a changed one.
+    DVC 3.67 stops at a dependency that does not exist, even if an earlier stage will make it (its issue 9818). A
+    profile in dvc.lock is left alone: its results may be pulled, and an empty folder in their place would count as a
+    change.
     """
     runs, lock = str(Paths(params.profile).runs), Path("dvc.lock")
     if not Path("dvc.yaml").exists() or lock.exists() and f"{runs}/" in lock.read_text(encoding="utf-8"):
@@ -96,7 +97,7 @@ def estimate(arguments: argparse.Namespace) -> None:
 
 
 def keep_edits() -> None:
-    """Put an edited params.yaml aside under a name of its own, so that changing profiles loses nobody's work."""
+    """Save an edited params.yaml under another name, so that changing the profile loses no work."""
     present = PARAMS.read_text(encoding="utf-8") if PARAMS.exists() else ""
     if not present or present in (render(load_profile(name)) for name in profiles()):
         return

@@ -1,4 +1,4 @@
-"""Render tables, figures, metrics and the page of the run that params.yaml names."""
+"""Render the tables, figures, metrics and page of the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Score all texts of one model, and the human continuations beside them."""
+"""Score all texts of one model, and the human continuations."""
 
 from autocontrastive_gen.experiment.cell_command import run_cell
 

@@ -1,10 +1,10 @@
-"""Draw the effect of parameters over the finished DVC experiments. A command, no stage of the pipeline.
+"""Draw the effect of parameters over finished DVC experiments. This is not a stage of the pipeline.
 
     python -m stages.sweep contrasts.acd.alpha
     python -m stages.sweep contrasts.acd.alpha models.smollm2.lower --metrics diversity
 
 The first key is the x axis; each value of the others has a line of its own. Experiments that differ from the workspace
-in any other parameter are left out, and named.
+in any other parameter are left out and listed.
 """
 
 from __future__ import annotations
@@ -25,9 +25,13 @@ def main() -> None:
     parser = command_parser("sweep", __doc__)
     parser.add_argument("keys", nargs="+", metavar="KEY", help="a key of params.yaml, such as contrasts.acd.alpha")
     parser.add_argument(
-        "--settings", nargs="+", default=[], metavar="SETTING", help="default: those of the first decoding"
+        "--settings",
+        nargs="+",
+        default=[],
+        metavar="SETTING",
+        help="settings to draw (default: those of the first decoder)",
     )
-    parser.add_argument("--metrics", nargs="+", default=[], metavar="METRIC")
+    parser.add_argument("--metrics", nargs="+", default=[], metavar="METRIC", help="metrics to draw")
     parser.add_argument("--to", type=Path, help="folder of the csv, svg and png (default: reports/<profile>/sweeps)")
     arguments = parser.parse_args()
 

@@ -1,6 +1,6 @@
-"""Publish every cell of the run to MLflow, once. ``--republish`` fills any store from the files, outside of DVC.
+"""Publish every cell of the run to MLflow, once. ``--republish`` fills any store from the files, outside DVC.
 
-A store that cannot be reached ends in exit code 1: for DVC the stage is then not done, and the next repro tries again.
+If the store cannot be reached, the exit code is 1: for DVC the stage has then failed, and the next repro tries again.
 """
 
 from __future__ import annotations

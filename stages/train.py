@@ -1,4 +1,4 @@
-"""Fit the exits of one model and measure them."""
+"""Train the exits of one model and measure them."""
 
 from autocontrastive_gen.experiment.cell_command import run_cell
 

@@ -1,6 +1,6 @@
-"""Open MLflow at the runs of params.yaml, with the columns that ``track`` chose. A command, no stage of the pipeline.
+"""Open MLflow at the runs of params.yaml, with the columns that ``track`` chose. This is not a stage of the pipeline.
 
-A database is served on 127.0.0.1 until Ctrl-C; a server of ``MLFLOW_TRACKING_URI`` is opened as it is.
+A database is served on 127.0.0.1 until Ctrl-C; the server of ``MLFLOW_TRACKING_URI`` is opened directly.
 """
 
 from __future__ import annotations
@@ -39,9 +39,12 @@ def main() -> None:
         show(address(uri, experiment))
         return
     if answers(port):
-        raise FileError(f"port {port} of 127.0.0.1 is taken; python -m stages.ui --port {port + 1}")
+        raise FileError(f"port {port} on 127.0.0.1 is in use; python -m stages.ui --port {port + 1}")
     command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # workers of features not used here
+    environment = {
+        **os.environ,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }  # starts workers for features that are not used here
     said = SCRATCH / "logs" / "mlflow.log"
     said.parent.mkdir(parents=True, exist_ok=True)
     with open(said, "w") as file:
@@ -53,7 +56,7 @@ def main() -> None:
             if server.poll() is None:
                 show(address(f"http://127.0.0.1:{port}", experiment))
             if server.wait():
-                raise FileError(f"MLflow's server ended with {server.returncode}; what it said is in {said}")
+                raise FileError(f"MLflow's server ended with exit code {server.returncode}; its output is in {said}")
         finally:
             if server.poll() is None:
                 os.killpg(server.pid, signal.SIGTERM)  # the server and its workers
@@ -61,14 +64,18 @@ def main() -> None:
 
 
 def find_experiment(uri: str, name: str) -> str:
-    """Id of the experiment; ValueError if nothing was published to it yet."""
+    """The id of the experiment.
+
+    Raises:
+        InputError: nothing has been published to it yet.
+    """
     from mlflow import MlflowClient
 
     with store_faults():
         found = MlflowClient(uri).get_experiment_by_name(name)
     if found is None:
         raise InputError(
-            f"MLflow has no experiment {name!r} (track.experiment) yet: `dvc repro` or `make track` fills it"
+            f"MLflow has no experiment {name!r} (track.experiment) yet; `dvc repro` or `make track` publishes to it"
         )
     return found.experiment_id
 
@@ -80,7 +87,7 @@ def answers(port: int) -> bool:
 
 def show(page: str) -> None:
     log.info("%s", page)
-    webbrowser.open(page)  # on a machine without a browser the line above is what there is
+    webbrowser.open(page)  # without a browser, the line above is all there is
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One cell of the benchmark stage: lm-eval's tasks with one model under one setting."""
+"""One cell of the benchmark stage: the tasks, with one model under one setting, through lm-eval."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def benchmark_cell(name: str, setting: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str, Any]) -> None:
-    """Write ``paths.results`` and ``paths.items``; answers that an interrupted run had are taken from ``.scratch``."""
+    """Write ``paths.results`` and ``paths.items``; answers of an interrupted run are taken from ``.scratch``."""
     resolved = read_resolved(paths, name, setting)
     files = sorted(file for file in paths.tasks.glob("*") if file.is_file())
     key = [plan, resolved, [(file.name, file_sha256(file)) for file in files], code_digest("benchmark")]
@@ -44,7 +44,7 @@ def _load(name: str, resolved: Mapping[str, Any], plan: Mapping[str, Any], paths
 
     fields = exit_fields(resolved, plan["contrast"])
     processes = Processes.start()
-    os.environ.pop("ACCELERATE_USE_FSDP", None)  # shards are for training: each process answers with a whole model
+    os.environ.pop("ACCELERATE_USE_FSDP", None)  # sharding is for training: here each process holds a whole model
     return MultiExitLM(
         pretrained=str(paths.asset(plan["model"]["asset"])),
         exits=None if fields["use_original_head"] else str(paths.exits(name)),

@@ -1,4 +1,4 @@
-"""The model of a cell: base, exits where the setting needs them, and the setting itself."""
+"""The model of a cell: the base model, exits if the setting needs them, and the setting itself."""
 
 from __future__ import annotations
 
@@ -26,10 +26,16 @@ def exit_fields(resolved: Mapping[str, Any], contrast: Mapping[str, Any] | None)
 
 
 def read_resolved(paths: Paths, name: str, setting: str) -> dict[str, Any]:
-    """The layers of a setting; MissingFileError with the remedy if ``select`` has not said."""
+    """The layers of a setting, as ``select`` resolved them.
+
+    Raises:
+        MissingFileError: ``select`` has not run.
+    """
     path = paths.resolved(name, setting)
     if not path.exists():
-        raise MissingFileError(f"{path}: no layers are known for {setting!r}; run `dvc repro select@{name}` first")
+        raise MissingFileError(
+            f"{path}: the layers of {setting!r} are not resolved yet; run `dvc repro select@{name}` first"
+        )
     return read_json(path)
 
 
@@ -42,11 +48,11 @@ def read_depth(asset: Path) -> int:
 
 
 def load_cell_model(paths: Paths, name: str, runtime: Mapping[str, Any], fields: Mapping[str, Any]):
-    """Model and tokenizer of a cell, set by ``fields``; exits are read only if the setting uses one.
+    """The model of a cell, configured by ``fields``, and its tokenizer; exits are read only if the setting uses one.
 
     Args:
         name: key of the model in params.
-        runtime: "asset" and "dtype" of the plan's entry.
+        runtime: "asset" and "dtype" from the entry of the plan.
     """
     import torch
     from transformers import AutoTokenizer
@@ -60,7 +66,7 @@ def load_cell_model(paths: Paths, name: str, runtime: Mapping[str, Any], fields:
         transformers_logging.disable_progress_bar()
     asset = paths.asset(runtime["asset"])
     exits = None if fields["use_original_head"] else paths.exits(name)
-    with mendable(f"{asset}: no tokenizer can be read there"):
+    with mendable(f"{asset}: cannot load a tokenizer from it"):
         tokenizer = AutoTokenizer.from_pretrained(asset, local_files_only=True, trust_remote_code=False)
     model = AutoMultiExitModel.from_pretrained(
         asset,

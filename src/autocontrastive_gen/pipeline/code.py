@@ -1,4 +1,4 @@
-"""The code behind a stage's results: what dvc.yaml lists, and no second list."""
+"""The code behind the results of a stage, as dvc.yaml lists it: there is no second list."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 
 @functools.cache
 def code_digest(stage: str) -> str:
-    """Digest of the files of code that ``stage`` depends on in dvc.yaml: resume state of other code is not used."""
+    """Digest of the code that ``stage`` depends on in dvc.yaml: resume state that other code wrote is not used."""
     deps = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]["deps"]
     paths = [ROOT / dep for dep in deps if dep.startswith(("src/", "stages/"))]
     files = sorted(file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path]))

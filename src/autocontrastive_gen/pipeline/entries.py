@@ -1,4 +1,4 @@
-"""Entries of the two catalogues as the plan holds them: a method and its parameters."""
+"""Entries of the two catalogues in the form of the plan: a method and its parameters."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def parameters_of(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of a decoder or a contrast of the plan."""
+    """The parameters of a decoder or contrast in the plan."""
     return {key: value for key, value in entry.items() if key not in ("method", "code")}
 
 
 def spec_of(contrast: Mapping[str, Any]) -> dict[str, Any]:
-    """A contrast of the plan as ``contrast_function`` takes it."""
+    """A contrast in the plan, in the form that ``contrast_function`` takes."""
     return {"name": contrast["method"], **parameters_of(contrast)}

@@ -1,4 +1,4 @@
-"""One cell of the generate stage: the prompts of every domain, continued by one model under one setting."""
+"""One cell of the generate stage: one model continues the prompts of every domain under one setting."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def generate_cell(name: str, setting_name: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str, Any]) -> None:
-    """Continue every domain's prompts; finished batches survive an interruption in ``.scratch``."""
+    """Write ``paths.texts`` of every domain; finished batches survive an interruption in ``.scratch``."""
     from autocontrastive_gen.foundation.processes import Processes
     from autocontrastive_gen.generation.annotate import annotate
     from autocontrastive_gen.generation.decode import generate_texts

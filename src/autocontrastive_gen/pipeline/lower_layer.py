@@ -1,4 +1,4 @@
-"""The lower layer of a contrast: the most diverse exit among those that keep coherence, on validation prompts."""
+"""The choice of a contrast's lower layer: the most diverse exit that keeps coherence, on validation prompts."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ log = logging.getLogger(__name__)
 Scores = dict[str, dict[str, float]]
 """{"plain" or layer: {"diversity", "coherence"}}, means over domains. Layers also have "coherence_error", the standard
 error of their difference from plain, paired by prompt: the rule uses the means, and this says how certain they are. It
-is left out where a domain has one prompt."""
+is left out if a domain has only one prompt."""
 
 
 def choose(scores: Scores, below: int, margin: float) -> int | None:
     """The rule: highest diversity subject to coherence >= plain - ``margin``, among the layers below ``below``.
 
-    If no layer keeps coherence, the one that keeps most of it; None if there is no layer below.
+    If no layer keeps coherence, the most coherent one is chosen; None if there is no layer below.
     """
     candidates = [int(name) for name in scores if name != "plain" and int(name) < below]
     floor = scores["plain"]["coherence"] - margin
@@ -47,13 +47,13 @@ def score_candidates(
     seed: int,
     title: str = "",
 ) -> Scores:
-    """Scores of the plain upper exit and of each candidate, all domains' prompts continued in one greedy batch.
+    """Scores of the plain upper exit and of each candidate, under greedy search with all prompts in one batch.
 
     Args:
         prompts: validation prompts by domain.
         candidates: lower layers.
-        fields: what ``set_exits`` is given for a lower layer; for None, the plain upper exit.
-        title: what the log calls the contrast.
+        fields: the arguments of ``set_exits`` for a lower layer, or for None, which stands for the plain upper exit.
+        title: name of the contrast in the log.
     """
     everything = [row for rows in prompts.values() for row in rows]
     greedy = DECODERS.build("greedy", {})
@@ -72,13 +72,13 @@ def score_candidates(
 
 
 def _paired_error(values: list[np.ndarray], plain: list[np.ndarray]) -> float:
-    """Standard error of the mean over domains of the mean differences of their prompts."""
+    """Standard error of the difference, averaged over the prompts of each domain and then over domains."""
     differences = [ours - theirs for ours, theirs in zip(values, plain, strict=True)]
     return math.sqrt(sum(d.var(ddof=1) / len(d) for d in differences)) / len(differences)
 
 
 def _scores(encoder, prompts: Mapping[str, Sequence[dict]], continuations: list[str]):
-    """Means over domains, and the coherence of every prompt by domain."""
+    """Means over domains, and the coherence of every prompt, by domain."""
     start, diversities, coherences = 0, [], []
     for rows in prompts.values():
         texts = continuations[start : start + len(rows)]

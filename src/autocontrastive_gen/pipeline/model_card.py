@@ -14,8 +14,8 @@ tags: [multi-exit, early-exit, auto-contrastive-decoding]
 
 # Exits of {name}
 
-Exits at layers {exits} of {layers}, projection mode `{mode}`, stored apart from the model to which they belong: the
-trunk is the base model's, unchanged. {note}
+Exits at layers {exits} of {layers}, projection mode `{mode}`, stored apart from the base model, which is unchanged.
+{note}
 
 ```python
 from autocontrastive_gen import AutoMultiExitModel, MultiExitConfiguration
@@ -32,18 +32,18 @@ model = AutoMultiExitModel.from_pretrained("<base model>", multi_exit_config=con
 
 {table}
 
-Perplexity is that of the exit's own distribution; agreement is the share of positions where its most likely token is
-the last layer's; entropy is in nats. Validation text shares no document with the training text.
+Perplexity is that of the exit's own distribution; agreement is the share of positions at which its most likely token is
+that of the last layer; entropy is in nats. Validation text and training text share no document.
 
 ## Limits
 
-The exits are meant for contrast with, or early exit from, this very base model; another one is refused.
-They inherit its licence ({licence}), its biases and its mistakes. A lower exit is not a good language model on its own.
+The exits are meant for contrast or early exit with exactly this base model; any other model is refused. They inherit
+its licence ({licence}), its biases and its mistakes. A lower exit is not a good language model on its own.
 """
 
 
 LICENCES = ("apache-2.0", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc0-1.0", "gpl-3.0", "mit", "openrail")
-"""Names of licences that the hub's cards know and that models of the catalogues have."""
+"""Licences that the hub's model cards know and that models of the profiles have."""
 
 
 def model_card(
@@ -52,11 +52,11 @@ def model_card(
     """README.md of the trained exits.
 
     Args:
-        name: of the model in the parameters.
-        plan: the train stage's entry of the plan.
+        name: name of the model in the parameters.
+        plan: the entry of the train stage in the plan.
         layers: number of layers of the model.
-        quality: of the exits.
-        licence: of the base model.
+        quality: quality of the exits.
+        licence: licence of the base model.
         tokens: number of tokens on which the exits were trained.
     """
     model = plan["model"]
@@ -76,7 +76,7 @@ def model_card(
 
 def _training(plan: dict[str, Any], tokens: int) -> str:
     if plan["method"] == "none":
-        return "The exits are the published ones and were only measured."
+        return "The exits are published ones, which were measured and not trained."
     keys = ["method", "start", "block_size", "batch_size", "epochs", "learning_rate", "schedule", "seed"]
     keys = keys[:2] if plan["method"] == "least-squares" else keys
     rows = [f"| {key} | {plan[key]} |" for key in keys]

@@ -1,4 +1,4 @@
-"""Which exits a setting reads, once the lower layers are chosen."""
+"""The exits that a setting reads, once lower layers are chosen."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from autocontrastive_gen.pipeline.lower_layer import Scores, choose
 
 
 def upper_of(setting: Mapping[str, Any], name: str, model: Mapping[str, Any]) -> int | str:
-    """The upper exit of a setting: the one in its name, else the model's; the setting "original" is always its head."""
+    """The upper exit: the one in the setting's name, else the model's; "original" always reads the model's own head."""
     if setting["exit"] is not None:
         return setting["exit"]
     return "original" if name == "original" else model["upper"]
 
 
 def lower_layer(model: Mapping[str, Any], below: int, layers: int, scores: Scores, margin: float) -> int | None:
-    """The lower layer of a contrast whose name states none; None if no exit lies below the layer ``below``.
+    """The lower layer of a contrast whose name states none; None if there is no exit below the layer ``below``.
 
     Args:
-        model: "exits" and "lower" of the plan's entry.
+        model: "exits" and "lower" from the entry of the plan.
         layers: depth of the model.
-        scores: what was measured of each candidate, if ``lower`` is "auto".
-        margin: coherence that a layer may lose.
+        scores: scores of each candidate, if ``lower`` is "auto".
+        margin: how much coherence a layer may lose.
 
     Raises:
-        InputError: the halfway layer carries no exit.
+        InputError: the layer has no exit.
     """
     if model["lower"] == "auto":
         return choose(scores, below, margin)
     lower = halfway(layers) if model["lower"] == "halfway" else model["lower"]
     if lower not in model["exits"]:
         raise InputError(
-            f"models: lower = {model['lower']}: layer {lower} of {layers} carries no exit; exits: {model['exits']}"
+            f"models: lower = {model['lower']}: layer {lower} of {layers} has no exit; exits: {model['exits']}"
         )
     return lower if lower < below else None
 
@@ -49,11 +49,11 @@ def resolve_setting(
     Args:
         plan: the entry of ``select``.
         layers: depth of the model.
-        scores: by contrast, what was measured of each candidate.
+        scores: scores of each candidate, by contrast.
         digests: layer -> digest of the trained exit; a layer without an entry uses the model's own head.
 
     Raises:
-        InputError: the model has no exit below the upper one, or none that the method reads.
+        InputError: the model lacks an exit below the upper one, or an exit that the method reads.
     """
     setting, model = plan["settings"][name], plan["model"]
     upper = upper_of(setting, name, model)

@@ -1,4 +1,4 @@
-"""One cell of the score stage: every text of a model, and the human ones, by prompt and by domain."""
+"""One cell of the score stage: scores of all texts of one model and of the human ones, by prompt and by domain."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _model(name: str, plan: Mapping[str, Any], paths: Paths):
 
 
 def _scratch(texts: Texts, plan: Mapping[str, Any]):
-    """Folder for the resume state of exactly these texts, this model and this code."""
+    """The folder for the resume state of exactly these texts, this model and this code."""
     from autocontrastive_gen.pipeline.code import code_digest
 
     tokens = [[*key, [[row["prompt"], row["tokens"]] for row in rows]] for key, rows in texts.items()]

@@ -1,7 +1,7 @@
-"""One cell of the select stage: the lower layer of every contrast that leaves it open, and the settings resolved.
+"""One cell of the select stage: the lower layer of every contrast that leaves it open, and the resolved settings.
 
-Nothing here trains anything. What was measured of the candidates is kept in ``.scratch``, so that a setting added to
-the run measures only what is new.
+Nothing here trains anything. Scores of candidates are kept in ``.scratch``, so that a setting that is added to the run
+measures only what is new.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def select_cell(name: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str
 
 
 def _selection(plan: Mapping[str, Any], scores: Mapping[str, Scores], layers: int) -> dict[str, Any]:
-    """By contrast: the rule, the layer it chose for the model's own upper exit, and what it saw of each candidate."""
+    """By contrast: the rule, the layer that it chose for the model's upper exit, and the scores of each candidate."""
     upper, margin = plan["model"]["upper"], plan["coherence_margin"]
     below = layers if upper == "original" else upper
     return {
@@ -56,7 +56,7 @@ def _selection(plan: Mapping[str, Any], scores: Mapping[str, Scores], layers: in
 
 
 class _Measurements:
-    """Diversity and coherence of every candidate of every open contrast; loads the model only if it is needed."""
+    """Diversity and coherence of every candidate of every open contrast; the model is loaded only if needed."""
 
     def __init__(self, name: str, plan: Mapping[str, Any], paths: Paths) -> None:
         self.name, self.plan, self.paths = name, plan, paths
@@ -64,7 +64,7 @@ class _Measurements:
         self._loaded: tuple | None = None
 
     def scores(self) -> dict[str, Scores]:
-        """{contrast: scores}, of the contrasts whose lower layer is left to the rule."""
+        """{contrast: scores} of the contrasts whose lower layer is left to the rule."""
         open_ = [
             name for name in self.plan["contrasts"] if self.plan["model"]["lower"] == "auto" and self._is_open(name)
         ]

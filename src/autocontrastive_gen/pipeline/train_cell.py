@@ -30,7 +30,7 @@ CURVE_COLUMNS = ["step", "tokens", "layer", "loss", "validation_perplexity"]
 
 
 def train_cell(name: str, plan: dict[str, Any], paths: Paths, cost: dict[str, Any]) -> None:
-    """Train, measure and write everything under ``paths.train(name)``; entries for ``cost`` are added to it."""
+    """Train and measure exits, and write everything under ``paths.train(name)``; adds entries to ``cost``."""
     processes = Processes.start()
     asset = paths.asset(plan["model"]["asset"])
     model, tokenizer = _load(asset, plan["model"], processes)
@@ -74,13 +74,13 @@ def read_texts(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def _keys_of_params() -> Iterator[None]:
-    """Say where params.yaml holds what a message of ``fit_exits`` names."""
+    """Add the keys in params.yaml to a message of ``fit_exits``."""
     try:
         yield
     except InputError as error:
         raise InputError(
             f"{error}\n(params.yaml: these settings are keys of `train`; prepare.training.tokens and "
-            "prepare.validation_documents say how much text there is)"
+            "prepare.validation_documents set how much text there is)"
         ) from error
 
 
@@ -94,7 +94,7 @@ def _load(asset: Path, model: dict[str, Any], processes: Processes):
         vocab_projection_mode=VocabularyProjectionMode[model["mode"]], lm_head_layer_indices=tuple(model["exits"])
     )
     dtype = getattr(torch, model["dtype"])
-    with mendable(f"{asset}: no tokenizer can be read there"):
+    with mendable(f"{asset}: cannot load a tokenizer from it"):
         tokenizer = AutoTokenizer.from_pretrained(asset, local_files_only=True, trust_remote_code=False)
     loaded = AutoMultiExitModel.from_pretrained(
         asset, multi_exit_config=configuration, dtype=dtype, local_files_only=True
@@ -105,7 +105,7 @@ def _load(asset: Path, model: dict[str, Any], processes: Processes):
 
 
 def _fingerprint(plan: dict[str, Any], paths: Paths, asset: Path) -> str:
-    """Of all that training depends on: parameters, text, base model and this code."""
+    """Fingerprint of all that training depends on: parameters, text, base model and this code."""
     files = [*sorted(paths.training_text.glob("*.jsonl")), paths.validation_text]
     files += sorted(path for path in asset.iterdir() if path.is_file())
     return fingerprint([plan, [(path.name, file_sha256(path)) for path in files], code_digest("train")])[:16]

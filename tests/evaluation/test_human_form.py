@@ -55,7 +55,7 @@ def test_export_and_import(study):
         ]
         write_csv(f"{rater}.csv", ["pair", "vote"], votes)
     done = study("import", "study", "ann.csv")
-    assert "6 votes of 1 raters on 6 pairs" in done.stdout and "no pair has two raters" in done.stdout
+    assert "6 votes by 1 raters on 6 pairs" in done.stdout and "no pair has two raters" in done.stdout
     assert "greedy-acd               wins 100.0% (95 % interval 100.0% to 100.0%)" in done.stdout
     done = study("import", "study", "ann.csv", "bob.csv")
     assert "wins 50.0%" in done.stdout and "agreement: 0 %, alpha -0.83" in done.stdout
@@ -76,7 +76,7 @@ def test_human_texts_are_as_long_as_the_others(study):
 @pytest.mark.parametrize("settings", [("greedy", "gredy"), ("greedy", "greedy")])
 def test_settings_that_cannot_be_paired_are_refused(study, settings):
     done = study("export", "--model", "tiny", "--settings", *settings, "study")
-    assert done.returncode == 2 and "two different ones of greedy, greedy-acd, human" in done.stderr
+    assert done.returncode == 2 and "two different settings out of greedy, greedy-acd, human" in done.stderr
     assert not Path("study").exists()
 
 
@@ -158,4 +158,4 @@ def test_a_rater_needs_no_mouse(study, chromium, tmp_path):
     assert [row["vote"] for row in rows] == ["left", "right", "tie", "left", "left", "right"]
     assert {row["rater"] for row in rows} == {'Ann "A" Lee'}
     done = study("import", "study", str(ratings))
-    assert done.returncode == 0 and "6 votes of 1 raters on 6 pairs" in done.stdout, done.stderr
+    assert done.returncode == 0 and "6 votes by 1 raters on 6 pairs" in done.stdout, done.stderr

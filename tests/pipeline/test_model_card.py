@@ -10,7 +10,7 @@ def test_the_card_says_how_the_exits_were_made_and_how_good_they_are():
     plan = {"model": MODEL, "method": "least-squares", "start": "cast", "sampled_softmax": None, "tokens": 9}
     card = model_card("smollm2", plan, 30, quality)
     assert "| news | 15 | 123.4 | 0.500 | 2.000 | 100 |" in card and "| method | least-squares |" in card
-    assert "only measured" in model_card("smollm2", {**plan, "method": "none"}, 30, quality)
+    assert "were measured and not trained" in model_card("smollm2", {**plan, "method": "none"}, 30, quality)
     assert "\nlicense: other\n" in card and "its licence (not stated)" in card
     card = model_card("smollm2", plan, 30, quality, "Apache-2.0", 8)
     assert "| tokens | 8 (at most 9) |" in card

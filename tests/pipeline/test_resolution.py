@@ -68,7 +68,7 @@ def test_halfway_is_the_papers_layer_and_must_carry_an_exit():
     model = {"exits": [15, 20, 25], "lower": "halfway"}
     assert lower_layer(model, 30, 30, {}, 0.0) == 15
     assert lower_layer(model, 31, 31, {}, 0.0) == 15
-    with pytest.raises(ValueError, match="lower = halfway: layer 12 of 24 carries no exit"):
+    with pytest.raises(ValueError, match="lower = halfway: layer 12 of 24 has no exit"):
         lower_layer(model, 24, 24, {}, 0.0)
 
 

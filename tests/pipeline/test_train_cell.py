@@ -22,7 +22,7 @@ STEPS = 15
 
 @pytest.fixture
 def stage(project, monkeypatch, caplog):
-    """The smoke profile up to ``prepare``, by hand; call it to run the stage: (exit code, what it said)."""
+    """The smoke profile up to ``prepare``, made by hand; a call runs the stage and returns (exit code, output)."""
     documents = []
     for name in ("made-a", "made-b"):
         text = (project / f"tests/fixtures/smoke/text/{name}.txt").read_text()
@@ -108,7 +108,7 @@ def test_released_exits_are_measured_and_leave_the_same_files(stage, capsys):
         names = {"perplexity", "agreement", "entropy", "tokens", "nll_error", "agreement_error"}
         assert all(set(row) == names for row in layers.values())
     assert PATHS.curves("tiny").read_text() == "step,tokens,layer,loss,validation_perplexity\n"
-    assert "only measured" in (PATHS.exits("tiny") / "README.md").read_text()
+    assert "were measured and not trained" in (PATHS.exits("tiny") / "README.md").read_text()
 
 
 def test_curves_have_a_row_for_every_exit_with_its_validation_perplexity(stage, capsys):

@@ -113,9 +113,9 @@ class Prepare(Section):
     min_words: Count = 51
     """Documents with fewer words are left out."""
     benchmark_items: dict[Name, Count] = {}
-    """Items of each local task, all its sources together."""
+    """Items of each task made from held-out text, over all of its sources."""
     benchmark_sources: dict[Name, list[Name]] = {}
-    """Domains that a local task is made of; by default those of the run."""
+    """Domains from whose text a task is made; by default, those of the run."""
     bundle: Name | None = None
     """Asset with the data of lm-eval's tasks: a folder that `fetch --tasks` made, or publishers' files; null takes them
     from the hub."""

@@ -20,7 +20,7 @@ def verdicts(results, *entries: dict, **rules) -> list[str]:
 
 
 def shift(results, setting: str, by: float) -> None:
-    """Set the coherence of a setting to that of plain greedy search plus a constant, give or take a little."""
+    """Set the coherence of a setting to that of plain greedy search plus a constant and a little noise."""
     table = results.per_prompt["made"].set_index(["setting", "domain", "id"]).sort_index()
     noise = np.random.default_rng(0).normal(0, 0.001, 40)
     table.loc[setting, "coherence"] = table.loc["greedy", "coherence"].to_numpy() + by + noise
@@ -56,14 +56,14 @@ def test_a_fall_contradicts_a_rise(results):
     assert verdicts(results, {**GREEDY, "kind": "raises", "metric": "coherence"}) == [claims.CONTRADICTED]
 
 
-def test_holm_takes_back_what_many_claims_would_find_by_chance(results, monkeypatch):
+def test_holm_rejects_what_many_claims_would_find_by_chance(results, monkeypatch):
     shift(results, "greedy-acd", 0.05)
     claim = {**GREEDY, "kind": "raises", "metric": "coherence"}
     assert verdicts(results, claim, samples=100) == [claims.SUPPORTED]
     assert verdicts(results, *[claim] * 3, samples=100) == [claims.NOT_SHOWN] * 3, "p is at least 2 / 101"
 
 
-def test_a_verdict_says_what_it_hangs_on(results):
+def test_a_verdict_says_what_decided_it(results):
     shift(results, "greedy-acd", 0.05)
     raises, loses = ({**GREEDY, "kind": kind, "metric": "coherence"} for kind in ("raises", "no-loss"))
     content = {**RULES, "samples": 100, "claims": [{"id": "a", **raises}, {"id": "b", **loses, "margin": 0.02}]}
@@ -77,7 +77,7 @@ def test_a_verdict_says_what_it_hangs_on(results):
     assert found[0].reason == "the interval lies above 0, but corrected for 3 tests p is 0.059"
     shift(results, "greedy-acd", 0.0)
     found = claims.check_claims(results, Claims.model_validate(content))
-    assert found[0].reason == "the interval holds 0: these texts allow either"
+    assert found[0].reason == "the interval contains 0: these texts allow either"
 
 
 def test_too_few_documents_give_no_verdict(results):
@@ -121,7 +121,7 @@ def test_diversity_takes_no_margin(results):
         compare(results, "made", [Gain("greedy-acd", "greedy")], "diversity", margin=0.1)
 
 
-def test_tasks_count_the_same_whatever_their_size(results):
+def test_every_task_has_the_same_weight_whatever_its_size(results):
     small = pd.DataFrame({"task": "small", "id": [str(i) for i in range(10)], "metric": "acc", "value": 0.0})
     for setting, table in results.items["made"].items():
         value = 1.0 if setting == "acd" else 0.0
@@ -137,7 +137,7 @@ def test_item_intervals(results):
     assert item_interval(results, "made", "acd", "last-word", "f1") is None
 
 
-def test_perplexities_are_made_of_log_likelihoods(results):
+def test_perplexity_comes_from_log_likelihoods(results):
     scores = {name: tasks["last-word"]["perplexity"]["value"] for name, tasks in results.benchmarks["made"].items()}
     found = item_interval(results, "made", "acd", "last-word", "perplexity")
     assert found.value == pytest.approx(scores["acd"], rel=1e-4) and found.low < found.value < found.high

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autocontrastive_gen.report import figures
+from autocontrastive_gen.report import drawing
 
-CSS = (Path(figures.__file__).parent / "page/style.css").read_text()
+CSS = (Path(drawing.__file__).parent / "page/style.css").read_text()
 LIGHT, DARK = (
     dict(re.findall(r"--([a-z]+): (#[0-9a-f]+)", rule))
     for rule in re.findall(r":root(?:\[data-theme=dark\])? \{ color-scheme: (?:light )?dark;(.*?)\}", CSS, re.S)
@@ -60,7 +60,7 @@ def test_text_is_readable(theme):
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
 def test_marks_of_figures_stand_out(theme):
-    for colour in {*figures.SERIES, figures.PLAIN, figures.CONTRAST, figures.OTHER}:
+    for colour in {*drawing.SERIES, drawing.PLAIN, drawing.CONTRAST, drawing.OTHER}:
         assert contrast(colour, theme["paper"]) >= 3, colour
 
 
@@ -71,7 +71,7 @@ def test_the_system_and_the_button_give_the_same_dark():
 
 @pytest.mark.parametrize("kind", BLINDNESS)
 def test_colours_differ_to_colour_blind_eyes(kind):
-    seen = [lab(np.array(BLINDNESS[kind]) @ linear(colour)) for colour in figures.SERIES[:4]]
+    seen = [lab(np.array(BLINDNESS[kind]) @ linear(colour)) for colour in drawing.SERIES[:4]]
     assert min(np.linalg.norm(a - b) for a, b in combinations(seen, 2)) > 10
-    plain, other = (lab(np.array(BLINDNESS[kind]) @ linear(c)) for c in (figures.PLAIN, figures.CONTRAST))
+    plain, other = (lab(np.array(BLINDNESS[kind]) @ linear(c)) for c in (drawing.PLAIN, drawing.CONTRAST))
     assert np.linalg.norm(plain - other) > 30

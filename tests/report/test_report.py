@@ -1,4 +1,4 @@
-"""The whole report of a made run: its files, their bytes, what it must and must not show."""
+"""The whole report of a made-up run: its files, their bytes, what it must and must not show."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ import pytest
 import yaml
 
 from autocontrastive_gen.foundation.files import read_json, write_json
-from autocontrastive_gen.report import origin, render
+from autocontrastive_gen.report import origin
 from autocontrastive_gen.report.claims import check_claims
 from autocontrastive_gen.report.paper import NOT_RUN, Paper, read_claims
 from autocontrastive_gen.report.render import write_report
 from autocontrastive_gen.report.results import Results
-from autocontrastive_gen.report.tables import all_tables, quality_table
+from autocontrastive_gen.report.tables import all_tables
+from autocontrastive_gen.report.text_tables import quality_table
 from stages import report as stage
 from tests.report.conftest import BENCHMARKS, PLAN, ROOT, SECRET, write_run
 from tests.report.test_paper import PAPER
@@ -41,7 +42,7 @@ def written_tables(results: Results, paper: Paper | None = None) -> dict[str, li
 
 
 def test_tables_are_the_golden_ones(report):
-    """After a change on purpose: UPDATE_GOLDEN=1 pytest tests/report, and read the diff."""
+    """After an intended change, run UPDATE_GOLDEN=1 pytest tests/report and read the diff."""
     made = {path.name: path.read_text() for path in sorted((report / "tables").glob("*.md"))}
     if os.environ.get("UPDATE_GOLDEN"):
         GOLDEN.mkdir(exist_ok=True)
@@ -105,6 +106,7 @@ def test_the_page_is_one_file_with_sound_links(report):
     assert page.loads == []
     assert not re.search(r"@import|url\((?!#)", text)
     assert len(page.ids) == len(set(page.ids)), "ids of inline figures must not clash"
+    assert len(page.links) > 10
     for link in page.links:
         if link.startswith("#"):
             assert link[1:] in page.ids, link
@@ -115,14 +117,14 @@ def test_the_page_is_one_file_with_sound_links(report):
     assert all(after - before <= 1 for before, after in zip(page.headings, page.headings[1:], strict=False))
 
 
-def test_changed_tokens_tell_what_each_exit_wanted(report):
+def test_changed_tokens_say_what_each_exit_wanted(report):
     page = (report / "index.html").read_text()
     marks = re.findall(r'<mark role="button" tabindex="0" data-u="([^"]*)" data-l="([^"]*)">([^<]*)</mark>', page)
     assert len(marks) == 4 * 3 * 2, "four contrast settings, three examples, two changes each"
     assert {mark[:2] for mark in marks} == {(" the", " of")}
 
 
-def test_numbers_tell_file_stage_digest_and_commit(made_run):
+def test_numbers_name_file_stage_digest_and_commit(made_run):
     cell = "score@made"
     outs = [{"path": "runs/golden/score/made", "md5": "feed.dir"}]
     deps = [{"path": path, "md5": "1"} for path in ("src/x.py", "runs/golden/generate")]
@@ -184,7 +186,7 @@ def test_a_run_without_any_result_still_renders(made_run):
     assert "not run" in (made_run.reports / "tables/quality.md").read_text()
     assert read_json(made_run.reports / "metrics.json") == {}
     page = (made_run.reports / "index.html").read_text()
-    assert "runs/golden/benchmark/made-acd/results.json" in page, "what is absent is named"
+    assert "runs/golden/benchmark/made-acd/results.json" in page, "absent files are named"
 
 
 def test_cells_of_other_runs_are_ignored_and_named(made_run, results):
@@ -222,7 +224,7 @@ def test_two_models_are_kept_apart(made_run):
     assert results.selection.keys() == {"made"}, "the other model's layer was not chosen"
 
 
-def test_training_curves_are_there_for_plots(report):
+def test_training_curves_are_written_for_plots(report):
     rows = list(csv.DictReader(open(report / "tables/training.csv")))
     assert [row["layer"] for row in rows[:2]] == ["4", "6"] and float(rows[0]["validation_perplexity"]) == 400
     assert not (report / "tables/training.md").exists()
@@ -249,16 +251,15 @@ def test_cost_adds_up(report):
     assert "| generate | 7 | 17.5 s | 28.0 s | 1.50 GiB | – | cpu |" in (report / "cost.md").read_text()
 
 
-def test_the_stage(made_run, monkeypatch):
-    called = []
+def test_the_stage_renders_the_report_of_the_profile(made_run, monkeypatch, report):
     Path("params.yaml").write_text("profile: golden\n")
     monkeypatch.setattr(sys, "argv", ["report"])
-    monkeypatch.setattr(render, "write_report", lambda paths, plan: called.append((paths, plan)))
     stage.main()
-    assert called == [(made_run, PLAN)]
+    assert everything(made_run.reports).keys() == everything(report).keys()
+    assert (made_run.reports / "metrics.json").read_bytes() == (report / "metrics.json").read_bytes()
 
 
-def test_deviations_of_the_run_are_told(report):
+def test_deviations_of_the_run_are_listed(report):
     page = (report / "index.html").read_text()
     assert "Prompts of Open begin at a paragraph drawn from a document" in page
     assert "random weights" in page and "Continuations of 24 tokens" in page

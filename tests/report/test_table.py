@@ -37,7 +37,7 @@ def test_numbers_are_shown_with_interval_sign_and_minus():
     assert [display(x) for x in (None, True, 7)] == [EMPTY, "yes", "7"]
 
 
-def test_csv_has_every_number_whole():
+def test_csv_has_unrounded_numbers():
     rows = list(csv.DictReader(io.StringIO(TABLE.csv())))
     assert rows[0] == {
         "name": "top_k|x",
@@ -59,7 +59,7 @@ def test_markdown_is_a_table_of_the_shown_columns():
 
 def test_empty_tables_say_so():
     empty = Table("empty", "Empty", [Column("a", "A")], [])
-    assert "Nothing of this table was run." in empty.markdown()
+    assert "None of this was run." in empty.markdown()
     assert empty.csv() == "a\n"
 
 

@@ -66,7 +66,7 @@ def test_intervals_are_of_the_paired_differences(two_runs):
 
 
 def test_no_interval_where_the_documents_do_not_give_the_value(small_run):
-    """A metric that is no mean of its rows must not get the interval of one."""
+    """A metric that is not the mean of its rows must not get the interval of a mean."""
     metrics = read_json(small_run.paths.metrics("tiny"))
     metrics["greedy"]["made-a"]["coherence"]["value"] = 0.5
     write_json(small_run.paths.metrics("tiny"), metrics)
@@ -130,8 +130,8 @@ def test_the_workspace_with_a_git_revision(small_run, monkeypatch):
     assert back.code_stat == difference.code_stat
 
 
-def test_cells_of_other_profiles_in_the_lock_are_no_part_of_a_state(small_run):
-    """DVC leaves them there: their code is that of another day."""
+def test_cells_of_other_profiles_in_the_lock_do_not_count(small_run):
+    """DVC leaves them there, and their code may be outdated."""
     before = Path("dvc.lock").read_text()
     lock = yaml.safe_load(before)
     stale = dict(lock["stages"]["generate@tiny-greedy"])
@@ -167,17 +167,17 @@ def test_command_prints_tables_and_writes_a_page(two_runs, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert "decoders.top-p.top_p" in printed and "src/decode.py" in printed
     assert re.search(r"greedy-acd.*made-a.*coherence.*\+0\.25 ", printed)
-    assert re.search(r"\d+ metrics are the same in both", printed)
+    assert re.search(r"\d+ metrics are equal in both", printed)
     text = open("out/page.html").read()
     tags = Tags(text)
     assert tags.open == [] and tags.rows > len(compare(find_state("smoke-before"), find_state("smoke-after")).metrics)
     assert "http" not in text, "the page needs no network"
     monkeypatch.setattr(sys, "argv", ["compare", "smoke-before", "smoke-after", "--all"])
     command.main()
-    assert "are the same in both" not in capsys.readouterr().out
+    assert "are equal in both" not in capsys.readouterr().out
 
 
-def test_the_page_shows_names_as_text(two_runs):
+def test_the_page_escapes_names(two_runs):
     before = find_state("smoke-before")
     before.label = "<script>alert(1)</script>"
     assert "<script>" not in page(compare(before, find_state("smoke-after")))
@@ -189,7 +189,7 @@ def test_a_run_is_the_same_as_itself(two_runs):
     assert not any(row.changed for row in difference.metrics) and len(difference.metrics) > 20
 
 
-def test_unknown_names_and_unfinished_states_are_told(small_run):
+def test_unknown_names_and_unfinished_states_are_reported(small_run):
     with pytest.raises(ValueError, match="did you mean workspace"):
         find_state("workspac")
     Path("dvc.lock").unlink()

@@ -50,7 +50,7 @@ def test_states_that_differ_elsewhere_are_left_out(made, caplog):
         ["contrasts.acd.alpha"],
     )
     assert [state.label for state in found] == ["workspace", "a"]
-    assert "b is left out: it differs in generate.batch_size" in caplog.text
+    assert "b is left out: it also differs in generate.batch_size" in caplog.text
 
 
 def test_rows_and_figure(made, monkeypatch):
@@ -67,7 +67,7 @@ def test_rows_and_figure(made, monkeypatch):
     assert all(text in drawn[0].svg for text in ("contrasts.acd.alpha", "0.02", "tiny greedy-acd", "made-a"))
 
 
-def test_what_makes_no_sweep_is_told(made, monkeypatch):
+def test_what_is_not_a_sweep_is_reported(made, monkeypatch):
     monkeypatch.setattr(sweep, "states", lambda: [made("workspace"), made("a", scores=None, contrasts__acd__alpha=0.5)])
     with pytest.raises(ValueError, match=r"1 finished value; .*dvc exp run --queue -S 'contrasts.acd.alpha"):
         sweep.table(["contrasts.acd.alpha"], metrics=["diversity"])

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from autocontrastive_gen.foundation.environment import processor
 from autocontrastive_gen.foundation.files import write_json
 
 
@@ -33,7 +34,7 @@ def _cpu_seconds() -> float:
 def _machine() -> dict[str, Any]:
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     unit = 1 if platform.system() == "Darwin" else 1024
-    machine = {"peak_rss_bytes": peak * unit, "cores": os.cpu_count(), "device": "cpu"}
+    machine = {"peak_rss_bytes": peak * unit, "cores": os.cpu_count(), "processor": processor(), "device": "cpu"}
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         machine |= {"device": torch.cuda.get_device_name(), "peak_gpu_bytes": torch.cuda.max_memory_allocated()}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+from pathlib import Path
 
 from autocontrastive_gen.foundation.errors import InputError
 
@@ -13,6 +15,18 @@ LAUNCHED = "AUTOCONTRASTIVE_LAUNCHED"
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processor() -> str:
+    """Name of this machine's processor and its vector extensions, which decide the order of additions."""
+    path = Path("/proc/cpuinfo")
+    if not path.exists():
+        return platform.processor() or platform.machine()
+    entries = [line.partition(":")[::2] for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
+    known = {key.strip(): value.strip() for key, value in reversed(entries)}
+    flags = known.get("flags", known.get("Features", "")).split()
+    vectors = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve") if name in flags]
+    return " ".join([known.get("model name", platform.machine()), *vectors])
 
 
 def threads(default: int) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 
 import numpy as np
 from scipy import stats as scipy_stats
@@ -75,6 +76,11 @@ def pooled_product(totals: np.ndarray, n: int) -> np.ndarray:
     numerator, denominator = totals[..., 0::2], totals[..., 1::2]
     ratio = np.divide(numerator, denominator, out=np.zeros_like(numerator, dtype=float), where=denominator != 0)
     return ratio.prod(axis=-1)
+
+
+def normal_width(level: float) -> float:
+    """Standard errors on either side of a normal interval: 1.96 for 0.95."""
+    return NormalDist().inv_cdf(0.5 + level / 2)
 
 
 def interval(

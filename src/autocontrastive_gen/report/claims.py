@@ -16,7 +16,7 @@ SUPPORTED, CONTRADICTED, NOT_SHOWN, NO_VERDICT = "supported", "contradicted", "n
 
 @dataclass(frozen=True)
 class Check:
-    """A claim tested on one model. ``found`` is None and ``corrected`` is None where nothing could be compared."""
+    """A claim tested on one model; ``found`` and ``corrected`` are None if nothing could be compared."""
 
     claim: Claim
     model: str
@@ -27,7 +27,7 @@ class Check:
     """p-value after Holm's correction over all checks of the run."""
     verdict: str
     reason: str = ""
-    """The verdict in words: which part of the evidence it hangs on."""
+    """Which part of the evidence decides the verdict, in words."""
 
 
 def check_claims(results: Results, rules: Claims) -> list[Check]:
@@ -90,7 +90,7 @@ def _verdict(check: Check, corrected: float, rules: Claims, tests: int) -> tuple
     side = "above" if above else "below"
     at = f"{threshold:g}".replace("-", "−")
     if not above and not below:
-        return NOT_SHOWN, f"the interval holds {at}: these texts allow either"
+        return NOT_SHOWN, f"the interval contains {at}: these texts allow either"
     if corrected > rules.alpha:
         return NOT_SHOWN, f"the interval lies {side} {at}, but corrected for {tests} tests p is {corrected:.2g}"
     agrees = below if claim.kind == "smaller" else above

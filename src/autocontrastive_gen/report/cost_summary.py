@@ -1,4 +1,4 @@
-"""What a run has cost, by stage: sums of time and the highest memory of its cells, as they were when each last ran."""
+"""The cost of a run by stage: total time and peak memory of its cells, each as of its last run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from autocontrastive_gen.report.results import Results
 
 
 def summarise(results: Results) -> dict[str, Any]:
-    """{"stages": one row a stage, "total": sums over them, "cells": the cost files}."""
+    """{"stages": one row per stage, "total": over all stages, "cells": the cost files}."""
     rows = []
     for stage in STAGES:
         cells = [cost for name, cost in results.costs.items() if name == stage or name.startswith(f"{stage}-")]
@@ -20,7 +20,7 @@ def summarise(results: Results) -> dict[str, Any]:
 
 
 def write_cost(results: Results) -> dict[str, Any]:
-    """Write cost.json and cost.md, which are exempt from being the same on every run; return their content."""
+    """Write cost.json and cost.md, which may differ from run to run, and return their content."""
     cost = summarise(results)
     write_json(results.paths.reports / "cost.json", cost)
     lines = ["### Cost", "", "| Stage | Cells | Wall | CPU | Peak memory | GPU memory | Device |"]
@@ -29,7 +29,7 @@ def write_cost(results: Results) -> dict[str, Any]:
         shown = (duration(row["wall_s"]), duration(row["cpu_s"]), size(row["peak_rss_bytes"]))
         gpu = size(row["peak_gpu_bytes"]) if row.get("peak_gpu_bytes") else "–"
         lines.append(f"| {row['stage']} | {row['cells']} | {' | '.join(shown)} | {gpu} | {row['device']} |")
-    lines += ["", "Each cell as it was when it last ran; cells taken from the cache cost nothing again.", ""]
+    lines += ["", "Each cell as of its last run; a cell taken from the cache costs nothing.", ""]
     write_text(results.paths.reports / "cost.md", "\n".join(lines))
     return cost
 
@@ -46,7 +46,7 @@ def size(count: float) -> str:
 
 
 def _sum(cells: list[dict]) -> dict[str, Any]:
-    """Times add up; of memory the highest counts."""
+    """Times add up; for memory the peak counts."""
     summed = {key: sum(cell.get(key, 0) for cell in cells) for key in ("wall_s", "cpu_s")}
     peaks = {
         key: max((cell.get(key) or 0 for cell in cells), default=0) for key in ("peak_rss_bytes", "peak_gpu_bytes")

@@ -15,9 +15,9 @@ from autocontrastive_gen.foundation.files import atomic_path
 from autocontrastive_gen.report.table import Number
 
 INK, FAINT = "#1b1f24", "#c8ccd1"
-"""Colours of text and of grid lines; the page replaces them by its own, light or dark."""
+"""Colours of text and of grid lines; the page replaces them with its own, light or dark."""
 PLAIN, CONTRAST, OTHER = "#8a6d00", "#0072b2", "#cc4778"
-"""Distinguishable with any kind of colour blindness, and each with a marker of its own besides."""
+"""Distinguishable with any kind of colour blindness; each also has a marker of its own."""
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#c46a9b", "#8a6d00", "#7a5fb5", "#707070")
 MARKERS, LINES = "osD^vPX", ("-", "--", "-.", ":")
 _STYLE = {
@@ -48,7 +48,7 @@ _STYLE = {
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawn figure: ``name`` of its files, a caption, and what it shows in words for who cannot see it."""
+    """A drawn figure: the name of its files, a caption, and a text alternative for readers who cannot see it."""
 
     name: str
     caption: str
@@ -68,6 +68,7 @@ def style():
 
 
 def new_canvas(columns: int, rows: int, share_y: str | bool = False, height: float | None = None):
+    """A canvas and its axes, an array (rows, columns)."""
     canvas = Canvas(figsize=(max(5.2, 3.2 * columns), height or 2.4 * rows + 0.7), layout="constrained")
     canvas.get_layout_engine().set(w_pad=0.08, h_pad=0.06, wspace=0.03)
     return canvas, canvas.subplots(rows, columns, squeeze=False, sharey=share_y)
@@ -76,7 +77,7 @@ def new_canvas(columns: int, rows: int, share_y: str | bool = False, height: flo
 def add_point(
     axes: Axes, at: float, number: Number, colour: str, marker: str, label: str, across: bool = False
 ) -> None:
-    """A value with its interval; ``across``: along the x axis."""
+    """Draw a value with its interval, along the x axis if ``across``."""
     error = None
     if number.low is not None and number.high is not None:
         error = [[max(0.0, number.value - number.low)], [max(0.0, number.high - number.value)]]
@@ -88,12 +89,14 @@ def add_point(
 
 
 def add_band(axes: Axes, number: Number, label: str) -> None:
+    """Draw a value as a dotted line and its interval as a band across the axes."""
     if number.low is not None and number.high is not None:
         axes.axhspan(number.low, number.high, color=SERIES[2], alpha=0.15, linewidth=0)
     axes.axhline(number.value, color=SERIES[2], linestyle=":", label=label)
 
 
 def log_scale(axes: Axes) -> None:
+    """Make the y axis logarithmic, with ticks at 1, 2 and 5."""
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -101,6 +104,7 @@ def log_scale(axes: Axes) -> None:
 
 
 def add_legend(canvas: Canvas, axes: Axes) -> None:
+    """Draw one legend above the canvas, each label of ``axes`` once."""
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     if handles:
         columns = 4 if max(map(len, handles)) < 16 else 2
@@ -108,8 +112,9 @@ def add_legend(canvas: Canvas, axes: Axes) -> None:
 
 
 def finish(canvas: Canvas, name: str, caption: str, alt: str) -> Figure:
+    """Lay the canvas out and save it, without dates or versions in its bytes."""
     canvas.draw_without_rendering()
-    canvas.set_layout_engine("none")  # laid out once, not again for each format
+    canvas.set_layout_engine("none")  # laid out once for both formats
     svg, png = io.StringIO(), io.BytesIO()
     canvas.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     canvas.savefig(png, format="png", dpi=160, facecolor="white", metadata={"Software": None})

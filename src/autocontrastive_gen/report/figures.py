@@ -29,7 +29,7 @@ from autocontrastive_gen.report.table import Number, Table
 
 
 def all_figures(results: Results, tables: dict[str, Table]) -> list[Figure]:
-    """Every figure that this run has the results for, in the order in which a reader wants them."""
+    """Every figure that this run has results for, in reading order."""
     with style():
         drawn = [
             figure
@@ -41,7 +41,7 @@ def all_figures(results: Results, tables: dict[str, Table]) -> list[Figure]:
 
 
 def cost_figure(cost: dict[str, Any]) -> Figure | None:
-    """Time by stage, of ``cost.summarise``; None if no cost was recorded. Its bytes differ from run to run."""
+    """Time by stage, from ``cost_summary.summarise``; None if none was recorded. Its bytes differ from run to run."""
     rows = cost["stages"]
     if not rows:
         return None
@@ -56,7 +56,7 @@ def cost_figure(cost: dict[str, Any]) -> Figure | None:
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("Time (minutes)")
         add_legend(canvas, axes)
-        caption = "Time by stage, sums over its cells as each last ran."
+        caption = "Time by stage: sums over its cells, each as of its last run."
         return finish(canvas, "cost", caption, "Bars by stage; the numbers are in the table of costs.")
 
 
@@ -94,9 +94,9 @@ def _quality(results: Results, tables: dict[str, Table], model: str) -> Iterator
     yield finish(
         canvas,
         f"quality-{model}",
-        f"{model}: {_listed(m.title.lower() for m in metrics)} of text by way of decoding, plain and with contrast. "
+        f"{model}: {_listed(m.title.lower() for m in metrics)} of text by decoder, plain and with contrast. "
         f"{_bars(results)}",
-        "Points by way of decoding, one panel a domain; the numbers are in the table of generation quality.",
+        "Points by decoder, one panel per domain; the numbers are in the table of generation quality.",
     )
 
 
@@ -130,14 +130,14 @@ def _lower_layer(results: Results, tables: dict[str, Table], model: str) -> Iter
     yield finish(
         canvas,
         f"lower-layer-{model}",
-        f"{model}: what the lower layer of the contrast does to greedy search. Validation prompts: means over domains; "
-        f"reported prompts: all domains pooled. {_bars(results)}",
-        "Two lines over layers; the numbers are in the table on the choice of the lower layer.",
+        f"{model}: the effect of the lower layer on greedy search with contrast. Validation prompts: means over "
+        f"domains; reported prompts: all domains pooled. {_bars(results)}",
+        "Lines over layers; the numbers are in the table on the choice of the lower layer.",
     )
 
 
 def _reported_layers(results: Results, model: str) -> dict[int, dict[str, Number]]:
-    """{lower layer: scores} of the greedy contrast settings that were run."""
+    """{lower layer: scores} of the settings with greedy search and contrast that were run."""
     found = {}
     for setting in results.settings:
         if setting.decoder == "greedy" and setting.contrast and setting.exit is None:
@@ -191,9 +191,9 @@ def _exits(results: Results, tables: dict[str, Table], model: str) -> Iterator[F
     yield finish(
         canvas,
         f"exits-{model}",
-        f"{model}: each exit by itself on {tokens} tokens of held-out text a domain. Bars: "
+        f"{model}: each exit on its own, on {tokens} tokens of held-out text per domain. Bars: "
         f"{results.confidence} intervals over blocks of text.",
-        "Lines over layers: perplexity falls and agreement rises towards the last layer if the exits are good; the "
+        "Lines over layers: towards the last layer, the perplexity of good exits falls and their agreement rises; the "
         "numbers are in the table of exits.",
     )
 
@@ -254,7 +254,7 @@ def _curves(results: Results, tables: dict[str, Table], model: str) -> Iterator[
         canvas,
         f"training-{model}",
         f"{model}: training of the exits.",
-        "Falling lines, one an exit; the numbers are in the curve of the train stage.",
+        "One line per exit; the numbers are in tables/training.csv.",
     )
 
 

@@ -1,4 +1,4 @@
-"""What contrast gains: settings compared on the same documents, as paired tests."""
+"""What contrast gains: paired comparisons of settings on the same documents."""
 
 from __future__ import annotations
 

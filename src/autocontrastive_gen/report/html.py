@@ -91,7 +91,7 @@ def write_page(
         "css": Markup(_part("style.css")),
         "js": Markup(_part("page.js")),
     }
-    # numbers tell their origins while they are rendered, so the list of origins is put in afterwards
+    # rendering a number registers its origin, so the list of origins is complete only the second time
     for _ in range(2):
         page = template.render(content, origins=origins.all, origins_json=_json([o.as_dict() for o in origins.all]))
     write_text(results.paths.reports / "index.html", page)
@@ -123,7 +123,7 @@ def _sort_key(entry: Any) -> str:
 
 
 def _inline(figure: Figure) -> Markup:
-    """The svg without its file header, in the page's colours, with ids that no other figure has."""
+    """The svg without its file header, in the page's colours, with ids that are unique on the page."""
     svg = figure.svg[figure.svg.index("<svg") :]
     svg = svg.replace(INK, "var(--ink)").replace(FAINT, "var(--grid)")
     for link in ('id="', 'href="#', "url(#"):
@@ -134,7 +134,7 @@ def _inline(figure: Figure) -> Markup:
 
 
 def _summary(results: Results, tables: dict[str, Table], checks: list[Check]) -> dict[str, Any]:
-    """What a busy reader takes away: a sentence a model, a sentence on the claims, and the claims as cards."""
+    """What a busy reader takes away: a sentence per model, a sentence on the claims, and the claims as cards."""
     verdicts = (SUPPORTED, NOT_SHOWN, CONTRADICTED, NO_VERDICT, NOT_RUN)
     counts = {verdict: sum(check.verdict == verdict for check in checks) for verdict in verdicts}
     counted = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
@@ -158,7 +158,7 @@ def _summary(results: Results, tables: dict[str, Table], checks: list[Check]) ->
 
 
 def _sentence(results: Results, model: str) -> str:
-    """Greedy text without and with contrast, means over domains."""
+    """Greedy text without and with contrast, as means over domains; empty if one of them was not run."""
     pair = next(((c.name, p.name) for c, p in results.pairs if p.name == "greedy" and c.lower is None), None)
     if pair is None:
         return ""
@@ -183,7 +183,7 @@ def _over_domains(results: Results, model: str, setting: str) -> dict[str, float
 
 
 def _choices(samples) -> list[tuple[str, str, list[str]]]:
-    """(attribute, label, options) of the selects above the samples."""
+    """(key, label, options) of the menus above the samples."""
     keys = (("model", "Model", "model"), ("domain", "Domain", "domain"), ("setting", "Contrast", "contrast"))
     return [(key, label, list(dict.fromkeys(getattr(s, attribute) for s in samples))) for key, label, attribute in keys]
 
@@ -201,15 +201,15 @@ def _environment(results: Results) -> list[tuple[str, str]]:
 
 
 def _own_deviations(results: Results) -> list[Deviation]:
-    """What this profile does otherwise, from its own parameters."""
+    """How this profile departs from the paper, from its own parameters."""
     models = "; ".join(f"{name} ({entry['note']})" if entry["note"] else name for name, entry in results.models.items())
     domains = ", ".join(entry["title"] for entry in results.domains.values())
     tokens = results.plan["generate"]["new_tokens"]
-    effect = "numbers are this run's own: only directions can be held against the paper's, see Published"
+    effect = "the numbers are this run's own: only their directions can be compared with the paper's, see Published"
     paragraphs = [entry["title"] for entry in results.domains.values() if entry["prompt_at"] == "paragraph"]
     drawn = Deviation(
-        what=f"Prompts of {', '.join(paragraphs)} begin at a paragraph drawn from a document, not with the document",
-        effect="levels move a little; every setting continues the same prompts, so differences stand",
+        what=f"Prompts of {', '.join(paragraphs)} begin at a paragraph drawn from a document, not at its beginning",
+        effect="levels move a little; every setting continues the same prompts, so differences hold",
     )
     return [
         Deviation(what=f"Models: {models}. Domains: {domains}. Continuations of {tokens} tokens.", effect=effect),

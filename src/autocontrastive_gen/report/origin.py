@@ -16,16 +16,16 @@ class Origin:
     file: str
     cell: str
     md5: str
-    """Of the output that holds the file, as dvc.lock has it; "" if the cell is not there."""
+    """Of the output that holds the file, as in dvc.lock; "" if the cell is not there."""
     commit: str
-    """``<short hash> <date> <subject>`` of the last commit that touched the code behind it; "" outside git."""
+    """``<short hash> <date> <subject>`` of the last commit to the code behind it; "" outside git."""
 
     def as_dict(self) -> dict[str, str]:
         return asdict(self)
 
 
 class Origins:
-    """Numbers' origins, each once; ``index`` is what the page refers to them by."""
+    """Origins of numbers, each once; the page refers to them by ``index``."""
 
     def __init__(self) -> None:
         self.lock: dict[str, Entry] = read_lock() if LOCK.exists() else {}
@@ -48,7 +48,7 @@ class Origins:
         return Origin(file, cell, md5, last_commit(code) if code else "")
 
     def _code(self, cell: str) -> set[str]:
-        """Files in git that a cell depends on, itself or through the cells whose outputs it reads."""
+        """Files in git that a cell depends on, directly or through the cells whose outputs it reads."""
         found, seen, todo = set(), {cell}, [cell]
         while todo:
             for path in self.lock[todo.pop()].deps:
@@ -67,7 +67,7 @@ def _overlap(a: str, b: str) -> bool:
 
 @cache
 def last_commit(paths: tuple[str, ...] = ()) -> str:
-    """Short hash, date and subject of the last commit that touched one of the paths (any of them: of the last one)."""
+    """Short hash, date and subject of the last commit that touched one of the paths, or of the last one at all."""
     command = ["git", "log", "-1", "--format=%h %cs %s", *(("--", *paths) if paths else ())]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)

@@ -1,4 +1,4 @@
-"""What the paper says: published values with tolerances, and its conclusions as checks. All is read, none typed."""
+"""What the paper says: published values with tolerances, and its conclusions as checks, read from conf/paper."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Section(BaseModel):
 
 
 class Claim(_Section):
-    """One conclusion; the rules of its kinds stand in conf/paper/claims.yaml."""
+    """One conclusion; conf/paper/claims.yaml explains the kinds."""
 
     id: str
     statement: str
@@ -38,9 +38,9 @@ class Claim(_Section):
     @model_validator(mode="after")
     def _fits(self) -> Claim:
         if (self.margin is None) == (self.kind == "no-loss"):
-            raise InputError(f"claim {self.id}: `margin` belongs to kind no-loss, and to no other")
+            raise InputError(f"claim {self.id}: kind no-loss needs a `margin`, and no other kind takes one")
         if bool(self.than) != (self.kind == "smaller"):
-            raise InputError(f"claim {self.id}: `than` belongs to kind smaller, and to no other")
+            raise InputError(f"claim {self.id}: kind smaller needs `than`, and no other kind takes it")
         if bool(self.decodes) == self.benchmark:
             raise InputError(f"claim {self.id}: needs either `decodes` or `benchmark: true`")
         if not self.benchmark and self.metric not in text_metrics():
@@ -63,7 +63,7 @@ class Claims(_Section):
 
 
 class Tolerance(_Section):
-    """Largest difference that counts as reproduced, absolute or relative to the published value."""
+    """The largest difference that counts as reproduced, absolute or relative to the published value."""
 
     value: Annotated[float, Field(gt=0)] | None = None
     relative: Annotated[float, Field(gt=0)] | None = None
@@ -121,7 +121,7 @@ class Paper(_Section):
         return {"published": published, "difference": difference, "tolerance": allowed, "verdict": verdict}
 
     def not_run(self, kind: Literal["generation", "benchmark"], ran: set[tuple[str, str, str]]) -> list[tuple]:
-        """(model, where, setting, metric, published) of published values whose cell is not among those that ran."""
+        """(model, where, setting, metric, published) of the published values whose cell did not run."""
         return [
             (model, where, setting, metric, value)
             for model, wheres in getattr(self, kind).items()
@@ -137,19 +137,19 @@ def read_claims(folder: Path = FOLDER) -> Claims:
 
 
 def read_paper(name: str | None, folder: Path = FOLDER) -> Paper | None:
-    """Published values that a profile is compared with; None if it is compared with none."""
+    """Published values that a profile is compared with; None if ``name`` is None."""
     return _read(folder / f"{name}.yaml", Paper) if name else None
 
 
 def read_deviations(folder: Path = FOLDER) -> list[Deviation]:
-    """Deviations that hold whatever the profile."""
+    """Deviations of every profile."""
     return _read(folder / "deviations.yaml", Deviations).deviations
 
 
 def _read(path: Path, schema: type[_Section]):
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
-        raise MissingFileError(f"{path}: no such file of published values (report.paper); there are: {known}")
+        raise MissingFileError(f"{path}: there is no such file of published values (report.paper); there are: {known}")
     try:
         return schema.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except yaml.YAMLError as error:

@@ -1,4 +1,4 @@
-"""Everything that a report consists of, from the results of a run."""
+"""Writes every part of a report from the results of a run."""
 
 from __future__ import annotations
 

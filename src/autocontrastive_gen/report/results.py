@@ -1,4 +1,4 @@
-"""What a run has produced, read from the files of the cells that the plan names, and of no others."""
+"""The results of a run, read from the files of the cells that the plan names and of no others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from autocontrastive_gen.modeling.layers import depth_of
 
 @dataclass
 class Results:
-    """All results of a profile. A cell whose file is absent is listed in ``missing`` and left out, not an error."""
+    """All results of a profile. A file that is absent is no error: it is listed in ``missing`` and left out."""
 
     paths: Paths
     plan: dict[str, Any]
@@ -75,7 +75,7 @@ class Results:
 
     @cached_property
     def per_prompt(self) -> dict[str, pd.DataFrame]:
-        """{model: one row a setting, domain and prompt}."""
+        """{model: one row per setting, domain and prompt}."""
         tables = {model: self._csv(self.paths.per_prompt(model)) for model in self.models}
         return {model: table for model, table in tables.items() if table is not None}
 
@@ -95,7 +95,7 @@ class Results:
 
     @cached_property
     def items(self) -> dict[str, dict[str, pd.DataFrame]]:
-        """{model: {setting: one row an item and metric}}."""
+        """{model: {setting: one row per item and metric}}."""
         found: dict[str, dict] = {}
         for model in self.models:
             for setting in self.plan["benchmark_settings"]:
@@ -112,7 +112,7 @@ class Results:
 
     @cached_property
     def selection(self) -> dict[str, dict[str, dict]]:
-        """{model: {contrast: what the rule saw and chose}}, only of models whose lower layers it chooses."""
+        """{model: {contrast: what the rule saw and chose}} of the models whose lower layers it chooses."""
         chosen = {name: model for name, model in self.models.items() if model["lower"] == "auto"}
         found = {model: self._json(self.paths.selection(model)) for model in chosen}
         return {model: content for model, content in found.items() if content}
@@ -129,7 +129,7 @@ class Results:
 
     @cached_property
     def costs(self) -> dict[str, dict]:
-        """{cell: cost}, of cells of this plan that have run."""
+        """{cell: cost} of the cells of this plan that have run."""
         folder = self.paths.cost("fetch").parent
         return {name: read_json(folder / f"{name}.json") for name in self.cells if (folder / f"{name}.json").exists()}
 
@@ -216,7 +216,7 @@ class Results:
 
 
 def plain_metric(name: str) -> str:
-    """lm-eval calls a metric ``acc,none``: the name before the filter."""
+    """The name before the filter: lm-eval calls a metric ``acc,none``."""
     return name.partition(",")[0]
 
 

@@ -1,4 +1,4 @@
-"""Continuations side by side: prompt, plain, contrast and human, with the tokens that contrast changed."""
+"""Continuations of the same prompt side by side: plain, contrast and human, with the tokens that contrast changed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _UNKNOWN = {"", "unknown", "none", "not stated", "unlicensed", "other"}
 
 @dataclass(frozen=True)
 class Piece:
-    """A run of text; ``upper`` and ``lower`` are what the two exits wanted where contrast changed the token."""
+    """A stretch of text; where contrast changed the token, ``upper`` and ``lower`` are what the two exits wanted."""
 
     text: str
     upper: str | None = None
@@ -72,7 +72,7 @@ def collect(results: Results) -> list[Sample]:
 
 
 class _Tokenizer:
-    """Finds the changed tokens in the text; where they can't be found for sure the text is shown unmarked."""
+    """Finds the changed tokens in the text; where they cannot be located with certainty, the text is shown unmarked."""
 
     def __init__(self, path: Path) -> None:
         self.tokenizer = None
@@ -82,7 +82,7 @@ class _Tokenizer:
             self.tokenizer = Tokenizer.from_file(str(path))
 
     def cut(self, text: str, tokens: int) -> str:
-        """The beginning of a human text that is as long as the generated ones."""
+        """The beginning of a human text, as many tokens long as the generated ones."""
         if self.tokenizer is None:
             return text
         found = self.tokenizer.encode(f" {text}", add_special_tokens=False)
@@ -94,13 +94,13 @@ class _Tokenizer:
         text, tokens = row["continuation"], row["tokens"]
         if self.tokenizer is None or not row["changed"] or not self.tokenizer.decode(tokens).startswith(text):
             return [Piece(text)]
-        # decoding a token alone may lose its leading space, so offsets are lengths of decoded beginnings
+        # a token decoded alone may lose its leading space, so offsets are lengths of decoded beginnings
         ends = [len(self.tokenizer.decode(tokens[:count])) for count in range(len(tokens) + 1)]
         pieces, at = [], len(text) - len(text.lstrip(" "))
         for change in row["changed"]:
             start, end = ends[change["position"]], ends[change["position"] + 1]
             if end <= max(start, at) or end > len(text):
-                continue  # half of a character, or a special token that the text leaves out
+                continue  # part of a character, or a special token that the text leaves out
             start = max(start, at)
             pieces += [Piece(text[at:start])] if start > at else []
             pieces.append(Piece(text[start:end], change["upper"], change["lower"]))

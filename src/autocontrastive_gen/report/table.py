@@ -1,4 +1,4 @@
-"""One table, written as csv (every number whole), Markdown and LaTeX (as the reader sees it)."""
+"""One table, written as csv with unrounded numbers, and as Markdown and LaTeX for readers."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _TEX = {
 
 @dataclass(frozen=True)
 class Number:
-    """A number with its interval, how it is shown, and where it comes from.
+    """A number with its interval, how it is shown, and its origin.
 
-    ``file`` is the file that holds it, or holds what it was computed from; ``cell`` the DVC stage that wrote the file.
+    ``file`` holds it or what it was computed from; ``cell`` is the DVC stage that wrote the file.
     """
 
     value: float
@@ -89,12 +89,12 @@ class Column:
     interval: bool = False
     """The csv gets ``<key>_low`` and ``<key>_high`` beside it."""
     shown: bool = True
-    """False: in the csv alone."""
+    """False: in the csv only."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """``rows`` map a column's key to its entry; absent ones are empty."""
+    """``rows`` map a column's key to its entry; absent entries are empty."""
 
     name: str
     title: str
@@ -108,7 +108,7 @@ class Table:
 
     @property
     def shown(self) -> list[Column]:
-        """Columns for the reader: those marked so that hold anything at all."""
+        """Columns for the reader: those that are meant for one and not empty."""
         return [c for c in self.columns if c.shown and any(row.get(c.key) is not None for row in self.rows)]
 
     def csv(self) -> str:
@@ -133,7 +133,7 @@ class Table:
         lines.append("|" + "|".join("--:" if column.numeric else ":--" for column in shown) + "|")
         lines += [_md_row(display(row.get(column.key)) for column in shown) for row in self.rows]
         if not self.rows:
-            lines[2:] = ["Nothing of this table was run."]
+            lines[2:] = ["None of this was run."]
         return "\n".join([*lines, *(["", self.note] if self.note else []), ""])
 
     def latex(self) -> str:
@@ -178,7 +178,7 @@ def _md_row(cells) -> str:
 
 
 def _tex_text(rows: Sequence[dict[str, Entry]], column: Column) -> str:
-    """A column of text breaks its lines where an entry is long."""
+    """Type of a column of text: with line breaks if an entry is long."""
     return r"p{40mm}" if any(len(display(row.get(column.key))) > 40 for row in rows) else "l"
 
 

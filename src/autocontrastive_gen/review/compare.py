@@ -28,7 +28,7 @@ _ROUNDING = 2e-3
 
 @dataclass(frozen=True)
 class Change:
-    """Something that the states have in two forms; None where one has it not."""
+    """Something that differs between the states; None where a state lacks it."""
 
     what: str
     a: str | None
@@ -37,7 +37,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Row:
-    """A metric in both states. ``part`` is a domain or a task; ``paired`` is B - A over the documents both have."""
+    """A metric in both states. ``part`` is a domain or a task; ``paired`` is B - A over the documents of both."""
 
     model: str
     setting: str
@@ -96,10 +96,12 @@ class Group:
 def compare(a: State, b: State) -> Difference:
     """Everything that differs from ``a`` to ``b``, and every metric of both.
 
-    Raises OSError if a state has no finished run, ValueError if one cell is compared with a whole run.
+    Raises:
+        MissingFileError: a state has no finished run.
+        InputError: one cell is compared with a whole run, or with a cell of another stage.
     """
     if (a.cell is None) != (b.cell is None) or a.cell and b.cell and a.cell[0] != b.cell[0]:
-        raise InputError(f"{a.label} and {b.label}: a run of one cell is compared with a cell of the same stage only")
+        raise InputError(f"{a.label} and {b.label}: a single cell can only be compared with a cell of the same stage")
     code = _changes(_code(a), _code(b))
     return Difference(
         a.label,
@@ -125,9 +127,9 @@ def _params(state: State) -> dict[str, Any]:
 
 
 def _code(state: State) -> dict[str, str]:
-    """Files and folders of code that the run has read -> md5, as far as it went.
+    """{file or folder of code that the run has read: md5}.
 
-    The lock keeps what other profiles and cells of earlier runs have read, too: that is no part of this state.
+    The lock also keeps what cells of other profiles and of earlier runs have read: that is no part of this state.
     """
     names = [cell_name(*cell) for cell in state.grid] + ([] if state.cell else list(SINGLE_STAGES))
     entries = [state.lock[name] for name in names if name in state.lock]
@@ -176,7 +178,7 @@ def _reason(old: Entry, new: Entry) -> str:
 
 
 def _diff_stat(a: State, b: State, files: list[str]) -> str:
-    if a.commit is None:  # the workspace: git compares a commit with the files
+    if a.commit is None:  # the workspace: git compares a commit with the files on disk
         a, b = b, a
     if a.commit is None or not files:
         return ""
@@ -213,7 +215,7 @@ def _paired(a: Group, b: Group, metric: Metric, **options: Any) -> statistics.Co
 
 
 def _groups(state: State) -> dict[tuple[str, str, str], Group]:
-    """Metrics by (model, setting, part). A single cell's model and setting are left empty: they need not agree."""
+    """Metrics by (model, setting, part); of a single cell without model and setting, which may differ."""
     if state.cell is None:
         return {
             key: group
@@ -269,7 +271,7 @@ def _without_errors(values: dict[str, float]) -> dict[str, float]:
 
 
 def _nothing(state: State, model: str, setting: str) -> dict:
-    return {}  # texts are compared through their scores
+    return {}  # texts are compared by their scores
 
 
 _READERS = {"train": _trained, "select": _nothing, "generate": _nothing, "score": _scored, "benchmark": _benchmarked}

@@ -15,7 +15,7 @@ _COLUMNS = ("model", "setting", "domain or task", "metric", "A", "B", "B − A",
 
 
 def show(difference: Difference, console: Console, every: bool = False) -> None:
-    """Print the comparison; metrics that are the same in both only if ``every``."""
+    """Print the comparison; metrics that are equal in both are left out unless ``every``."""
     console.print(f"A = {difference.a}\nB = {difference.b}", highlight=False)
     for title, head, rows in _sections(difference):
         _print(console, title, head, rows)
@@ -25,11 +25,11 @@ def show(difference: Difference, console: Console, every: bool = False) -> None:
     _print(console, "Metrics", _COLUMNS, map(_cells, rows))
     same = len(difference.metrics) - len(rows)
     if same:
-        console.print(f"{same} metrics are the same in both (--all shows them)", highlight=False)
+        console.print(f"{same} metrics are equal in both (--all shows them)", highlight=False)
 
 
 def page(difference: Difference) -> str:
-    """The comparison with every metric, as html that needs no network."""
+    """The comparison with every metric, as one html file that needs no network."""
     loader = jinja2.PackageLoader("autocontrastive_gen.review", "")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     sections = [(title, head, list(rows)) for title, head, rows in _sections(difference)]
@@ -43,7 +43,7 @@ def _sections(difference: Difference) -> Iterator[tuple[str, tuple[str, ...], It
     yield "Parameters", ("key", "A", "B"), map(_form, difference.params)
     yield "Code", ("file or folder", "md5 in A", "md5 in B"), map(_form, difference.code)
     yield "Data", ("what", "A", "B"), map(_form, difference.data)
-    yield "Cells that ran differently", ("cell", "because of"), iter(difference.cells.items())
+    yield "Cells that ran differently", ("cell", "reason"), iter(difference.cells.items())
 
 
 def _form(change: Change) -> tuple[str, ...]:

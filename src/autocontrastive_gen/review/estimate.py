@@ -1,7 +1,7 @@
-"""What a run will cost, before it runs: operations, bytes moved and memory of every cell, counted from the parameters.
+"""The cost of a run before it runs: operations, bytes moved and memory of every cell, counted from the parameters.
 
-A cell's time is, of each of its parts, the larger of operations / (FLOP/s) and bytes / bandwidth, plus what starting a
-block's kernels takes, plus the start of the process. It is an estimate: half or twice as much is no surprise.
+Each part of a cell takes the larger of operations / (FLOP/s) and bytes / bandwidth, plus the time to launch the
+kernels of its blocks; a cell takes the sum of its parts plus the start of a process. Expect errors of a factor of two.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from autocontrastive_gen.generation.decoder import DECODERS
 from autocontrastive_gen.review.model_sizes import Shape, of_asset, read_sizes
 
 START_S = 8.0
-"""Imports and loading, a process."""
+"""Imports and loading, per process."""
 BLOCK_S = 2e-4
-"""Starting the kernels of one transformer block and its share of the decoding loop, a call."""
-TOKENS_A_WORD = 1.35
-BYTES_A_TOKEN = 4.5
+"""Launching the kernels of one transformer block, with its share of the decoding loop, per call."""
+TOKENS_PER_WORD = 1.35
+BYTES_PER_TOKEN = 4.5
 """Of English text."""
 LOGITS_COPIES = 4
 """float32 copies of a step's logits that decoding holds at once: logits, log-probabilities, sorted, warped."""
@@ -30,7 +30,7 @@ _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 @dataclass(frozen=True)
 class Work:
-    """Operations (a multiplication and an addition are two), bytes read and written, blocks called, seconds."""
+    """Operations (a multiplication and an addition count as two), bytes read and written, and calls of blocks."""
 
     flops: float = 0.0
     moved: float = 0.0
@@ -45,7 +45,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Rates:
-    """What the device does: FLOP/s of large products in float32 and in bfloat16, bytes/s of a copy."""
+    """Speed of a device: FLOP/s of large products in float32 and in bfloat16, bytes/s of a copy."""
 
     float32: float
     bfloat16: float
@@ -58,7 +58,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class Cost:
-    """One cell: its parts, and bytes of memory at its peak (on the GPU where there is one) and left on disk."""
+    """One cell: its parts, peak memory in bytes (of the GPU if there is one), and bytes that it leaves on disk."""
 
     stage: str
     cell: str
@@ -84,14 +84,14 @@ def estimate(params: Params) -> list[Cost]:
         counter = Counter(params, name, of_asset(params, params.models[name].asset), encoder)
         assets += counter.weights
         costs += counter.costs()
-    # the store of downloads, the run's own copy and DVC's
+    # the store of downloads, the copy of the run and DVC's copy
     costs.insert(0, Cost("fetch", "", disk=3 * assets))
     order = ["fetch", "prepare", "train", "select", "generate", "score", "benchmark"]
     return sorted(costs, key=lambda cost: order.index(cost.stage))
 
 
 def _prepare(params: Params) -> Cost:
-    return Cost("prepare", "", disk=2 * BYTES_A_TOKEN * params.prepare.training.tokens)
+    return Cost("prepare", "", disk=2 * BYTES_PER_TOKEN * params.prepare.training.tokens)
 
 
 class Counter:
@@ -103,7 +103,7 @@ class Counter:
         self.bytes = _BYTES[self.model.dtype]
         self.weights = shape.parameters * self.bytes
         self.narrow = self.bytes == 2
-        self.prompt = params.prepare.prompt_words * TOKENS_A_WORD
+        self.prompt = params.prepare.prompt_words * TOKENS_PER_WORD
         self.length = self.prompt + params.generate.new_tokens
 
     @property
@@ -126,7 +126,7 @@ class Counter:
 
     # what a model does ------------------------------------------------------------------------------------------
     def reading(self, tokens: float, length: float, heads: float, batch: float, layers: int | None = None) -> Work:
-        """``tokens`` in texts of ``length``, ``batch`` texts a pass, with ``heads`` output matrices at every one."""
+        """Read ``tokens`` in texts of ``length``, ``batch`` texts per pass, ``heads`` output matrices per token."""
         shape, depth = self.shape, layers or self.shape.layers
         passes = tokens / (length * batch)
         flops = tokens * (shape.trunk(length, depth) + heads * shape.head)
@@ -144,7 +144,7 @@ class Counter:
         return upper if isinstance(upper, int) else self.shape.layers
 
     def decoding(self, prompts: int, new_tokens: int, batch_size: int, beams: int, layers: int) -> Work:
-        """Continue prompts: the prompt at once, then a token a step; contrast's lower exit is read at a few rows."""
+        """Continue prompts: the prompt at once, then token by token; contrast reads few rows of its lower exit."""
         shape, passes = self.shape, -(-prompts // batch_size)
         rows = prompts * beams
         context = self.prompt + new_tokens / 2
@@ -191,7 +191,7 @@ class Counter:
         return Cost("train", self.name, tuple(parts), self.weights + state + activations, disk)
 
     def select(self, contrasts: int) -> Cost:
-        """Every exit tried as the lower layer of every contrast that leaves it open."""
+        """Try every exit as the lower layer of every contrast that leaves it open."""
         if self.model.lower != "auto":
             return Cost("select", self.name, (), 0)
         p, exits = self.params, len(self.model.exits)
@@ -202,7 +202,7 @@ class Counter:
         return Cost("select", self.name, ((one.times(contrasts * (1 + exits)), self.narrow),), memory)
 
     def gradients(self, tokens: float) -> Work:
-        """Forward and backward pass of all exits; whole vocabulary, or its sample."""
+        """Forward and backward pass of all exits, over the whole vocabulary or a sample of it."""
         t, shape = self.params.train, self.shape
         sample = t.sampled_softmax
         rows = shape.vocabulary
@@ -229,14 +229,14 @@ class Counter:
         prompts = p.prepare.prompts
         one = self.decoding(prompts, g.new_tokens, g.batch_size, beams, layers)
         heads = 2 if setting.contrast else 1
-        # then every text is read once: its likelihood, and the tokens that contrast changed
+        # then every text is read once, for its likelihood and the tokens that contrast changed
         noted = self.reading(prompts * self.length, self.length, 0, g.batch_size)
         noted += Work(prompts * g.new_tokens * heads * self.exit_head(), calls=prompts)
         parts = tuple((work.times(len(p.run.domains)), self.narrow) for work in (one, noted))
         rows = min(prompts, g.batch_size) * beams
         cache = 2 * shape.layers * shape.kv_width * self.bytes * self.length * rows
         memory = self._loaded(setting) + cache + LOGITS_COPIES * 4 * rows * shape.vocabulary
-        texts = 2 * 3 * BYTES_A_TOKEN * prompts * len(p.run.domains) * self.length
+        texts = 2 * 3 * BYTES_PER_TOKEN * prompts * len(p.run.domains) * self.length
         return Cost("generate", f"{self.name}-{setting.name}", parts, memory, texts)
 
     def _loaded(self, setting: Setting) -> float:
@@ -265,7 +265,7 @@ class Counter:
             tokens = items * size["requests"] * size["tokens"] * (1 + p.benchmark.num_fewshot)
             longest = max(longest, size["tokens"] * (1 + p.benchmark.num_fewshot))
             work += self.reading(tokens, size["tokens"], 0, p.benchmark.batch_size, layers)
-            # logits are needed where the answer stands, an eighth of a request at most
+            # logits are needed only for the answer, at most an eighth of a request
             work += Work(tokens / 8 * (1 + bool(setting.contrast)) * self.shape.head)
         logits = 2 * 4 * p.benchmark.batch_size * longest * self.shape.vocabulary
         memory = self._loaded(setting) + logits * (1 + bool(setting.contrast))
@@ -273,7 +273,7 @@ class Counter:
 
 
 def measured_rates() -> Rates:
-    """Of this machine, or its GPU: products of 1024 x 1024 matrices and a copy of 256 MiB, half a second in all."""
+    """Rates of this machine or its GPU, from products of matrices and a copy of 256 MiB; takes half a second."""
     import time
 
     import torch
@@ -302,7 +302,7 @@ def measured_rates() -> Rates:
 
 
 def stated(rates: Rates | None, flops: float | None, bandwidth: float | None) -> Rates:
-    """Rates of this machine, with what the user states of another one in their place; None needs both stated."""
+    """Measured rates, replaced by those that the user states; without measured ones, both must be stated."""
     rates = rates or Rates(0.0, 0.0, 0.0)
     if flops is not None:
         rates = replace(rates, float32=flops, bfloat16=flops)
@@ -310,7 +310,7 @@ def stated(rates: Rates | None, flops: float | None, bandwidth: float | None) ->
 
 
 def table(costs: list[Cost], rates: Rates) -> str:
-    """A line a cell, a line a stage that has several, and the whole run: one process on one device."""
+    """A line per cell, per stage with several cells, and for the whole run, in one process on one device."""
     lines = [f"{'stage':10} {'cell':34} {'operations':>10} {'time':>9} {'memory':>9} {'disk':>9}"]
     for stage in dict.fromkeys(cost.stage for cost in costs):
         cells = [cost for cost in costs if cost.stage == stage]

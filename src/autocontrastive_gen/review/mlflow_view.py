@@ -1,6 +1,6 @@
-"""The columns that MLflow's table of runs opens with: settings one below the other, and what each reaches.
+"""The view that MLflow's table of runs opens with: a row per setting and a column per result.
 
-MLflow keeps a shared view of an experiment as a tag of it, and opens the view that the address names.
+MLflow keeps a shared view as a tag of the experiment and opens the view that the address names.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SPREAD = ("_low", "_high", "_stderr")
 
 
 def shared_view(cells: list[Cell]) -> str:
-    """The view as MLflow's page reads it: a row a cell with a setting, a column a metric of its texts or its tasks."""
+    """The view as MLflow's page reads it: a row per cell with a setting, a column per metric of its texts or tasks."""
     headline = {metric.key for metric in text_metrics().values() if metric.headline}
     columns = dict.fromkeys(_NAMES)
     for cell in cells:
@@ -36,7 +36,7 @@ def shared_view(cells: list[Cell]) -> str:
 
 
 def _state(columns: list[str]) -> str:
-    # in any order but that of time MLflow shows cells by themselves, not below their parents
+    # in any order but that of time, MLflow lists cells on their own and not below their parents
     state = {
         "searchFilter": "tags.setting LIKE '%'",
         "orderByKey": "tags.`setting`",
@@ -47,5 +47,5 @@ def _state(columns: list[str]) -> str:
 
 
 def address(server: str, experiment_id: str) -> str:
-    """Where the view opens in the page of a server."""
+    """Address of the view on a server."""
     return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?viewStateShareKey={KEY}"

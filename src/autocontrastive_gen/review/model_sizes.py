@@ -1,4 +1,4 @@
-"""The sizes of a model that decide what it costs, from its configuration alone: no weight is loaded."""
+"""The sizes of a model that decide its cost, from its configuration alone: no weights are loaded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Shape:
     block: int
     """Weights of one block that are multiplied with every token."""
     kv_width: int
-    """Numbers that one layer keeps for a token as its keys, and again as its values."""
+    """Numbers per token in the keys of one layer; its values take as many."""
     attention_width: int
     """Heads x size of a head."""
     parameters: int
@@ -43,7 +43,7 @@ class Shape:
 
 
 def of_config(config: Any, encoder: bool = False) -> Shape:
-    """Shape of a transformers configuration: the model is built without memory ("meta") and its matrices counted."""
+    """Shape of a transformers configuration, counted on a model that is built on the "meta" device."""
     import torch
     from transformers import AutoModel, AutoModelForCausalLM
 
@@ -68,9 +68,10 @@ def of_config(config: Any, encoder: bool = False) -> Shape:
 
 
 def of_asset(params: Params, name: str, encoder: bool = False) -> Shape:
-    """Shape of an asset: from its config.json if it is here, else as conf/sizes.yaml states it, else from the hub.
+    """Shape of an asset: from its config.json if that is here, else from conf/sizes.yaml, else from the hub.
 
-    ValueError, with what to add, if none of them tells.
+    Raises:
+        InputError: none of them has it; the message says what to add.
     """
     from transformers import AutoConfig
 
@@ -97,4 +98,5 @@ def of_asset(params: Params, name: str, encoder: bool = False) -> Shape:
 
 
 def read_sizes() -> dict[str, dict]:
+    """The content of conf/sizes.yaml: "models" and "tasks"."""
     return yaml.safe_load(SIZES.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The cells of a run with what a reader compares of them: parameters, metrics and files.
+"""The cells of a run with what readers compare: parameters, metrics and files.
 
 This is what ``track`` publishes. Nothing here knows MLflow.
 """
@@ -24,10 +24,10 @@ from autocontrastive_gen.foundation.files import read_json, read_jsonl
 from autocontrastive_gen.foundation.trees import leaves
 
 TABLE_ROWS = 50
-"""Rows a domain in a table of sample texts; the artifact of the cell has them all."""
+"""Rows per domain in a table of sample texts; the artifact of the cell has them all."""
 
 COST = "cost/"
-"""Prefix of metrics that a rerun of the same cell does not repeat."""
+"""Prefix of metrics that differ when the same cell runs again."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """States of the project that can be compared: the workspace, a git revision, a DVC experiment, an MLflow run.
 
-Each gives the text of a file by its path in the project, wherever it is kept, so nothing above cares which it is.
+Each returns the text of a file by its path in the project, wherever the file is kept.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WORKSPACE = "workspace"
 
 
 class State:
-    """A state of the project. ``cell`` is (stage, model, setting) where it is that of a single cell."""
+    """A state of the project. ``cell`` is (stage, model, setting) if the state is a single cell."""
 
     commit: str | None = None
     cell: tuple[str, str, str] | None = None
@@ -34,10 +34,11 @@ class State:
         self.label = label
 
     def read(self, path: Path) -> str | None:
-        """Text of a file; None where this state does not have it."""
+        """Text of a file; None if this state does not have it."""
         raise NotImplementedError
 
     def need(self, path: Path) -> str:
+        """Text of a file; MissingFileError if this state does not have it."""
         text = self.read(path)
         if text is None:
             raise MissingFileError(f"{self.label}: has no {path}; only finished runs can be compared")
@@ -53,7 +54,7 @@ class State:
 
     @cached_property
     def grid(self) -> list[tuple[str, str, str]]:
-        """(stage, model, setting) of the cells that this state is made of."""
+        """(stage, model, setting) of the cells of this state."""
         return [self.cell] if self.cell else list(grid_cells(self.params["run"]))
 
     @cached_property
@@ -73,7 +74,7 @@ class Workspace(State):
 
 
 class Revision(State):
-    """A commit; what DVC keeps comes from its cache, or from its remote."""
+    """A commit; files that DVC keeps come from its cache or its remote."""
 
     def __init__(self, label: str, commit: str) -> None:
         super().__init__(label)
@@ -88,7 +89,7 @@ class Revision(State):
     def read(self, path: Path) -> str | None:
         try:
             return self._files.read_text(path.as_posix(), encoding="utf-8")
-        except OSError:  # not in the commit, or in no cache that can be reached
+        except OSError:  # not in the commit, or in no cache within reach
             return None
 
 
@@ -135,7 +136,10 @@ class TrackedRun(State):
 def find_state(name: str) -> State:
     """The state of that name: ``workspace``, a git revision or DVC experiment, or an MLflow run's id or name.
 
-    Of several MLflow runs of one name the newest pipeline is meant. ValueError with the nearest names if there is none.
+    Of several MLflow runs of one name, the newest pipeline is taken.
+
+    Raises:
+        InputError: there is no such state; the message suggests the nearest name.
     """
     if name == WORKSPACE:
         return Workspace(name)
@@ -184,5 +188,5 @@ def _unknown(name: str) -> str:
     branches = subprocess.run(["git", "for-each-ref", "--format=%(refname)"], capture_output=True, text=True)
     known = {reference.rpartition("/")[2] for reference in branches.stdout.split()}
     near = difflib.get_close_matches(name, [*known, WORKSPACE], 1)
-    hint = f"did you mean {near[0]}?" if near else "`dvc exp show` and `make ui` list what there is"
-    return f"{name!r} is no git revision, DVC experiment or MLflow run, nor `{WORKSPACE}`; {hint}"
+    hint = f"did you mean {near[0]}?" if near else "`dvc exp show` and `make ui` list the names"
+    return f"{name!r} is not a git revision, a DVC experiment, an MLflow run or `{WORKSPACE}`; {hint}"

@@ -1,4 +1,4 @@
-"""A sweep: the finished experiments that differ in chosen parameters alone, as a table and a figure."""
+"""A sweep: the finished experiments that differ only in chosen parameters, as a table and a figure."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def value_at(params: dict[str, Any], key: str) -> Any:
 
 
 def comparable(found: Iterable[State], keys: Sequence[str]) -> list[State]:
-    """Those whose parameters are the first one's but for ``keys``, one for each combination of the keys' values."""
+    """The states that differ from the first one only in ``keys``, one for each combination of their values."""
     first, *others = found
     kept = {tuple(value_at(first.params, key) for key in keys): first}
     for state in others:
         strange = [name for name in differing(first.params, state.params) if name not in keys]
         if strange:
-            log.info("%s is left out: it differs in %s, too", state.label, ", ".join(strange))
+            log.info("%s is left out: it also differs in %s", state.label, ", ".join(strange))
             continue
         kept.setdefault(tuple(value_at(state.params, key) for key in keys), state)
     return list(kept.values())
@@ -105,7 +105,7 @@ def _order(value: Any) -> tuple[int, Any]:
 
 
 def figure(found: list[dict], keys: Sequence[str]):
-    """The drawn sweep: a row a metric, a column a domain, a line for each setting and each value of the other keys."""
+    """The sweep as a figure: a row per metric, a column per domain, a line per setting and value of the other keys."""
     from autocontrastive_gen.report import drawing
     from autocontrastive_gen.report.table import Number
 

@@ -1,7 +1,7 @@
-"""Publish the cells of a run to MLflow: each once, whatever was interrupted, restored or run twice.
+"""Publish the cells of a run to MLflow: each exactly once, whatever was interrupted, restored or run twice.
 
-Stages write files and never speak to a server, because DVC restores a stage's outputs without running it. ``track``
-then brings the store into the state of the files. A run of MLflow is found by the tag ``cell.key``; the tag
+Stages write files and never talk to a server, because DVC restores a stage's outputs without running it. ``track``
+then makes the store agree with the files. A run of MLflow is found by the tag ``cell.key``; the tag
 ``published`` is written last, so a run without it was interrupted and is filled in place.
 """
 
@@ -43,7 +43,7 @@ _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
 class TrackingError(UserError):
-    """The store cannot be reached or refuses: nothing is lost, the files hold every result."""
+    """The store cannot be reached or refuses; nothing is lost, since the files hold every result."""
 
 
 def project_root() -> Path:
@@ -58,12 +58,12 @@ def tracking_uri() -> str:
 
 @dataclass(frozen=True)
 class Document:
-    """What one run of MLflow is to hold."""
+    """The content of one run of MLflow."""
 
     key: str
     name: str
     version: str
-    """Written as the tag ``published`` once all the rest is there."""
+    """Written as the tag ``published`` after everything else."""
     tags: dict[str, str]
     params: dict[str, str] = field(default_factory=dict)
     points: tuple[Point, ...] = ()
@@ -73,7 +73,7 @@ class Document:
 
 @contextmanager
 def publishing_lock() -> Iterator[None]:
-    """One publisher at a time in a project, so that two never create the same run."""
+    """Allow one publisher at a time in a project, so that two never create the same run."""
     path = SCRATCH / "track.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as file:
@@ -82,9 +82,10 @@ def publishing_lock() -> Iterator[None]:
 
 
 def publish(profile: str, plan: dict[str, Any], lock: dict[str, Entry], cells: list[Cell]) -> dict[str, int]:
-    """Bring the store into the state of the cells; how many runs were "created", "updated" and "unchanged".
+    """Make the store agree with the cells and count the runs that were "created", "updated" and "unchanged".
 
-    Raises TrackingError if the store cannot be reached or refuses.
+    Raises:
+        TrackingError: the store cannot be reached or refuses.
     """
     label = _label()
     common = {"profile": profile, "dvc.exp": os.environ.get("DVC_EXP_NAME", ""), **_commit_tag()}
@@ -112,7 +113,7 @@ def _document(cell: Cell) -> Document:
 
 
 def _pipeline(profile: str, label: str, plan: dict, lock: dict[str, Entry], cells: list[Cell]) -> Document:
-    """The parent run: one for each distinct set of cells, with the report and every headline metric."""
+    """The parent run: one per distinct set of cells, with the report and every headline metric."""
     keys = {cell.entry.name: cell.entry.key for cell in cells}
     report = lock.get("report")
     tags = {"dvc.stage": PIPELINE, "cells": str(len(cells))}
@@ -130,7 +131,7 @@ def _pipeline(profile: str, label: str, plan: dict, lock: dict[str, Entry], cell
 
 
 def _report_files(paths: Paths) -> dict[str, Path]:
-    """The report as it lies in its folder, and what is needed to compare this run with others."""
+    """The files of the report, and those needed to compare this run with others."""
     files = [path for path in sorted(paths.reports.rglob("*")) if path.is_file()]
     report = {path.relative_to(paths.reports).as_posix(): path for path in files}
     return report | {path.name: path for path in (PARAMS, LOCK, paths.data_card) if path.exists()}
@@ -151,7 +152,7 @@ def _data_card(paths: Paths) -> dict[str, str] | None:
 
 
 class _Store:
-    """The few things that publishing asks of MLflow."""
+    """The few calls to MLflow that publishing needs."""
 
     def __init__(self, uri: str, experiment: str) -> None:
         from mlflow import MlflowClient
@@ -162,7 +163,7 @@ class _Store:
         self._new: set[str] = set()
         found = self.client.get_experiment_by_name(experiment)
         if found is None:
-            # a server chooses its own place for artifacts; beside a local database they go into the project's root
+            # a server chooses its own place for artifacts; those of a local database go into the project's root
             place = (project_root() / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None
             try:
                 self.experiment = self.client.create_experiment(experiment, place)
@@ -174,7 +175,7 @@ class _Store:
             self.experiment = found.experiment_id
 
     def find_or_create(self, document: Document, tags: dict[str, str], parent: str | None = None):
-        """The run of the document's key. Publishers that create it at once all keep the oldest and drop their own."""
+        """The run with the document's key. Publishers that create it at once keep the oldest and drop their own."""
         runs = self._find(document.key)
         if runs:
             return runs[0]
@@ -193,7 +194,7 @@ class _Store:
         return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
     def fill(self, run, document: Document, card: dict[str, str] | None) -> None:
-        """Write what the run lacks of the document, once more where another publisher wrote the same row first."""
+        """Write what the run still lacks of the document; try again if another publisher wrote the same row first."""
         from mlflow.exceptions import MlflowException
 
         for pause in (0.2, 0.5, 1, 2, None):
@@ -240,7 +241,7 @@ class _Store:
             self.client.log_batch(run.info.run_id, metrics=batch)
 
     def choose_columns(self, view: str) -> None:
-        """What the table of runs opens with follows the run that was published last."""
+        """Let the table of runs open with the columns of the run that was published last."""
         if self.client.get_experiment(self.experiment).tags.get(TAG) != view:
             self.client.set_experiment_tag(self.experiment, TAG, view)
 
@@ -254,13 +255,13 @@ class _Store:
 
 
 def _batches(items: list, size: int) -> Iterator[list]:
-    """Slices that one request may carry."""
+    """Slices of at most ``size`` items, the limit of one request."""
     return (items[i : i + size] for i in range(0, len(items), size))
 
 
 @contextmanager
 def store_faults() -> Iterator[None]:
-    """Fail soon and say how to go on: MLflow would try a dead server for minutes."""
+    """Fail fast and say what to do: MLflow would retry a dead server for minutes."""
     for variable, value in (("MAX_RETRIES", "1"), ("BACKOFF_FACTOR", "1"), ("TIMEOUT", "30")):
         os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{variable}", value)
     try:
@@ -270,13 +271,13 @@ def store_faults() -> Iterator[None]:
         reason = " ".join(str(error).split())[:500]
         raise TrackingError(
             f"MLflow store {_without_password(tracking_uri())}: {type(error).__name__}: {reason}\n"
-            "results are safe in runs/ and reports/; start the server or correct MLFLOW_TRACKING_URI, "
+            "the results are safe in runs/ and reports/; start the server or correct MLFLOW_TRACKING_URI, "
             "then `make track` (or the next `dvc repro`) publishes them"
         ) from error
 
 
 def _check_database_server(uri: str) -> None:
-    """One attempt at a database's port, where MLflow would make ten with growing pauses."""
+    """Try a database's port once, where MLflow would try ten times with growing pauses."""
     parts = urlsplit(uri)
     port = next((port for name, port in _DATABASE_PORTS.items() if parts.scheme.startswith(name)), None)
     if port and parts.hostname:

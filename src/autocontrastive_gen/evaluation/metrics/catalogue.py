@@ -15,7 +15,7 @@ T = TypeVar("T", bound=Metric)
 
 @cache
 def declared() -> tuple[Metric, ...]:
-    """Every metric of the package, by rank; two of one kind and key are a mistake of whoever wrote the second."""
+    """Every metric of the package, by rank; no two of one kind may share a key."""
     package = importlib.import_module(__package__)
     found: dict[tuple[type, str], Metric] = {}
     for name in sorted(module.name for module in pkgutil.iter_modules(package.__path__)):
@@ -42,7 +42,7 @@ def exit_metrics() -> dict[str, ExitMetric]:
 
 
 def item_metric(key: str) -> ItemMetric:
-    """A metric of lm-eval; of one that nobody declared, the mean over items is assumed, and no direction."""
+    """A metric of lm-eval; an undeclared one counts as a mean over items without a direction."""
     unknown = ItemMetric(key=key, title=key, meaning="as lm-eval computes it", direction="neutral")
     return _of(ItemMetric).get(key, unknown)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,19 @@ class Context(Protocol):
         """States (n, d) of the last token of each text in the scored model, or in a causal model by its asset."""
 
 
+@dataclass(frozen=True)
+class Tolerance:
+    """A bound on a difference: ``absolute`` in the metric's unit or ``relative`` to the value, whichever is more."""
+
+    absolute: float
+    relative: float = 0.0
+
+    def allows(self, before: float, after: float) -> bool:
+        if not (math.isfinite(before) and math.isfinite(after)):
+            return before == after
+        return abs(after - before) <= max(self.absolute, self.relative * abs(before))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Metric:
     """What every reader of a metric needs to know of it."""
@@ -64,6 +78,8 @@ class Metric:
     """Drawn in figures, compared setting by setting, and among the first columns in MLflow."""
     rank: int = 100
     """Columns of tables stand in this order."""
+    tolerance: Tolerance = Tolerance(0.02, relative=0.02)
+    """How far its value may move when a run is repeated on another kind of processor."""
     statistic: statistics.Statistic = statistics.mean
     """The corpus value from the documents' totals."""
 

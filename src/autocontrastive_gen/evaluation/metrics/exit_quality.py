@@ -1,6 +1,6 @@
 """Qualities of an exit on held-out text, as ``training/quality.py`` measures them."""
 
-from autocontrastive_gen.evaluation.metrics.declaration import ExitMetric
+from autocontrastive_gen.evaluation.metrics.declaration import ExitMetric, Tolerance
 
 METRICS = (
     ExitMetric(
@@ -10,6 +10,7 @@ METRICS = (
         direction="lower",
         digits=1,
         headline=True,
+        tolerance=Tolerance(0.0, relative=0.01),
         rank=10,
         error="nll_error",
         log=True,
@@ -21,6 +22,7 @@ METRICS = (
         meaning="share of positions where the exit's most likely token is the final layer's",
         direction="higher",
         headline=True,
+        tolerance=Tolerance(0.01),
         rank=20,
         error="agreement_error",
         bounds=(0.0, 1.0),
@@ -32,6 +34,7 @@ METRICS = (
         meaning="mean entropy of the next-token distribution",
         direction="neutral",
         digits=2,
+        tolerance=Tolerance(0.0, relative=0.01),
         rank=30,
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from autocontrastive_gen.evaluation.metrics.declaration import HUMAN, Context, TextMetric, Texts
+from autocontrastive_gen.evaluation.metrics.declaration import HUMAN, Context, TextMetric, Texts, Tolerance
 from autocontrastive_gen.foundation.errors import InputError
 
 
@@ -47,6 +47,7 @@ METRICS = (
         meaning="similarity of the distributions of machine and human texts",
         direction="higher",
         headline=True,
+        tolerance=Tolerance(0.1),
         rank=50,
         per_corpus=_per_corpus,
         option="mauve",

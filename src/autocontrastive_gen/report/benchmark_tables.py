@@ -1,0 +1,70 @@
+"""Tables of the benchmarks."""
+
+from __future__ import annotations
+
+from autocontrastive_gen.evaluation.metrics import item_metric
+from autocontrastive_gen.foundation.statistics import Interval, normal_width
+from autocontrastive_gen.report.columns import CELL, MODEL, N, p_value, resampled
+from autocontrastive_gen.report.gains import compare_items, item_interval
+from autocontrastive_gen.report.paper import NOT_RUN
+from autocontrastive_gen.report.results import Results
+from autocontrastive_gen.report.table import Column, Number, Table
+
+
+def benchmark_table(results: Results) -> Table:
+    """Scores by task and setting, and the paired difference from the original head."""
+    rows = []
+    for model in results.models:
+        scores = results.benchmarks.get(model, {})
+        for task in results.plan["tasks"]:
+            for setting in results.plan["benchmark_settings"]:
+                row = {"cell": f"{model} {task} {setting}", "model": model, "task": task, "setting": setting}
+                found = scores.get(setting, {}).get(task, {})
+                if not found:
+                    rows.append(row | {"status": NOT_RUN})
+                for metric, entry in found.items():
+                    rows.append(row | _benchmark_row(results, model, setting, task, metric, entry))
+    columns = [CELL, MODEL, Column("task", "Task"), Column("metric", "Metric"), Column("setting", "Setting")]
+    columns += [N, Column("score", "Score", numeric=True, interval=True)]
+    columns += [Column("gain", "Less original", numeric=True, interval=True), Column("p", "p", numeric=True)]
+    columns += [Column("status", "Status")]
+    rows.sort(key=lambda row: (list(results.models).index(row["model"]), results.plan["tasks"].index(row["task"])))
+    note = f"{resampled(results, 'items')}; differences are paired item by item, p of a permutation test."
+    return Table("benchmark", "Benchmarks", columns, rows, note, groups=("model", "task", "metric"))
+
+
+def _benchmark_row(results: Results, model: str, setting: str, task: str, metric: str, entry: dict) -> dict:
+    cell = f"benchmark@{model}-{setting}"
+    where = {"file": results.paths.results(model, setting).as_posix(), "cell": cell}
+    found = item_interval(results, model, setting, task, metric)
+    if found is None or abs(found.value - entry["value"]) > 1e-3 * max(1.0, abs(entry["value"])):
+        # this task computes its score from the items in another way than the metric declares
+        found = normal_interval(entry, results.plan["bootstrap"]["level"])
+    low, high = (None, None) if found is None else (found.low, found.high)
+    digits = item_metric(metric).digits
+    row = {"metric": metric, "n": entry.get("n"), "score": Number(entry["value"], low, high, digits=digits, **where)}
+    gain = compare_items(results, model, setting, metric, [task]) if setting != "original" else None
+    if gain is not None:
+        file = results.paths.items(model, setting).as_posix()
+        row["gain"] = Number.of(gain.difference, signed=True, digits=digits, file=file, cell=cell)
+        row["p"] = p_value(gain.p_value, file, cell)
+    return row
+
+
+def normal_interval(entry: dict, level: float) -> Interval | None:
+    """Interval from lm-eval's own standard error; None if it states none."""
+    if not entry.get("stderr"):
+        return None
+    half = normal_width(level) * entry["stderr"]
+    return Interval(entry["value"], entry["value"] - half, entry["value"] + half, entry.get("n") or 0)
+
+
+def accuracy_table(results: Results) -> Table:
+    """The accuracies among the benchmarks, each row with a name of its own, for ``dvc plots``."""
+    rows = [
+        {"cell": f"{row['model']} {row['task']} {row['metric']} {row['setting']}", "accuracy": row["score"]}
+        for row in benchmark_table(results).rows
+        if "score" in row and item_metric(row["metric"]).headline
+    ]
+    columns = [Column("cell", "Cell"), Column("accuracy", "Accuracy", numeric=True, interval=True)]
+    return Table("accuracy", "Accuracy by task and setting", columns, rows, csv_only=True)

@@ -17,8 +17,8 @@ from autocontrastive_gen.evaluation.metrics import Metric, exit_metrics, item_me
 from autocontrastive_gen.foundation.files import parse_json
 
 REPORT = "reports/laptop"
-FREE_COLUMNS = ("reason",)
-"""Words that quote numbers."""
+FREE_COLUMNS = ("reason", "front")
+"""Words that quote numbers, or follow from points that may lie close together."""
 
 
 FIND = {"quality": text_metrics().get, "exits": exit_metrics().get, "benchmark": item_metric}

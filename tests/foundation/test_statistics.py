@@ -137,3 +137,41 @@ def test_holm_by_hand():
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def one_sided_slow(differences: np.ndarray, threshold: float) -> float:
+    """All sign flips, one by one."""
+    values = differences - threshold
+    sums = [sum(s * v for s, v in zip(signs, values, strict=True)) for signs in itertools.product((1, -1), repeat=8)]
+    return sum(total >= values.sum() - 1e-12 for total in sums) / len(sums)
+
+
+@pytest.mark.parametrize("threshold", [0.0, -0.5, 0.5])
+def test_one_sided_test_of_a_mean_flips_all_signs(threshold):
+    a, b = np.random.default_rng(3).normal(size=(2, 8))
+    assert statistics.one_sided(a, b, threshold=threshold) == pytest.approx(one_sided_slow(a - b, threshold))
+
+
+def test_one_sided_tests_of_both_sides_share_out_the_flips():
+    a, b = np.random.default_rng(4).normal(size=(2, 9))
+    above, below = statistics.one_sided(a, b, threshold=0.2), statistics.one_sided(b, a, threshold=-0.2)
+    assert above + below == pytest.approx(1 + 2**-9), "the observed signs count on both sides"
+
+
+def test_one_sided_test_of_diversity_uses_pseudo_values():
+    a, b = counts(1, 8), counts(2, 8)
+    whole = statistics.pooled_product(a.sum(0), 8) - statistics.pooled_product(b.sum(0), 8)
+    left = [np.delete(np.arange(8), i) for i in range(8)]
+    parts = [statistics.pooled_product(a[i].sum(0), 7) - statistics.pooled_product(b[i].sum(0), 7) for i in left]
+    slow = one_sided_slow(8 * whole - 7 * np.array(parts), 0.1)
+    assert statistics.one_sided(a, b, statistics.pooled_product, threshold=0.1) == pytest.approx(slow)
+
+
+def test_one_sided_p_values_are_calibrated():
+    rng = np.random.default_rng(6)
+    p = [statistics.one_sided(*rng.normal(size=(2, 14)), samples=300, seed=i) for i in range(200)]
+    assert 0.4 < np.mean(p) < 0.6 and 0.01 < np.mean(np.array(p) <= 0.05) < 0.1
+
+
+def test_one_document_shows_nothing():
+    assert statistics.one_sided(np.array([5.0]), np.array([0.0])) == 1.0

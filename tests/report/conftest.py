@@ -12,6 +12,7 @@ import yaml
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
+from autocontrastive_gen.evaluation.benchmarks import ITEM_COLUMNS
 from autocontrastive_gen.evaluation.metrics import HUMAN
 from autocontrastive_gen.evaluation.metrics.ngrams import COUNTS, ORDERS
 from autocontrastive_gen.experiment.paths import Paths
@@ -22,8 +23,25 @@ from autocontrastive_gen.report.results import Results
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = 20
-SETTINGS = ["greedy", "greedy-acd", "greedy-acd4", "beam", "beam-acd", "top-p", "top-p-acd"]
-BENCHMARKS = ["original", "exit4", "acd"]
+GAINS = {
+    "greedy": 0.0,
+    "greedy-acd": 0.25,
+    "greedy-acd4": 0.0,
+    "greedy-dola": 0.1,
+    "greedy-sled": 0.02,
+    "repetition-penalty": 0.28,
+    "contrastive-search": 0.15,
+    "beam": 0.0,
+    "beam-acd": 0.25,
+    "top-p": 0.3,
+    "top-p-acd": 0.3,
+}
+"""What each setting adds to the diversity of plain greedy search."""
+SETTINGS = list(GAINS)
+ABILITIES = {"original": 0.4, "exit4": 0.2, "acd": 0.55, "acd4": 0.9, "dola": 0.42, "sled": 0.4}
+"""Share of the benchmark's items that each setting gets right, about."""
+BENCHMARKS = list(ABILITIES)
+PENALTIES = {"repetition_penalty": 1.0, "no_repeat_ngram_size": 0}
 WORDS = "the river of old stones ran <b>north</b> & then a bird sang of rain upon hills while people slept".split()
 SECRET = "Zanzibar"
 """Stands in every text of the domain whose asset states no licence: must never be shown."""
@@ -34,17 +52,24 @@ PLAN = {
     "banner": "Made numbers, to test the report.",
     "examples": 3,
     "paper": None,
-    "edited": ["generate.top_k", "train.epochs"],
+    "edited": ["generate.new_tokens: 24 (profile: 100)", "train.epochs: 2 (profile: 1)"],
     "seed": 7,
     "bootstrap": {"samples": 200, "level": 0.95},
     "coherence_asset": "encoder",
     "mauve_asset": None,
-    "contrasts": {"acd": {"method": "acd", "alpha": 0.1, "minimum_candidates": 1, "temperature": 1.0}},
-    "decoders": {
-        "greedy": {"method": "greedy"},
-        "beam": {"method": "beam", "num_beams": 4},
-        "top-p": {"method": "top-p", "top_p": 0.95},
+    "contrasts": {
+        "acd": {"method": "acd", "alpha": 0.1, "minimum_candidates": 1, "temperature": 1.0},
+        "dola": {"method": "dola", "layers": "all", "alpha": 0.1, "variant": "paper", "outside": None},
+        "sled": {"method": "sled", "layers": "all", "evolution_rate": 2.0, "evolution_scale": 10},
     },
+    "decoders": {
+        "greedy": {"method": "greedy", **PENALTIES},
+        "repetition-penalty": {"method": "greedy", **PENALTIES, "repetition_penalty": 1.2},
+        "contrastive-search": {"method": "contrastive-search", **PENALTIES, "top_k": 4, "penalty_alpha": 0.6},
+        "beam": {"method": "beam", **PENALTIES, "num_beams": 4},
+        "top-p": {"method": "top-p", **PENALTIES, "temperature": 1.0, "top_p": 0.95},
+    },
+    "train": {"method": "distillation", "tokens": 80000, "learning_rate": 0.001, "epochs": 1},
     "generate": {"new_tokens": 24, "batch_size": 4},
     "benchmark": {"batch_size": 4, "limit": None, "num_fewshot": 0},
     "select": {"new_tokens": 24, "coherence_margin": 0.02},
@@ -81,7 +106,8 @@ def write_run(profile: str = "golden", plan: dict = PLAN) -> Paths:
     write_json(paths.assets, {name: {**record, "note": "", "files": {}} for name, record in records.items()})
     write_json(paths.asset("made-model") / "config.json", {"num_hidden_layers": 8})
     Tokenizer(WordLevel(VOCABULARY, unk_token="?")).save(str(paths.asset("made-model") / "tokenizer.json"))
-    write_json(paths.data_card, {"sources": {}, "seed": 7})
+    formats = {"open": "txt", "closed": "txt", "stories": "coqa"}
+    write_json(paths.data_card, {"sources": {name: {"format": kind} for name, kind in formats.items()}, "seed": 7})
     rng = np.random.default_rng(5)
     for model in plan["models"]:
         _train(paths, model)
@@ -90,7 +116,8 @@ def write_run(profile: str = "golden", plan: dict = PLAN) -> Paths:
         _benchmarks(paths, model, plan, rng)
     for name in Results(paths, plan).cells:
         cost = {"wall_s": 2.5, "cpu_s": 4.0, "peak_rss_bytes": 3 * 2**29, "cores": 2, "device": "cpu"}
-        write_json(paths.cost("fetch").parent / f"{name}.json", cost)
+        tokens = {"tokens": 480 if "contrastive-search" in name else 960} if name.startswith("generate") else {}
+        write_json(paths.cost("fetch").parent / f"{name}.json", cost | tokens)
     return paths
 
 
@@ -120,7 +147,7 @@ def _train(paths: Paths, model: str) -> None:
     write_csv(paths.curves(model), ["step", "tokens", "layer", "loss", "validation_perplexity"], curve)
     grid = Grid.of(SETTINGS, BENCHMARKS, PLAN["decoders"], PLAN["contrasts"])
     for setting in (*grid.settings, *grid.benchmark_settings):
-        lower = (setting.lower or 6) if setting.contrast else None
+        lower = (setting.lower or 6) if setting.contrast == "acd" else None
         layers = [layer for layer in (setting.exit, lower) if layer]
         exits = {str(layer): "ab" * 32 for layer in layers}
         write_json(
@@ -151,7 +178,7 @@ def _scores(paths: Paths, model: str, plan: dict, rng: np.random.Generator) -> N
     rows = []
     base = rng.uniform(0.5, 0.7, DOCUMENTS)
     for name in [*plan["settings"], HUMAN]:
-        gain = 0.25 if name in ("greedy-acd", "beam-acd") else 0.3 if name == HUMAN or "top" in name else 0.0
+        gain = GAINS.get(name, 0.3)
         for domain in plan["domains"]:
             metrics.setdefault(name, {})[domain] = entry = {}
             coherence = rng.normal(0.45, 0.05, DOCUMENTS)
@@ -170,15 +197,16 @@ def _scores(paths: Paths, model: str, plan: dict, rng: np.random.Generator) -> N
 
 def _benchmarks(paths: Paths, model: str, plan: dict, rng: np.random.Generator) -> None:
     difficulty = rng.uniform(size=40)
-    for name, ability in zip(BENCHMARKS, (0.4, 0.2, 0.55), strict=True):
+    for name, ability in ABILITIES.items():
         right = (difficulty < ability).astype(int)
         results = {"acc": {"value": right.mean(), "stderr": 0.07, "n": 40}}
         likelihood = np.log(0.5) * (2 + difficulty - ability)
         results["perplexity"] = {"value": np.exp(-likelihood.mean()), "stderr": 4.0, "n": 40}
         write_json(paths.results(model, name), {"last-word": results})
-        items = [{"task": "last-word", "id": str(i), "metric": "acc", "value": int(v)} for i, v in enumerate(right)]
+        names = [{"task": "last-word", "id": str(i), "document": f"stories-{i // 2}"} for i in range(40)]
+        items = [{**name, "metric": "acc", "value": int(v)} for name, v in zip(names, right, strict=True)]
         rows = [{**item, "metric": "perplexity", "value": likelihood[i]} for i, item in enumerate(items)]
-        write_csv(paths.items(model, name), ["task", "id", "metric", "value"], items + rows)
+        write_csv(paths.items(model, name), list(ITEM_COLUMNS), items + rows)
 
 
 @pytest.fixture

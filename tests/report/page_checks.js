@@ -11,6 +11,10 @@ addEventListener("load", () => {
   sort.click(); found.descending = column(table, at);
   sort.click(); found.restored = JSON.stringify(column(table, at)) === JSON.stringify(before);
 
+  const wide = document.getElementById("table-overview"), box = wide.parentNode, name = wide.tBodies[0].rows[0].cells[0];
+  const left = name.getBoundingClientRect().left; box.scrollLeft = 200;
+  found.sticky = Math.abs(name.getBoundingClientRect().left - left) < 1; box.scrollLeft = 0;
+
   found.width = document.documentElement.scrollWidth; found.inner = innerWidth;
   const numbers = [...table.querySelectorAll(".num")];
   found.stops = numbers.filter((it) => it.tabIndex === 0).length;

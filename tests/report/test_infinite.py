@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from autocontrastive_gen.evaluation.benchmarks import items, results
+from autocontrastive_gen.evaluation.benchmarks import ITEM_COLUMNS, items, results
 from autocontrastive_gen.foundation.files import read_json, write_csv, write_json
-from autocontrastive_gen.report.gains import compare_items, item_interval
+from autocontrastive_gen.report.gains import item_interval, pair_items
 from autocontrastive_gen.report.render import write_report
 from autocontrastive_gen.report.results import Results
 from tests.report.conftest import PLAN
@@ -38,7 +38,7 @@ def lm_eval_output() -> dict:
 def infinite(made_run):
     """The made run, where contrast makes a benchmark's, a text's and an exit's perplexity infinite."""
     write_json(made_run.results("made", "acd"), results(lm_eval_output()))
-    write_csv(made_run.items("made", "acd"), ["task", "id", "metric", "value"], items(lm_eval_output()))
+    write_csv(made_run.items("made", "acd"), list(ITEM_COLUMNS), items(lm_eval_output()))
     scores = read_json(made_run.metrics("made"))
     scores["greedy-acd"]["open"]["perplexity"] |= {"value": math.inf, "low": None, "high": None}
     write_json(made_run.metrics("made"), scores)
@@ -78,5 +78,5 @@ def test_an_infinite_perplexity_is_shown_as_such(infinite):
 def test_it_has_no_interval_and_no_paired_test(infinite):
     found = Results(infinite, PLAN)
     assert item_interval(found, "made", "acd", "last-word", "perplexity") is None
-    assert compare_items(found, "made", "acd", "perplexity") is None
+    assert pair_items(found, "made", "acd", "last-word", "perplexity") is None
     assert item_interval(found, "made", "original", "last-word", "perplexity") is not None

@@ -12,7 +12,7 @@ from autocontrastive_gen.evaluation.metrics import HUMAN
 from autocontrastive_gen.evaluation.text_scores import aggregate, score_table
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.files import read_json, read_jsonl, write_csv, write_json
-from autocontrastive_gen.report.paper import Claims
+from autocontrastive_gen.report.claim_rules import Claims
 from autocontrastive_gen.report.render import write_report
 from tests.report.conftest import PLAN
 

@@ -6,17 +6,24 @@ import pytest
 import yaml
 
 from autocontrastive_gen.experiment.params import load_profile, profiles
+from autocontrastive_gen.report.claim_rules import read_claims
 from autocontrastive_gen.report.paper import (
     NOT_COMPARABLE,
     OUTSIDE,
     REPRODUCED,
-    read_claims,
     read_deviations,
-    read_paper,
+    read_papers,
 )
 
 FOLDER = Path(__file__).resolve().parents[2] / "conf/paper"
-SOURCE = {"title": "T", "authors": "A", "venue": "V", "url": "https://example.org", "seen": "table 1"}
+SOURCE = {
+    "short": "A 2020",
+    "title": "T",
+    "authors": "A",
+    "venue": "V",
+    "url": "https://example.org",
+    "seen": "table 1",
+}
 PAPER = {
     "source": SOURCE,
     "tolerances": {
@@ -38,21 +45,29 @@ def test_the_committed_files_are_valid():
     assert {claim.kind for claim in claims.claims} == {"raises", "no-loss", "smaller"}
     assert len({claim.id for claim in claims.claims}) == len(claims.claims)
     assert all(deviation.effect for deviation in read_deviations(FOLDER))
-    papers = [path.stem for path in FOLDER.glob("*.yaml") if path.stem not in ("claims", "deviations")]
-    assert papers
-    for name in papers:
-        assert all(tolerance.reason for tolerance in read_paper(name, FOLDER).tolerances.values())
+    papers = read_papers(None, FOLDER)
+    assert [paper.source.short for paper in papers] == ["Chuang et al. 2024", "Gera et al. 2023"]
+    assert all(tolerance.reason for paper in papers for tolerance in paper.tolerances.values())
+    assert "dvc repro report" in papers[1].source.missing and papers[1].generation == papers[1].benchmark == {}
+
+
+def test_dola_is_compared_where_its_model_runs():
+    dola = read_papers(None, FOLDER)[0]
+    assert dola.entries(["smollm2"]) == []
+    entries = dola.entries(["gpt2-medium"])
+    assert len(entries) == 10 and all(entry[-1] in dola.tolerances for entry in entries)
+    assert dola.verdict("benchmark", "gpt2-medium", "factor_news", "dola", "acc", 0.23)["verdict"] == REPRODUCED
 
 
 def test_profiles_name_papers_that_exist():
     names = [load_profile(profile).report.paper for profile in profiles()]
     assert "gera-2023" in names
     for name in names:
-        read_paper(name, FOLDER)
+        assert read_papers(name, FOLDER)[0].source.short == ("Gera et al. 2023" if name else "Chuang et al. 2024")
 
 
 def test_verdicts(tmp_path):
-    paper = read_paper("made", written(tmp_path, PAPER))
+    (paper,) = read_papers("made", written(tmp_path, PAPER))
     where = ("generation", "m", "d", "greedy")
     found = paper.verdict(*where, "diversity", 0.46)
     assert found["verdict"] == REPRODUCED and found["difference"] == pytest.approx(-0.04)
@@ -68,14 +83,10 @@ def test_verdicts(tmp_path):
     assert relative["verdict"] == REPRODUCED and relative["tolerance"] == pytest.approx(2.0)
 
 
-def test_published_values_whose_cell_did_not_run(tmp_path):
-    paper = read_paper("made", written(tmp_path, PAPER))
-    assert paper.not_run("benchmark", {("m", "t", "original")}) == [("m", "t", "acd", "perplexity", 19.0)]
-    assert {entry[3] for entry in paper.not_run("generation", set())} == {"diversity", "coherence"}
-
-
-def test_no_paper_is_no_fault():
-    assert read_paper(None, FOLDER) is None
+def test_values_that_are_not_known_are_no_entries(tmp_path):
+    (paper,) = read_papers("made", written(tmp_path, PAPER))
+    assert {entry[-1] for entry in paper.entries(["m"])} == {"diversity", "coherence", "perplexity"}
+    assert paper.entries(["other"]) == []
 
 
 @pytest.mark.parametrize(
@@ -88,12 +99,12 @@ def test_no_paper_is_no_fault():
 )
 def test_faults_are_named(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
-        read_paper("made", written(tmp_path, PAPER | change))
+        read_papers("made", written(tmp_path, PAPER | change))
 
 
 def test_an_unknown_paper_lists_the_known(tmp_path):
     with pytest.raises(FileNotFoundError, match="there are: made"):
-        read_paper("mad", written(tmp_path, PAPER))
+        read_papers("mad", written(tmp_path, PAPER))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +113,7 @@ def test_an_unknown_paper_lists_the_known(tmp_path):
         ({"kind": "no-loss", "decodes": ["greedy"]}, "`margin`"),
         ({"kind": "raises", "decodes": ["greedy"], "margin": 0.1}, "`margin`"),
         ({"kind": "smaller", "decodes": ["greedy"]}, "`than`"),
-        ({"kind": "raises"}, "either `decodes` or `benchmark"),
+        ({"kind": "raises"}, "either `decodes` or `tasks`"),
         ({"kind": "raises", "decodes": ["gredy"]}, "greedy"),
     ],
 )

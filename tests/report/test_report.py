@@ -18,8 +18,9 @@ import yaml
 
 from autocontrastive_gen.foundation.files import read_json, write_json
 from autocontrastive_gen.report import origin
-from autocontrastive_gen.report.claims import check_claims
-from autocontrastive_gen.report.paper import NOT_RUN, Paper, read_claims
+from autocontrastive_gen.report.claim_rules import read_claims
+from autocontrastive_gen.report.findings import Findings
+from autocontrastive_gen.report.paper import NOT_RUN, Paper
 from autocontrastive_gen.report.render import write_report
 from autocontrastive_gen.report.results import Results
 from autocontrastive_gen.report.tables import all_tables
@@ -35,9 +36,9 @@ def everything(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def written_tables(results: Results, paper: Paper | None = None) -> dict[str, list[dict]]:
+def written_tables(results: Results, *papers: Paper) -> dict[str, list[dict]]:
     """Rows of every csv."""
-    tables = all_tables(results, paper, check_claims(results, read_claims()))
+    tables = all_tables(results, list(papers), Findings.of(results, read_claims()))
     return {table.name: list(csv.DictReader(io.StringIO(table.csv()))) for table in tables}
 
 
@@ -63,7 +64,7 @@ def test_the_model_behind_mauve_is_named_where_mauve_is_shown(results):
 def test_a_rerun_in_another_process_writes_the_same_bytes(report):
     before = everything(report)
     kinds = [name.rpartition(".")[2] for name in before if name.startswith("figures/")]
-    assert kinds.count("svg") == kinds.count("png") == 5
+    assert kinds.count("svg") == kinds.count("png") == 6
     code = "from tests.report.conftest import PLAN, Paths, write_report; write_report(Paths('golden'), PLAN)"
     path = os.pathsep.join([str(ROOT), str(ROOT / "src")])
     environment = os.environ | {"PYTHONPATH": path, "PYTHONHASHSEED": "11", "TZ": "Asia/Tokyo"}
@@ -213,8 +214,8 @@ def test_published_values_beside_ours(results):
     found = {(row["where"], row["setting"], row["metric"]): (row["published"], row["verdict"]) for row in rows}
     assert found["Open", "greedy", "diversity"] == ("0.32", "reproduced")
     assert found["last-word", "acd", "perplexity"] == ("50.0", "outside")
-    assert found["open", "top-k", "diversity"] == ("0.9", "not run")
-    assert found["Closed", "greedy", "diversity"] == ("not available", "not comparable")
+    assert found["Open", "top-k", "diversity"] == ("0.9", "not run")
+    assert len(rows) == 3, "values of ours that nobody published have no row"
 
 
 def test_two_models_are_kept_apart(made_run):
@@ -248,7 +249,7 @@ def test_cost_adds_up(report):
         "score",
         "benchmark",
     ]
-    assert "| generate | 7 | 17.5 s | 28.0 s | 1.50 GiB | – | cpu |" in (report / "cost.md").read_text()
+    assert "| generate | 11 | 27.5 s | 44.0 s | 1.50 GiB | – | cpu |" in (report / "cost.md").read_text()
 
 
 def test_the_stage_renders_the_report_of_the_profile(made_run, monkeypatch, report):
@@ -266,5 +267,5 @@ def test_deviations_of_the_run_are_listed(report):
 
 
 def test_an_edited_profile_is_named(report):
-    banner = "differ from the profile <b>golden</b>: generate.top_k, train.epochs"
+    banner = "differ from the profile <b>golden</b>: generate.new_tokens: 24 (profile: 100), "
     assert banner in (report / "index.html").read_text()

@@ -16,6 +16,7 @@ from autocontrastive_gen.foundation.errors import FileError, InputError
 
 log = logging.getLogger(__name__)
 
+ITEM_COLUMNS = ("task", "id", "document", "metric", "value")
 BOOTSTRAPS = 1000
 """Resamples of the standard errors that lm-eval has no formula for (perplexity)."""
 
@@ -87,20 +88,21 @@ def results(output: Mapping[str, Any]) -> dict[str, dict]:
 
 
 def items(output: Mapping[str, Any]) -> Iterable[dict]:
-    """Rows ``{"task", "id", "metric", "value"}``, in the order of the items; metrics that are no numbers are left out.
+    """Rows of ``ITEM_COLUMNS``, in the order of the items; metrics that are no numbers are left out.
 
-    An item's id is its "id" where the data have one, else its number. Perplexity's values are log-likelihoods.
+    An item's id is its "id" where the data have one, else its number; it is a document of its own unless its data name
+    the "document" that it comes from. Perplexity's values are log-likelihoods.
     """
     for task, samples in sorted(output["samples"].items()):
         for sample in sorted(samples, key=lambda sample: (sample["doc_id"], sample["filter"])):
-            identity = (
-                sample["doc"].get("id", sample["doc_id"]) if isinstance(sample["doc"], dict) else sample["doc_id"]
-            )
+            doc = sample["doc"] if isinstance(sample["doc"], dict) else {}
+            identity = doc.get("id", sample["doc_id"])
+            names = {"task": task, "id": identity, "document": doc.get("document", identity)}
             for metric in sorted(sample["metrics"]):
                 value = sample[metric]
                 if isinstance(value, Real):
                     name = _metric(metric, sample["filter"])
-                    yield {"task": task, "id": identity, "metric": name, "value": float(value)}
+                    yield {**names, "metric": name, "value": float(value)}
 
 
 def _metric(metric: str, filter_: str) -> str:

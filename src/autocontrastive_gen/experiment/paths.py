@@ -140,7 +140,7 @@ class Paths:
         return self.benchmark(model, setting) / "results.json"
 
     def items(self, model: str, setting: str) -> Path:
-        """csv: task, id, metric, value: one row per item, so that settings are compared item by item."""
+        """csv: task, id, document, metric, value: one row per item, so that settings are compared item by item."""
         return self.benchmark(model, setting) / "items.csv"
 
     # exempt from "same bytes" -------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from autocontrastive_gen.evaluation.benchmarks import evaluate, items, results
+from autocontrastive_gen.evaluation.benchmarks import ITEM_COLUMNS, evaluate, items, results
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
 from autocontrastive_gen.foundation.files import SCRATCH, write_csv, write_json
@@ -32,7 +32,7 @@ def benchmark_cell(name: str, setting: str, plan: Mapping[str, Any], paths: Path
         return
     shutil.rmtree(paths.benchmark(name, setting), ignore_errors=True)
     write_json(paths.results(name, setting), results(output))
-    write_csv(paths.items(name, setting), ["task", "id", "metric", "value"], items(output))
+    write_csv(paths.items(name, setting), list(ITEM_COLUMNS), items(output))
     shutil.rmtree(scratch, ignore_errors=True)
     cost["items"] = sum(1 for _ in items(output))
     log.info("%s done; written to %s", ", ".join(plan["tasks"]), paths.benchmark(name, setting))

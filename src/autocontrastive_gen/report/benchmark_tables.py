@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from autocontrastive_gen.evaluation.metrics import item_metric
 from autocontrastive_gen.foundation.statistics import Interval, normal_width
-from autocontrastive_gen.report.columns import CELL, MODEL, N, p_value, resampled
-from autocontrastive_gen.report.gains import compare_items, item_interval
+from autocontrastive_gen.report.columns import CELL, MODEL, N, add_corrected, p_value, resampled
+from autocontrastive_gen.report.gains import item_interval, pair_items
+from autocontrastive_gen.report.methods import catalogue_note
 from autocontrastive_gen.report.paper import NOT_RUN
 from autocontrastive_gen.report.results import Results
 from autocontrastive_gen.report.table import Column, Number, Table
@@ -24,12 +25,20 @@ def benchmark_table(results: Results) -> Table:
                     rows.append(row | {"status": NOT_RUN})
                 for metric, entry in found.items():
                     rows.append(row | _benchmark_row(results, model, setting, task, metric, entry))
-    columns = [CELL, MODEL, Column("task", "Task"), Column("metric", "Metric"), Column("setting", "Setting")]
-    columns += [N, Column("score", "Score", numeric=True, interval=True)]
-    columns += [Column("gain", "Less original", numeric=True, interval=True), Column("p", "p", numeric=True)]
-    columns += [Column("status", "Status")]
+    columns = [CELL, MODEL, Column("task", "Task"), Column("metric", "Metric")]
+    columns += [Column("setting", "Setting", head=True), N, Column("score", "Score", numeric=True, interval=True)]
+    columns += [
+        Column("gain", "Less original", numeric=True, interval=True),
+        Column("p", "p", numeric=True, shown=False),
+    ]
+    columns += [Column("corrected", "p (Holm)", numeric=True), Column("status", "Status")]
     rows.sort(key=lambda row: (list(results.models).index(row["model"]), results.plan["tasks"].index(row["task"])))
-    note = f"{resampled(results, 'items')}; differences are paired item by item, p of a permutation test."
+    add_corrected(rows, "p", "corrected", within=("model", "metric"))
+    note = (
+        f"{resampled(results)} of the items; differences are paired item by item, p of a permutation test within "
+        "documents, with Holm's correction over the tasks and settings of a metric. "
+        f"{catalogue_note(results, 'contrasts')}"
+    )
     return Table("benchmark", "Benchmarks", columns, rows, note, groups=("model", "task", "metric"))
 
 
@@ -43,8 +52,9 @@ def _benchmark_row(results: Results, model: str, setting: str, task: str, metric
     low, high = (None, None) if found is None else (found.low, found.high)
     digits = item_metric(metric).digits
     row = {"metric": metric, "n": entry.get("n"), "score": Number(entry["value"], low, high, digits=digits, **where)}
-    gain = compare_items(results, model, setting, metric, [task]) if setting != "original" else None
-    if gain is not None:
+    paired = pair_items(results, model, setting, task, metric) if setting != "original" else None
+    if paired is not None:
+        gain = paired.difference()
         file = results.paths.items(model, setting).as_posix()
         row["gain"] = Number.of(gain.difference, signed=True, digits=digits, file=file, cell=cell)
         row["p"] = p_value(gain.p_value, file, cell)
@@ -59,11 +69,11 @@ def normal_interval(entry: dict, level: float) -> Interval | None:
     return Interval(entry["value"], entry["value"] - half, entry["value"] + half, entry.get("n") or 0)
 
 
-def accuracy_table(results: Results) -> Table:
+def accuracy_table(benchmark: Table) -> Table:
     """The accuracies among the benchmarks, each row with a name of its own, for ``dvc plots``."""
     rows = [
         {"cell": f"{row['model']} {row['task']} {row['metric']} {row['setting']}", "accuracy": row["score"]}
-        for row in benchmark_table(results).rows
+        for row in benchmark.rows
         if "score" in row and item_metric(row["metric"]).headline
     ]
     columns = [Column("cell", "Cell"), Column("accuracy", "Accuracy", numeric=True, interval=True)]

@@ -10,13 +10,30 @@ from autocontrastive_gen.report.results import Results
 
 
 def summarise(results: Results) -> dict[str, Any]:
-    """{"stages": one row per stage, "total": over all stages, "cells": the cost files}."""
+    """{"stages": one row per stage, "total": over all stages, "speeds": of generation, "cells": the cost files}."""
     rows = []
     for stage in STAGES:
         cells = [cost for name, cost in results.costs.items() if name == stage or name.startswith(f"{stage}-")]
         if cells:
             rows.append({"stage": stage, "cells": len(cells), **_sum(cells)})
-    return {"stages": rows, "total": _sum(list(results.costs.values())), "cells": results.costs}
+    return {
+        "stages": rows,
+        "total": _sum(list(results.costs.values())),
+        "speeds": speeds(results),
+        "cells": results.costs,
+    }
+
+
+def speeds(results: Results) -> dict[str, dict[str, dict[str, float]]]:
+    """{model: {setting: {"tokens_per_s", "relative"}}}: generated tokens per wall second of the cell, loading included,
+    and the same relative to the baseline of the run; empty where one of the two was not recorded."""
+    found: dict[str, dict] = {}
+    for model in results.models:
+        costs = {s.name: results.costs.get(f"generate-{model}-{s.name}", {}) for s in results.settings}
+        rates = {name: cost["tokens"] / cost["wall_s"] for name, cost in costs.items() if cost.get("tokens")}
+        if base := rates.get(results.baseline):
+            found[model] = {name: {"tokens_per_s": rate, "relative": rate / base} for name, rate in rates.items()}
+    return found
 
 
 def write_cost(results: Results) -> dict[str, Any]:
@@ -29,6 +46,11 @@ def write_cost(results: Results) -> dict[str, Any]:
         shown = (duration(row["wall_s"]), duration(row["cpu_s"]), size(row["peak_rss_bytes"]))
         gpu = size(row["peak_gpu_bytes"]) if row.get("peak_gpu_bytes") else "–"
         lines.append(f"| {row['stage']} | {row['cells']} | {' | '.join(shown)} | {gpu} | {row['device']} |")
+    if cost["speeds"]:
+        lines += ["", f"| Model | Setting | Tokens per second | {results.baseline} = 1 |", "|:--|:--|--:|--:|"]
+        for model, rates in cost["speeds"].items():
+            for name, rate in rates.items():
+                lines.append(f"| {model} | {name} | {rate['tokens_per_s']:.1f} | {rate['relative']:.2f} |")
     lines += ["", "Each cell as of its last run; a cell taken from the cache costs nothing.", ""]
     write_text(results.paths.reports / "cost.md", "\n".join(lines))
     return cost

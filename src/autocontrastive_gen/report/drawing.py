@@ -12,6 +12,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from autocontrastive_gen.foundation.files import atomic_path
+from autocontrastive_gen.report.results import Results
 from autocontrastive_gen.report.table import Number
 
 INK, FAINT = "#1b1f24", "#c8ccd1"
@@ -67,9 +68,12 @@ def style():
     return matplotlib.rc_context(_STYLE)
 
 
-def new_canvas(columns: int, rows: int, share_y: str | bool = False, height: float | None = None):
-    """A canvas and its axes, an array (rows, columns)."""
-    canvas = Canvas(figsize=(max(5.2, 3.2 * columns), height or 2.4 * rows + 0.7), layout="constrained")
+def new_canvas(
+    columns: int, rows: int, share_y: str | bool = False, height: float | None = None, width: float | None = None
+):
+    """A canvas, ``width`` by ``height`` inches, and its axes, an array (rows, columns)."""
+    size = (width or max(5.2, 3.2 * columns), height or 2.4 * rows + 0.7)
+    canvas = Canvas(figsize=size, layout="constrained")
     canvas.get_layout_engine().set(w_pad=0.08, h_pad=0.06, wspace=0.03)
     return canvas, canvas.subplots(rows, columns, squeeze=False, sharey=share_y)
 
@@ -119,3 +123,8 @@ def finish(canvas: Canvas, name: str, caption: str, alt: str) -> Figure:
     canvas.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     canvas.savefig(png, format="png", dpi=160, facecolor="white", metadata={"Software": None})
     return Figure(name, caption, alt, svg.getvalue(), png.getvalue())
+
+
+def bars(results: Results, unit: str = "documents") -> str:
+    """The end of a caption: what bars and bands are."""
+    return f"Bars and bands: {results.confidence} bootstrap intervals over {unit}."

@@ -7,6 +7,7 @@ import math
 from autocontrastive_gen.evaluation.metrics import ExitMetric, exit_metrics
 from autocontrastive_gen.foundation.statistics import normal_width
 from autocontrastive_gen.report.columns import DOMAIN, MODEL
+from autocontrastive_gen.report.methods import exits_in_words
 from autocontrastive_gen.report.results import Results
 from autocontrastive_gen.report.table import Column, Number, Table
 
@@ -37,7 +38,13 @@ def exits_table(results: Results) -> Table:
                     file = results.paths.selection(model).as_posix()
                     row["contrast_diversity"] = Number(score["diversity"], file=file, cell=f"select@{model}")
                 rows.append(row)
-    columns = [MODEL, DOMAIN, Column("layer", "Exit", numeric=True), _DEPTH, Column("tokens", "Tokens", numeric=True)]
+    columns = [
+        MODEL,
+        DOMAIN,
+        Column("layer", "Exit", numeric=True, head=True),
+        _DEPTH,
+        Column("tokens", "Tokens", numeric=True),
+    ]
     for m in exit_metrics().values():
         title = f"{m.title} ({m.unit})" if m.unit else m.title
         columns.append(Column(m.key, title, numeric=True, interval=bool(m.error)))
@@ -46,7 +53,8 @@ def exits_table(results: Results) -> Table:
         f"On held-out text; {results.confidence} intervals are normal intervals over blocks of text, for perplexity on "
         f"the log scale. {'; '.join(f'{m.title}: {m.meaning}' for m in exit_metrics().values())}. "
         "Diversity: greedy search on validation prompts of all domains, contrasted with this exit (original: no "
-        "contrast). An exit that is no language model at all can make text look diverse: read the two together."
+        "contrast). An exit that is no language model at all can make text look diverse: read the two together. "
+        + " ".join(f"Exits of {model}: {exits_in_words(results, model)}." for model in results.models)
     )
     return Table("exits", "Each exit on its own", columns, rows, note, groups=("model", "domain"))
 

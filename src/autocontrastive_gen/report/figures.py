@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from autocontrastive_gen.evaluation.metrics import exit_metrics, item_metric, text_metrics
-from autocontrastive_gen.foundation import statistics
-from autocontrastive_gen.foundation.digests import seed_for
 from autocontrastive_gen.report.drawing import (
     CONTRAST,
     LINES,
@@ -19,13 +17,15 @@ from autocontrastive_gen.report.drawing import (
     add_band,
     add_legend,
     add_point,
+    bars,
     finish,
     log_scale,
     new_canvas,
     style,
 )
-from autocontrastive_gen.report.results import HUMAN, Results
+from autocontrastive_gen.report.results import Results
 from autocontrastive_gen.report.table import Number, Table
+from autocontrastive_gen.report.text_figures import plane_figures, quality_figures
 
 
 def all_figures(results: Results, tables: dict[str, Table]) -> list[Figure]:
@@ -34,7 +34,7 @@ def all_figures(results: Results, tables: dict[str, Table]) -> list[Figure]:
         drawn = [
             figure
             for model in results.models
-            for draw in (_quality, _lower_layer, _exits, _benchmarks, _curves)
+            for draw in (plane_figures, quality_figures, _lower_layer, _exits, _benchmarks, _curves)
             for figure in draw(results, tables, model)
         ]
     return drawn
@@ -58,46 +58,6 @@ def cost_figure(cost: dict[str, Any]) -> Figure | None:
         add_legend(canvas, axes)
         caption = "Time by stage: sums over its cells, each as of its last run."
         return finish(canvas, "cost", caption, "Bars by stage; the numbers are in the table of costs.")
-
-
-def _quality(results: Results, tables: dict[str, Table], model: str) -> Iterator[Figure]:
-    """Headline metrics by decoding and domain, plain beside contrast, humans as a band."""
-    rows = {
-        (row["domain"], row["setting"]): row
-        for row in tables["quality"].rows
-        if row["model"] == model and "status" not in row
-    }
-    if not rows:
-        return
-    titles = [entry["title"] for entry in results.domains.values()]
-    metrics = [m for m in text_metrics().values() if m.headline and any(m.key in row for row in rows.values())]
-    canvas, grid = new_canvas(len(titles), len(metrics), share_y="row")
-    decoders = results.decoders
-    contrasts = [name for name in results.grid.contrasts if any(s.name.endswith(f"-{name}") for s in results.settings)]
-    series = [("plain", "", PLAIN, "o")]
-    series += [(name, f"-{name}", SERIES[i % len(SERIES)], MARKERS[1 + i]) for i, name in enumerate(contrasts)]
-    shifts = [0.24 * (i - (len(series) - 1) / 2) for i in range(len(series))]
-    for i, metric in enumerate(metrics):
-        for axes, title in zip(grid[i], titles, strict=True):
-            if (human := rows.get((title, HUMAN))) and metric.key in human:
-                add_band(axes, human[metric.key], "human")
-            for x, decoder in enumerate(decoders):
-                for shift, (label, tail, colour, marker) in zip(shifts, series, strict=True):
-                    if (row := rows.get((title, decoder + tail))) and metric.key in row:
-                        add_point(axes, x + shift, row[metric.key], colour, marker, label)
-            axes.set_xticks(range(len(decoders)), decoders if i == len(metrics) - 1 else [""] * len(decoders))
-            axes.set_xlim(-0.5, len(decoders) - 0.5)
-            axes.grid(axis="x", visible=False)
-            axes.set_title(title if i == 0 else "")
-        grid[i][0].set_ylabel(metric.axis)
-    add_legend(canvas, grid[0][0])
-    yield finish(
-        canvas,
-        f"quality-{model}",
-        f"{model}: {_listed(m.title.lower() for m in metrics)} of text by decoder, plain and with contrast. "
-        f"{_bars(results)}",
-        "Points by decoder, one panel per domain; the numbers are in the table of generation quality.",
-    )
 
 
 def _lower_layer(results: Results, tables: dict[str, Table], model: str) -> Iterator[Figure]:
@@ -131,7 +91,7 @@ def _lower_layer(results: Results, tables: dict[str, Table], model: str) -> Iter
         canvas,
         f"lower-layer-{model}",
         f"{model}: the effect of the lower layer on greedy search with contrast. Validation prompts: means over "
-        f"domains; reported prompts: all domains pooled. {_bars(results)}",
+        f"domains; reported prompts: all domains pooled. {bars(results)}",
         "Lines over layers; the numbers are in the table on the choice of the lower layer.",
     )
 
@@ -148,16 +108,9 @@ def _reported_layers(results: Results, model: str) -> dict[int, dict[str, Number
 
 
 def _reported(results: Results, model: str, setting: str) -> dict[str, Number]:
-    """Diversity and coherence over the documents of all domains, with intervals; empty if the setting was not run."""
-    found = {}
-    for metric in ("diversity", "coherence"):
-        values = results.values(model, setting, metric).to_numpy(dtype=float)
-        if not len(values):
-            return {}
-        seed = seed_for(results.plan["seed"], "layer", model, setting, metric)
-        statistic = text_metrics()[metric].statistic
-        found[metric] = Number.of(statistics.interval(values, statistic, seed=seed, **results.plan["bootstrap"]))
-    return found
+    """Diversity and coherence over the prompts of all domains, with intervals; empty if the setting was not run."""
+    found = results.pooled(model, setting)
+    return {metric: Number.of(found[metric]) for metric in ("diversity", "coherence") if metric in found}
 
 
 def _exits(results: Results, tables: dict[str, Table], model: str) -> Iterator[Figure]:
@@ -222,7 +175,7 @@ def _benchmarks(results: Results, tables: dict[str, Table], model: str) -> Itera
     yield finish(
         canvas,
         f"benchmark-{model}",
-        f"{model}: accuracy by task and setting. {_bars(results, 'items')}",
+        f"{model}: accuracy by task and setting. {bars(results, 'items')}",
         "Points by task; the numbers are in the table of benchmarks.",
     )
 
@@ -256,13 +209,3 @@ def _curves(results: Results, tables: dict[str, Table], model: str) -> Iterator[
         f"{model}: training of the exits.",
         "One line per exit; the numbers are in tables/training.csv.",
     )
-
-
-def _listed(words: Iterable[str]) -> str:
-    """``diversity, coherence and mauve``."""
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last
-
-
-def _bars(results: Results, unit: str = "documents") -> str:
-    return f"Bars and bands: {results.confidence} bootstrap intervals over {unit}."

@@ -1,4 +1,4 @@
-"""What contrast gains: paired comparisons of settings on the same documents."""
+"""Differences between settings on the same documents, with their intervals and tests."""
 
 from __future__ import annotations
 
@@ -10,97 +10,116 @@ import pandas as pd
 from autocontrastive_gen.evaluation.metrics import item_metric, text_metrics
 from autocontrastive_gen.foundation import statistics
 from autocontrastive_gen.foundation.digests import seed_for
-from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.report.results import Results
 
 
 @dataclass(frozen=True)
 class Gain:
-    """One comparison inside a weighted sum: ``weight`` * (score of ``contrast`` - score of ``plain``)."""
+    """One comparison inside a weighted sum: ``weight`` * (score of ``setting`` - score of ``baseline``)."""
 
-    contrast: str
-    plain: str
+    setting: str
+    baseline: str
     weight: float = 1.0
 
 
-def compare(
-    results: Results,
-    model: str,
-    gains: list[Gain],
-    metric: str,
-    domain: str | None = None,
-    margin: float = 0.0,
-    **options: float,
-) -> statistics.Comparison | None:
-    """Weighted sum of gains over the documents that all its settings have; None if there are none, or one is infinite.
+@dataclass(frozen=True)
+class Paired:
+    """Two settings (or two sums of settings) on the same documents, ready to be compared.
+
+    Attributes:
+        a: rows of the first (documents, columns).
+        b: rows of the second, of the same documents.
+        statistic: the corpus value of such rows' totals.
+        options: ``samples``, ``level`` and ``seed`` of the tests.
+    """
+
+    a: np.ndarray
+    b: np.ndarray
+    statistic: statistics.Statistic
+    options: dict
+
+    def difference(self, **options: float) -> statistics.Comparison:
+        """First less second, with interval and two-sided test; ``options`` replace those of the run."""
+        return statistics.paired_difference(self.a, self.b, self.statistic, **self.options | options)
+
+    def above(self, threshold: float, samples: int) -> float:
+        """One-sided p-value of "the difference is above the threshold"."""
+        options = {"threshold": threshold, "samples": samples, "seed": self.options["seed"]}
+        return statistics.one_sided(self.a, self.b, self.statistic, **options)
+
+    def below(self, threshold: float, samples: int) -> float:
+        """One-sided p-value of "the difference is below the threshold"."""
+        options = {"threshold": -threshold, "samples": samples, "seed": self.options["seed"]}
+        return statistics.one_sided(self.b, self.a, self.statistic, **options)
+
+
+def pair_texts(
+    results: Results, model: str, gains: list[Gain], metric: str, domain: str | None = None
+) -> Paired | None:
+    """A weighted sum of gains over the prompts that all its settings have.
 
     Args:
         metric: key of a metric of texts.
-        domain: one domain, or None for the documents of all of them together.
-        margin: the p-value tests the sum against ``-margin`` instead of 0. Refused where the corpus value is not the
-            mean over documents, as of diversity.
-        options: ``samples`` and ``level`` of the test; by default those of the run's intervals.
+        domain: one domain, or None for the prompts of all of them together.
+
+    Returns:
+        None if the settings have no prompt in common, or a value is infinite.
     """
-    declared = text_metrics()[metric]
-    statistic = declared.statistic
-    if margin and not declared.additive:
-        raise InputError(f"a margin is defined for means over documents; the {metric} of a corpus is no such mean")
-    names = dict.fromkeys(name for gain in gains for name in (gain.contrast, gain.plain))
+    names = dict.fromkeys(name for gain in gains for name in (gain.setting, gain.baseline))
     values = _aligned({name: results.values(model, name, metric, domain) for name in names})
     if not all(len(rows) and np.isfinite(rows).all() for rows in values.values()):
         return None
-    signed = [(g, g.contrast, g.plain) if g.weight > 0 else (g, g.plain, g.contrast) for g in gains]
-    a = np.concatenate([values[first] for _, first, _ in signed], axis=1)
-    b = np.concatenate([values[second] for _, _, second in signed], axis=1)
+    signed = [(g.setting, g.baseline) if g.weight > 0 else (g.baseline, g.setting) for g in gains]
+    a, b = (np.concatenate([values[pair[side]] for pair in signed], axis=1) for side in (0, 1))
     weights = [abs(gain.weight) for gain in gains]
-    parts = [metric, domain, *(f"{g.contrast}-{g.plain}-{g.weight}" for g in gains)]
-    options = _options(results, "gain", model, *parts) | options
-    found = statistics.paired_difference(a, b, _weighted(statistic, weights, a.shape[1] // len(gains)), **options)
-    if margin:
-        shifted = statistics.paired_difference(
-            a + margin / sum(weights), b, _weighted(statistic, weights, 1), **options
-        )
-        return statistics.Comparison(found.difference, shifted.p_value, found.effect)
-    return found
+    statistic = _weighted(text_metrics()[metric].statistic, weights, a.shape[1] // len(gains))
+    parts = [metric, domain, *(f"{g.setting}-{g.baseline}-{g.weight}" for g in gains)]
+    return Paired(a, b, statistic, _options(results, "gain", model, *parts))
 
 
-def compare_items(
-    results: Results, model: str, setting: str, metric: str, tasks: list[str] | None = None, **options: float
-) -> statistics.Comparison | None:
-    """A benchmark setting less the original head, item by item; over several tasks each task counts the same.
+def pair_items(results: Results, model: str, setting: str, task: str, metric: str) -> Paired | None:
+    """A benchmark setting and the original head on a task's items, by document.
 
-    None if the items were not kept or one is infinite.
+    Returns:
+        None if the items were not kept, or a value is infinite.
     """
     tables = results.items.get(model, {})
     if setting not in tables or "original" not in tables:
         return None
-    values = {name: _items(tables[name], metric, tasks).to_frame() for name in (setting, "original")}
-    index = values[setting].index.intersection(values["original"].index, sort=False)
-    if not len(index):
+    values = [_items(tables[name], task, metric) for name in (setting, "original")]
+    index = values[0].index.intersection(values[1].index, sort=False)
+    rows = [_by_document(table.loc[index]) for table in values]
+    if not len(index) or not all(np.isfinite(table).all() for table in rows):
         return None
-    task = index.get_level_values("task")
-    weights = len(index) / (task.map(task.value_counts()) * task.nunique()).to_numpy()  # (items,), mean 1
-    a, b = (table.loc[index, "value"].to_numpy() * weights for table in values.values())
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        return None
-    options = _options(results, "items", model, setting, metric, tasks) | options
-    return statistics.paired_difference(a, b, item_metric(metric).statistic, **options)
+    options = _options(results, "items", model, setting, metric, [task])
+    return Paired(*rows, _per_item(metric), options)
 
 
 def item_interval(results: Results, model: str, setting: str, task: str, metric: str) -> statistics.Interval | None:
-    """Bootstrap interval of a benchmark's metric over its items; None if they were not kept or one is infinite."""
+    """Bootstrap interval of a benchmark's metric over its documents; None if they were not kept or one is infinite."""
     table = results.items.get(model, {}).get(setting)
-    values = _items(table, metric, [task]) if table is not None else pd.Series(dtype=float)
-    if not len(values) or not np.isfinite(values).all():
+    rows = _by_document(_items(table, task, metric)) if table is not None else np.empty((0, 2))
+    if not len(rows) or not np.isfinite(rows).all():
         return None
-    options = _options(results, "item", model, setting, task, metric)
-    return statistics.interval(values.to_numpy(), item_metric(metric).statistic, **options)
+    return statistics.interval(rows, _per_item(metric), **_options(results, "item", model, setting, task, metric))
 
 
-def _items(table: pd.DataFrame, metric: str, tasks: list[str] | None) -> pd.Series:
-    rows = table[table["metric"] == metric]
-    rows = rows[rows["task"].isin(tasks)] if tasks else rows
-    return rows.set_index(["task", "id"])["value"].astype(float).dropna()
+def _items(table: pd.DataFrame, task: str, metric: str) -> pd.DataFrame:
+    """Values and documents of a task's items, by id."""
+    rows = table[(table["metric"] == metric) & (table["task"] == task)]
+    return rows.set_index("id")[["value", "document"]].dropna()
+
+
+def _by_document(items: pd.DataFrame) -> np.ndarray:
+    """(sum of the values, number of items) of each document, in the order of the items."""
+    grouped = items.groupby("document", sort=False)["value"]
+    return np.stack([grouped.sum(), grouped.count()], axis=1).astype(float)
+
+
+def _per_item(metric: str) -> statistics.Statistic:
+    """The metric over items, from totals of (sum of values, number of items) over documents."""
+    declared = item_metric(metric)
+    return lambda totals, n: declared.statistic(totals[..., :1], totals[..., 1])
 
 
 def _aligned(tables: dict[str, pd.DataFrame]) -> dict[str, np.ndarray]:

@@ -15,21 +15,26 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from autocontrastive_gen.evaluation.metrics import HUMAN, text_metrics
 from autocontrastive_gen.foundation.digests import file_sha256
 from autocontrastive_gen.foundation.files import write_text
-from autocontrastive_gen.report.claims import CONTRADICTED, NO_VERDICT, NOT_SHOWN, SUPPORTED, Check
+from autocontrastive_gen.report.claims import CONTRADICTED, NO_VERDICT, NOT_SHOWN, SUPPORTED
 from autocontrastive_gen.report.cost_summary import duration, size
 from autocontrastive_gen.report.drawing import FAINT, INK, Figure
+from autocontrastive_gen.report.findings import Findings
 from autocontrastive_gen.report.origin import Origins, last_commit
-from autocontrastive_gen.report.paper import NOT_RUN, Deviation, Paper
-from autocontrastive_gen.report.results import HUMAN, Results
+from autocontrastive_gen.report.overview_tables import with_speed
+from autocontrastive_gen.report.paper import NOT_RUN, OUTSIDE, REPRODUCED, Deviation, Paper
+from autocontrastive_gen.report.results import Results
 from autocontrastive_gen.report.samples import collect, showable
 from autocontrastive_gen.report.table import Number, Table, display
+from autocontrastive_gen.report.trade_offs import NEITHER
 
 SECTIONS = (
     ("summary", "Summary"),
     ("claims", "Claims"),
-    ("quality", "Quality"),
+    ("settings", "Settings"),
+    ("quality", "By domain"),
     ("texts", "Texts"),
     ("exits", "Exits"),
     ("benchmarks", "Benchmarks"),
@@ -45,10 +50,10 @@ def write_page(
     results: Results,
     tables: dict[str, Table],
     figures: list[Figure],
-    checks: list[Check],
+    findings: Findings,
     cost: dict[str, Any],
     *,
-    paper: Paper | None,
+    papers: list[Paper],
     deviations: list[Deviation],
 ) -> None:
     """Render ``index.html``."""
@@ -62,6 +67,7 @@ def write_page(
         "display": display,
         "columns": lambda table: [c for c in table.shown if c.key != "model" or len(results.models) > 1],
         "sort_key": _sort_key,
+        "verdict_class": _verdict_class,
         "inline": _inline,
         "duration": duration,
         "size": size,
@@ -74,14 +80,15 @@ def write_page(
         "edited": results.plan["edited"],
         "commit": last_commit(),
         "sections": SECTIONS,
-        "summary": _summary(results, tables, checks),
-        "tables": tables,
+        "many": len(results.models) > 1,
+        "summary": _summary(results, tables, findings),
+        "tables": tables | {"overview": with_speed(tables["overview"], results, cost["speeds"])},
         "figures": _by_kind(figures, results.models),
         "samples": samples,
         "choices": _choices(samples),
         "shown_domains": [(results.domains[name]["title"], licence) for name, licence in shown.items()],
         "hidden_domains": [entry["title"] for name, entry in results.domains.items() if name not in shown],
-        "paper": paper,
+        "missing_values": [paper.source for paper in papers if paper.source.missing],
         "cost": cost,
         "assets": sorted(results.assets.items()),
         "environment": _environment(results),
@@ -114,6 +121,16 @@ def _json(value: Any) -> Markup:
     return Markup(json.dumps(value, ensure_ascii=False).replace("<", "\\u003c"))
 
 
+def _verdict_class(verdict: str) -> str:
+    """Class of style.css: good, bad, open or nothing known."""
+    good, bad = (SUPPORTED, REPRODUCED), (CONTRADICTED, OUTSIDE)
+    if verdict in good or verdict.startswith("more "):
+        return "good"
+    if verdict in bad or verdict.startswith("less "):
+        return "bad"
+    return "open" if verdict in (NOT_SHOWN, NEITHER) else "unknown"
+
+
 def _sort_key(entry: Any) -> str:
     if entry is None:
         return ""
@@ -129,57 +146,67 @@ def _inline(figure: Figure) -> Markup:
     for link in ('id="', 'href="#', "url(#"):
         svg = svg.replace(link, f"{link}{figure.name}-")
     points = float(re.search(r'width="([\d.]+)pt"', svg).group(1))
-    style = f'<svg aria-hidden="true" focusable="false" style="width: {points / 10:.1f}rem" '
+    # a phone shows a narrow figure whole and scrolls a wide one
+    size = f"width: {points / 10:.1f}rem; min-width: {min(30.0, points * 0.07):.1f}rem"
+    style = f'<svg aria-hidden="true" focusable="false" style="{size}" '
     return Markup(svg.replace("<svg ", style, 1))
 
 
-def _summary(results: Results, tables: dict[str, Table], checks: list[Check]) -> dict[str, Any]:
-    """What a busy reader takes away: a sentence per model, a sentence on the claims, and the claims as cards."""
-    verdicts = (SUPPORTED, NOT_SHOWN, CONTRADICTED, NO_VERDICT, NOT_RUN)
-    counts = {verdict: sum(check.verdict == verdict for check in checks) for verdict in verdicts}
-    counted = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+def _summary(results: Results, tables: dict[str, Table], findings: Findings) -> dict[str, Any]:
+    """What a busy reader takes away: a sentence per model, a sentence on each family of tests, and cards."""
     lines = [line for model in results.models if (line := _sentence(results, model))]
-    lines.append(
-        f"Of {len(checks)} claims of the paper tested on this run's models: {counted or 'none could be tested'}."
-    )
-    effects = [row.get("effect") for row in tables["claims"].rows]
-    cards = [
+    verdicts = _counted([check.verdict for check in findings.checks], (SUPPORTED, NOT_SHOWN, CONTRADICTED, NO_VERDICT))
+    lines.append(f"Of {len(findings.checks)} claims of the paper tested on this run's models: {verdicts}.")
+    claims = [
         {
             "statement": check.claim.statement,
             "model": check.model,
-            "metric": check.claim.declaration.title.lower(),
             "verdict": check.verdict,
+            "scope": check.scope,
             "reason": check.reason,
-            "number": number,
+            "numbers": [(row["effect"], check.claim.declaration.title.lower())] if row.get("effect") else [],
         }
-        for check, number in zip(checks, effects, strict=True)
+        for check, row in zip(findings.checks, tables["claims"].rows, strict=True)
     ]
-    return {"lines": lines, "checks": cards, "many": len(results.models) > 1}
+    return {"lines": lines, "claims": claims, "trade_offs": _trade_offs(tables, findings)}
+
+
+def _trade_offs(tables: dict[str, Table], findings: Findings) -> list[dict[str, Any]]:
+    asked = findings.rules.trade_offs
+    titles = {key: text_metrics()[getattr(asked, key)].title.lower() for key in ("gain", "keep")} if asked else {}
+    return [
+        {
+            "statement": f"{entry.setting} against {entry.rival}",
+            "model": entry.model,
+            "verdict": entry.verdict,
+            "scope": "",
+            "reason": entry.reason,
+            "numbers": [(row[key], title) for key, title in titles.items() if row.get(key)],
+        }
+        for entry, row in zip(findings.trade_offs, tables["trade-offs"].rows, strict=True)
+    ]
+
+
+def _counted(verdicts: list[str], order: tuple[str, ...]) -> str:
+    """``3 supported, 1 not shown``."""
+    counts = {verdict: verdicts.count(verdict) for verdict in (*order, NOT_RUN)}
+    return ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count) or "none"
 
 
 def _sentence(results: Results, model: str) -> str:
-    """Greedy text without and with contrast, as means over domains; empty if one of them was not run."""
+    """Greedy text without and with contrast, over all prompts together: what the claims compare."""
     pair = next(((c.name, p.name) for c, p in results.pairs if p.name == "greedy" and c.lower is None), None)
     if pair is None:
         return ""
-    found = {name: _over_domains(results, model, name) for name in (*pair, HUMAN)}
-    if not found[pair[0]] or not found[pair[1]]:
+    with_, without, human = (results.pooled(model, name) for name in (*pair, HUMAN))
+    if not {"diversity", "coherence"} <= with_.keys() & without.keys():
         return ""
-    with_, without = found[pair[0]], found[pair[1]]
-    moves = {metric: f"from {without[metric]:.2f} to {with_[metric]:.2f}" for metric in without}
-    human = f" (human text: {found[HUMAN]['diversity']:.2f})" if found[HUMAN] else ""
+    moves = {key: f"from {without[key].value:.2f} to {with_[key].value:.2f}" for key in ("diversity", "coherence")}
+    people = f" (human text: {human['diversity'].value:.2f})" if "diversity" in human else ""
     return (
-        f"{model}: with contrast, the diversity of greedy text goes {moves['diversity']}{human} and its coherence "
-        f"{moves['coherence']}."
+        f"{model}, all prompts together: with contrast, the diversity of greedy text goes {moves['diversity']}{people} "
+        f"and its coherence {moves['coherence']}."
     )
-
-
-def _over_domains(results: Results, model: str, setting: str) -> dict[str, float]:
-    domains = list(results.quality[model].get(setting, {}).values())
-    metrics = ("diversity", "coherence")
-    if not domains or any(metric not in entry for entry in domains for metric in metrics):
-        return {}
-    return {metric: sum(entry[metric].value for entry in domains) / len(domains) for metric in metrics}
 
 
 def _choices(samples) -> list[tuple[str, str, list[str]]]:

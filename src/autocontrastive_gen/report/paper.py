@@ -1,68 +1,29 @@
-"""What the paper says: published values with tolerances, and its conclusions as checks, read from conf/paper."""
+"""Published values with their sources and tolerances, and deviations from the paper: read from conf/paper."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from autocontrastive_gen.evaluation.metrics import Metric, item_metric, text_metrics
 from autocontrastive_gen.foundation.errors import InputError, MissingFileError
 
 FOLDER = Path("conf/paper")
-NOT_AVAILABLE = "not available"
+RULES = ("claims", "deviations")
+"""Files of the folder that hold no published values."""
 REPRODUCED, OUTSIDE, NOT_RUN, NOT_COMPARABLE = "reproduced", "outside", "not run", "not comparable"
 
-Decode = Literal["greedy", "beam", "top-k", "top-p"]
 
+class Section(BaseModel):
+    """A part of a file of conf/paper; unknown keys are refused."""
 
-class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Claim(_Section):
-    """One conclusion; conf/paper/claims.yaml explains the kinds."""
-
-    id: str
-    statement: str
-    kind: Literal["raises", "no-loss", "smaller"]
-    metric: str
-    decodes: list[Decode] = []
-    than: list[Decode] = []
-    margin: Annotated[float, Field(gt=0)] | None = None
-    lower: Literal["halfway"] | None = None
-    benchmark: bool = False
-
-    @model_validator(mode="after")
-    def _fits(self) -> Claim:
-        if (self.margin is None) == (self.kind == "no-loss"):
-            raise InputError(f"claim {self.id}: kind no-loss needs a `margin`, and no other kind takes one")
-        if bool(self.than) != (self.kind == "smaller"):
-            raise InputError(f"claim {self.id}: kind smaller needs `than`, and no other kind takes it")
-        if bool(self.decodes) == self.benchmark:
-            raise InputError(f"claim {self.id}: needs either `decodes` or `benchmark: true`")
-        if not self.benchmark and self.metric not in text_metrics():
-            raise InputError(f"claim {self.id}: no metric {self.metric!r}; there are: {', '.join(text_metrics())}")
-        if self.margin is not None and not self.declaration.additive:
-            raise InputError(f"claim {self.id}: a margin needs a mean over documents, which {self.metric} is not")
-        return self
-
-    @property
-    def declaration(self) -> Metric:
-        return item_metric(self.metric) if self.benchmark else text_metrics()[self.metric]
-
-
-class Claims(_Section):
-    alpha: Annotated[float, Field(gt=0, lt=1)]
-    level: Annotated[float, Field(gt=0, lt=1)]
-    samples: Annotated[int, Field(ge=100)]
-    minimum_n: Annotated[int, Field(ge=1)]
-    claims: list[Claim]
-
-
-class Tolerance(_Section):
+class Tolerance(Section):
     """The largest difference that counts as reproduced, absolute or relative to the published value."""
 
     value: Annotated[float, Field(gt=0)] | None = None
@@ -79,74 +40,81 @@ class Tolerance(_Section):
         return self.value if self.value is not None else self.relative * abs(published)
 
 
-class Source(_Section):
+class Source(Section):
+    short: str
+    """As in "Gera et al. 2023"."""
     title: str
     authors: str
     venue: str
     url: str
     seen: str
+    """Where in it the values stand, or what of it was seen."""
+    missing: str = ""
+    """What a reader must know of values that are not here."""
 
 
-class Deviation(_Section):
+class Deviation(Section):
     what: str
     effect: str
 
 
-class Deviations(_Section):
+class Deviations(Section):
     deviations: list[Deviation]
 
 
 Values = dict[str, dict[str, dict[str, dict[str, float | None]]]]
-"""{model: {domain or task: {setting: {metric: value or None}}}}."""
+"""{model: {domain or task: {setting: {metric: value, or None where it is not known}}}}."""
+Kind = Literal["generation", "benchmark"]
 
 
-class Paper(_Section):
+class Paper(Section):
     """Published values of one paper."""
 
     source: Source
     tolerances: dict[str, Tolerance]
-    generation: Values
-    benchmark: Values
+    generation: Values = {}
+    benchmark: Values = {}
 
-    def verdict(
-        self, kind: Literal["generation", "benchmark"], model: str, where: str, setting: str, metric: str, ours: float
-    ) -> dict[str, Any]:
+    def entries(self, models: Iterable[str]) -> list[tuple[Kind, str, str, str, str]]:
+        """(kind, model, domain or task, setting, metric) of every value of these models that is known."""
+        return [
+            (kind, model, where, setting, metric)
+            for kind in get_args(Kind)
+            for model in models
+            for where, settings in getattr(self, kind).get(model, {}).items()
+            for setting, metrics in settings.items()
+            for metric, value in metrics.items()
+            if value is not None
+        ]
+
+    def value(self, kind: Kind, model: str, where: str, setting: str, metric: str) -> float | None:
+        """A published value; None if it is not known."""
+        return getattr(self, kind).get(model, {}).get(where, {}).get(setting, {}).get(metric)
+
+    def verdict(self, kind: Kind, model: str, where: str, setting: str, metric: str, ours: float) -> dict[str, Any]:
         """Columns published, difference, tolerance and verdict of one of our values."""
-        published = getattr(self, kind).get(model, {}).get(where, {}).get(setting, {}).get(metric)
-        tolerance = self.tolerances.get(metric)
+        published, tolerance = self.value(kind, model, where, setting, metric), self.tolerances.get(metric)
         if published is None or tolerance is None:
             return {"published": published, "difference": None, "tolerance": None, "verdict": NOT_COMPARABLE}
         difference, allowed = ours - published, tolerance.at(published)
         verdict = REPRODUCED if abs(difference) <= allowed else OUTSIDE
         return {"published": published, "difference": difference, "tolerance": allowed, "verdict": verdict}
 
-    def not_run(self, kind: Literal["generation", "benchmark"], ran: set[tuple[str, str, str]]) -> list[tuple]:
-        """(model, where, setting, metric, published) of the published values whose cell did not run."""
-        return [
-            (model, where, setting, metric, value)
-            for model, wheres in getattr(self, kind).items()
-            for where, settings in wheres.items()
-            for setting, metrics in settings.items()
-            for metric, value in metrics.items()
-            if value is not None and (model, where, setting) not in ran
-        ]
 
-
-def read_claims(folder: Path = FOLDER) -> Claims:
-    return _read(folder / "claims.yaml", Claims)
-
-
-def read_paper(name: str | None, folder: Path = FOLDER) -> Paper | None:
-    """Published values that a profile is compared with; None if ``name`` is None."""
-    return _read(folder / f"{name}.yaml", Paper) if name else None
+def read_papers(first: str | None, folder: Path = FOLDER) -> list[Paper]:
+    """Every source of published values, the one that the profile replicates first; MissingFileError if it has none."""
+    names = sorted(path.stem for path in folder.glob("*.yaml") if path.stem not in RULES)
+    order = dict.fromkeys([*([first] if first else []), *names])
+    return [read_checked(folder / f"{name}.yaml", Paper) for name in order]
 
 
 def read_deviations(folder: Path = FOLDER) -> list[Deviation]:
     """Deviations of every profile."""
-    return _read(folder / "deviations.yaml", Deviations).deviations
+    return read_checked(folder / "deviations.yaml", Deviations).deviations
 
 
-def _read(path: Path, schema: type[_Section]):
+def read_checked(path: Path, schema: type[Section]):
+    """Content of a yaml file; InputError names every key that is wrong."""
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
         raise MissingFileError(f"{path}: there is no such file of published values (report.paper); there are: {known}")

@@ -8,12 +8,13 @@ from typing import Any
 
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.files import write_json
-from autocontrastive_gen.report.claims import check_claims
+from autocontrastive_gen.report.claim_rules import read_claims
 from autocontrastive_gen.report.cost_summary import write_cost
 from autocontrastive_gen.report.figures import all_figures, cost_figure
+from autocontrastive_gen.report.findings import Findings
 from autocontrastive_gen.report.html import write_page
 from autocontrastive_gen.report.metrics_file import flat
-from autocontrastive_gen.report.paper import read_claims, read_deviations, read_paper
+from autocontrastive_gen.report.paper import read_deviations, read_papers
 from autocontrastive_gen.report.results import Results
 from autocontrastive_gen.report.tables import all_tables
 
@@ -26,10 +27,9 @@ def write_report(paths: Paths, plan: dict[str, Any]) -> Results:
     Args:
         plan: the plan's entry "report".
     """
-    paper, rules = read_paper(plan["paper"]), read_claims()
-    results = Results(paths, plan)
-    checks = check_claims(results, rules)
-    tables = all_tables(results, paper, checks)
+    papers, results = read_papers(plan["paper"]), Results(paths, plan)
+    findings = Findings.of(results, read_claims())
+    tables = all_tables(results, papers, findings)
     by_name = {table.name: table for table in tables}
     figures = all_figures(results, by_name)
     for name, parts in (("tables", tables), ("figures", figures)):
@@ -43,7 +43,7 @@ def write_report(paths: Paths, plan: dict[str, Any]) -> Results:
     if drawn := cost_figure(cost):
         drawn.write(paths.reports)
         figures.append(drawn)
-    write_page(results, by_name, figures, checks, cost, paper=paper, deviations=read_deviations())
+    write_page(results, by_name, figures, findings, cost, papers=papers, deviations=read_deviations())
     for path in results.missing:
         log.warning("%s is absent: shown as not run", path)
     for path in results.strangers:

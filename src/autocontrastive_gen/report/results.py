@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from autocontrastive_gen.evaluation.metrics import HUMAN, text_metrics
 from autocontrastive_gen.experiment.paths import Paths, halfway
 from autocontrastive_gen.experiment.settings import Grid, Setting
+from autocontrastive_gen.foundation.digests import seed_for
 from autocontrastive_gen.foundation.files import read_json, read_jsonl
-from autocontrastive_gen.foundation.statistics import Interval
+from autocontrastive_gen.foundation.statistics import Interval, interval
 from autocontrastive_gen.modeling.layers import depth_of
 
 
@@ -55,6 +58,22 @@ class Results:
         """(contrast, plain) settings that can be compared, in the order of the run."""
         ran = set(self.plan["settings"])
         return [(s, s.plain) for s in self.settings if s.contrast and s.plain.name in ran]
+
+    @property
+    def baseline(self) -> str:
+        """The setting that all others are compared with: plain greedy search, else the first plain setting."""
+        plain = [s.name for s in self.settings if s.contrast is None and s.exit is None]
+        return "greedy" if "greedy" in plain else next(iter(plain), self.plan["settings"][0])
+
+    @property
+    def comparisons(self) -> list[tuple[str, str]]:
+        """(setting, what it is compared with): the baseline, and for a contrast its own decoder without."""
+        plain = {contrast.name: plain.name for contrast, plain in self.pairs}
+        found = []
+        for name in self.plan["settings"]:
+            against = dict.fromkeys([plain.get(name, self.baseline), self.baseline])
+            found += [(name, other) for other in against if other != name]
+        return found
 
     @cached_property
     def quality(self) -> dict[str, dict[str, dict[str, dict[str, Interval]]]]:
@@ -104,6 +123,14 @@ class Results:
                     table["metric"] = table["metric"].map(plain_metric)
                     found.setdefault(model, {})[setting] = table
         return found
+
+    def item_formats(self, model: str, task: str) -> set[str]:
+        """Formats of the sources that a local task's items come from; of another task's, {""}."""
+        sources = self.data_card.get("sources", {})
+        tables = (table[table["task"] == task] for table in self.items.get(model, {}).values())
+        documents = {document for table in tables for document in table["document"].unique()}
+        names = {document.rpartition("-")[0] for document in documents}
+        return {sources.get(name, {}).get("format", "") for name in names}
 
     @cached_property
     def exits(self) -> dict[str, dict[str, dict[str, dict]]]:
@@ -188,6 +215,21 @@ class Results:
         found = text_metrics()[metric].documents(rows)
         return rows[[]].iloc[:0] if found is None else found
 
+    def pooled(self, model: str, setting: str) -> dict[str, Interval]:
+        """{metric: value over the prompts of all domains together, with its interval}; infinite ones have none."""
+        found = {}
+        for key, metric in text_metrics().items():
+            rows = self.values(model, setting, key).to_numpy(dtype=float)
+            if metric.columns and len(rows):
+                seed = seed_for(self.plan["seed"], "pooled", model, setting, key)
+                finite = np.isfinite(rows).all()
+                found[key] = (
+                    interval(rows, metric.statistic, seed=seed, **self.plan["bootstrap"])
+                    if finite
+                    else Interval(math.inf, None, None, len(rows))
+                )
+        return found
+
     @cached_property
     def strangers(self) -> list[str]:
         """Result folders of this profile that belong to no cell of the plan: ignored, but named."""
@@ -206,7 +248,7 @@ class Results:
 
     def _csv(self, path: Path) -> pd.DataFrame | None:
         if path.exists():
-            return pd.read_csv(path, dtype={"id": str, "setting": str, "domain": str, "task": str})
+            return pd.read_csv(path, dtype={"id": str, "setting": str, "domain": str, "task": str, "document": str})
         self._miss(path)
         return None
 

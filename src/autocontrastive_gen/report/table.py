@@ -90,6 +90,8 @@ class Column:
     """The csv gets ``<key>_low`` and ``<key>_high`` beside it."""
     shown: bool = True
     """False: in the csv only."""
+    head: bool = False
+    """It names the row: on the page it stays in view while the table scrolls."""
 
 
 @dataclass(frozen=True)

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from autocontrastive_gen.report.benchmark_tables import accuracy_table, benchmark_table
-from autocontrastive_gen.report.claim_tables import claims_table, published_table
-from autocontrastive_gen.report.claims import Check
+from autocontrastive_gen.report.claim_tables import claims_table, trade_off_table
 from autocontrastive_gen.report.exit_tables import exits_table, training_table
+from autocontrastive_gen.report.findings import Findings
+from autocontrastive_gen.report.gain_tables import gains_table
+from autocontrastive_gen.report.methods import methods_table
+from autocontrastive_gen.report.overview_tables import benchmark_overview, overview_table
 from autocontrastive_gen.report.paper import Paper
+from autocontrastive_gen.report.published_tables import published_table
 from autocontrastive_gen.report.results import Results
 from autocontrastive_gen.report.table import Table
-from autocontrastive_gen.report.text_tables import gains_table, quality_table, selection_table
+from autocontrastive_gen.report.text_tables import quality_table, selection_table
 
 
-def all_tables(results: Results, paper: Paper | None, checks: list[Check]) -> list[Table]:
-    """In the order in which a reader wants them."""
+def all_tables(results: Results, papers: list[Paper], findings: Findings) -> list[Table]:
+    """Every table, in reading order."""
+    benchmark = benchmark_table(results)
     return [
-        claims_table(results, checks),
-        quality_table(results),
+        claims_table(findings.checks, findings.rules),
+        trade_off_table(results, findings.trade_offs, findings.rules),
+        overview_table(results),
         gains_table(results),
-        benchmark_table(results),
+        quality_table(results),
+        benchmark_overview(results, benchmark),
+        benchmark,
         exits_table(results),
         selection_table(results),
-        published_table(results, paper),
+        methods_table(results),
+        published_table(results, papers, benchmark),
         training_table(results),
-        accuracy_table(results),
+        accuracy_table(benchmark),
     ]

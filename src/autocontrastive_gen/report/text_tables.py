@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from autocontrastive_gen.evaluation.metrics import HUMAN, text_metrics
-from autocontrastive_gen.report.columns import CELL, DOMAIN, MODEL, N, p_value, resampled
-from autocontrastive_gen.report.gains import Gain, compare
+from autocontrastive_gen.report.columns import CELL, DOMAIN, MODEL, N, resampled
+from autocontrastive_gen.report.methods import catalogue_note
 from autocontrastive_gen.report.paper import NOT_RUN
 from autocontrastive_gen.report.results import Results
 from autocontrastive_gen.report.table import Column, Number, Table
@@ -34,12 +34,20 @@ def quality_table(results: Results) -> Table:
         row["lower"] = results.resolved(model, setting).get("lower")
         row["n"] = max(number.n for number in numbers.values())
         rows.append(row | numbers)
-    columns = [CELL, MODEL, DOMAIN, Column("setting", "Setting"), Column("lower", "Lower layer", numeric=True), N]
+    columns = [
+        CELL,
+        MODEL,
+        DOMAIN,
+        Column("setting", "Setting", head=True),
+        Column("lower", "Lower layer", numeric=True),
+        N,
+    ]
     columns += [Column(m.key, m.title, numeric=True, interval=True, shown=m.shown) for m in text_metrics().values()]
     columns += [Column("status", "Status")]
     used = [metric for metric in text_metrics().values() if metric.shown and any(metric.key in row for row in rows)]
     meanings = "; ".join(f"{metric.title}: {metric.meaning}" for metric in used)
     note = f"{resampled(results)}. {meanings}. Encoder of coherence: {results.plan['coherence_asset']}."
+    note += f" {catalogue_note(results, 'decoders', 'contrasts')}"
     if any("mauve" in row for row in rows):
         note += f" Features of MAUVE: last states of {results.plan['mauve_asset'] or 'the model itself'}."
     return Table("quality", "Generation quality", columns, rows, note, groups=("model", "domain"))
@@ -51,37 +59,6 @@ def quality_numbers(results: Results, model: str, setting: str, domain: str) -> 
     where = {"file": results.paths.metrics(model).as_posix(), "cell": f"score@{model}"}
     known = text_metrics().values()
     return {m.key: Number.of(metrics[m.key], digits=m.digits, **where) for m in known if m.key in metrics}
-
-
-def gains_table(results: Results) -> Table:
-    """Each setting with contrast against the same decoding without it, paired by prompt."""
-    compared = [metric for metric in text_metrics().values() if metric.headline and metric.columns]
-    rows = []
-    for model in results.models:
-        for contrast, plain in results.pairs:
-            for domain in [*results.domains, None]:
-                row = {"model": model, "contrast": contrast.name, "plain": plain.name}
-                row["domain"] = results.domains[domain]["title"] if domain else "all"
-                for metric in compared:
-                    found = compare(results, model, [Gain(contrast.name, plain.name)], metric.key, domain)
-                    if found is not None:
-                        where = {"file": results.paths.per_prompt(model).as_posix(), "cell": f"score@{model}"}
-                        row["n"] = found.difference.n
-                        row[metric.key] = Number.of(found.difference, signed=True, digits=metric.digits, **where)
-                        row[f"{metric.key}_p"] = p_value(found.p_value, **where)
-                if "n" in row:
-                    rows.append(row)
-    columns = [MODEL, Column("contrast", "Contrast"), Column("plain", "Against"), DOMAIN, N]
-    for metric in compared:
-        columns += [
-            Column(metric.key, f"Gain in {metric.title.lower()}", numeric=True, interval=True),
-            Column(f"{metric.key}_p", "p", numeric=True),
-        ]
-    note = (
-        f"Contrast less plain on the same prompts. {resampled(results)}; p of a permutation test that swaps the two "
-        "settings within prompts, not corrected for the number of rows (those of the claims are)."
-    )
-    return Table("gains", "What contrast gains", columns, rows, note, groups=("model", "contrast"))
 
 
 def selection_table(results: Results) -> Table:
@@ -99,7 +76,7 @@ def selection_table(results: Results) -> Table:
                     row["chosen"] = layer == selection["lower"]
                     row["halfway"] = layer == results.halfway(model)
                 rows.append(row)
-    columns = [MODEL, Column("contrast", "Contrast"), Column("lower", "Lower layer", numeric=True)]
+    columns = [MODEL, Column("contrast", "Contrast"), Column("lower", "Lower layer", numeric=True, head=True)]
     columns += [Column(key, text_metrics()[key].title, numeric=True) for key in ("diversity", "coherence")]
     columns += [Column("coherence_error", "SE of its gain", numeric=True), Column("chosen", "Chosen")]
     columns += [Column("halfway", "Paper's halfway layer")]

@@ -1,0 +1,70 @@
+"""What the names of a run stand for: decoders, contrasts and exits, with all their parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from autocontrastive_gen.report.results import Results
+from autocontrastive_gen.report.table import Column, Table
+
+
+def methods_table(results: Results) -> Table:
+    """One row per decoder, contrast and set of exits that the run uses."""
+    rows = [
+        {"kind": kind, "name": name, "method": entry["method"], "parameters": in_words(entry) or "none"}
+        for kind, entries in (("decoder", results.plan["decoders"]), ("contrast", results.plan["contrasts"]))
+        for name, entry in entries.items()
+    ]
+    rows += [
+        {
+            "kind": "exits",
+            "name": model,
+            "method": results.models[model]["mode"],
+            "parameters": exits_in_words(results, model),
+        }
+        for model in results.models
+    ]
+    columns = [Column("kind", "Kind"), Column("name", "Name", head=True), Column("method", "Method")]
+    columns.append(Column("parameters", "Parameters"))
+    note = "A setting is a decoder, then the exit it reads, then a contrast and its lower layer; not all have each."
+    return Table("methods", "What the names stand for", columns, rows, note, groups=("kind",))
+
+
+def catalogue_note(results: Results, *kinds: str) -> str:
+    """A sentence per kind ("decoders", "contrasts"), for the note of a table."""
+    sentences = []
+    for kind in kinds:
+        entries = results.plan[kind]
+        words = "; ".join(_entry(name, entry) for name, entry in entries.items())
+        sentences += [f"{kind.capitalize()}: {words}."] if entries else []
+    return " ".join(sentences)
+
+
+def exits_in_words(results: Results, model: str) -> str:
+    """Layers and training of a model's exits."""
+    layers = ", ".join(map(str, results.models[model]["exits"]))
+    train = results.plan["train"]
+    if train["method"] == "none":
+        return f"layers {layers}; not trained in this run"
+    return (
+        f"layers {layers}; {train['method']} on {train['tokens']:,} tokens, learning rate {train['learning_rate']:g}, "
+        f"{train['epochs']} {'epoch' if train['epochs'] == 1 else 'epochs'}"
+    )
+
+
+def in_words(entry: Mapping[str, Any]) -> str:
+    """``alpha 0.1, minimum_candidates 1``."""
+    return ", ".join(f"{key} {_value(value)}" for key, value in entry.items() if key != "method")
+
+
+def _entry(name: str, entry: Mapping[str, Any]) -> str:
+    parts = [entry["method"]] if entry["method"] != name else []
+    parts += [words] if (words := in_words(entry)) else []
+    return f"{name} ({', '.join(parts)})" if parts else name
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    return "none" if value is None else str(value)

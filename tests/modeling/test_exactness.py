@@ -181,7 +181,7 @@ def test_several_exits_at_once_equal_one_by_one(mode):
     model = tiny_model(mode)
     model.set_exits(contrast_layer_indices=("original", None), contrast_function={"name": "dola", "layers": "all"})
     with torch.no_grad():
-        lowers = model.lowers(model.exit_states(tiny_ids(), layers=(1, 2, 3, 4)))
+        _, lowers = model.upper_and_lowers(model.exit_states(tiny_ids(), layers=(1, 2, 3, 4)))
         assert lowers.exits == (1, 2, 3)
         for final_norm in (True, False):
             for exit_, logits in zip(lowers.exits, lowers.all_logits(final_norm), strict=True):

@@ -59,9 +59,8 @@ def _notes(model, tokenizer, encoded: list[list[int]], kept: list[int]) -> list[
 
 def _changed(model, tokenizer, states) -> list[dict]:
     """Positions where the contrast's most likely token is not the upper exit's, and the exits' own tokens there."""
-    upper = model.active_exits.upper
-    preferred = model.project_exit(states[model.layer_of(upper)], upper).argmax(-1)
-    lowers = model.lowers(states)
+    upper, lowers = model.upper_and_lowers(states)
+    preferred = upper.argmax(-1)
     rejected = lowers.logits(lowers.exits[0]).argmax(-1) if lowers.exits else preferred
     positions = (model.combined(states).argmax(-1) != preferred).nonzero().flatten().tolist()
     return [

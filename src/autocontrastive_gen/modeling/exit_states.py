@@ -8,8 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from autocontrastive_gen.modeling.active_exits import ActiveExits
+from autocontrastive_gen.modeling.heads import ExitHead
 from autocontrastive_gen.modeling.layers import Exit
 from autocontrastive_gen.modeling.method import Lowers
+from autocontrastive_gen.modeling.unrounded import unrounded, upper_logits
 
 
 class ExitStates(Mapping[int, Tensor]):
@@ -58,13 +61,16 @@ class ModelLowers(Lowers):
         model: a multi-exit model.
         exits: the lower exits, in the order in which the method wants them.
         states: of the layers of these exits.
+        deciding: tokens (rows, K) at which logits are unrounded (``unrounded.py``), or None.
     """
 
-    def __init__(self, model: Any, exits: tuple[Exit, ...], states: ExitStates) -> None:
-        self.exits, self._model, self._states = exits, model, states
+    def __init__(self, model: Any, exits: tuple[Exit, ...], states: ExitStates, deciding: Tensor | None = None) -> None:
+        self.exits, self._model, self._states, self._deciding = exits, model, states, deciding
 
     def logits(self, exit_: Exit, final_norm: bool = True) -> Tensor:
-        return self._model.project_exit(self._state(exit_, final_norm), exit_)
+        head = self._model.exit_head(exit_)
+        cast = head.cast_states(self._state(exit_, final_norm))
+        return self._finished(head.product_of_cast(cast), head, cast)
 
     def all_logits(self, final_norm: bool = True) -> list[Tensor]:
         heads = [self._model.exit_head(exit_) for exit_ in self.exits]
@@ -72,9 +78,8 @@ class ModelLowers(Lowers):
             return super().all_logits(final_norm)
         states = [self._state(exit_, final_norm) for exit_ in self.exits]
         cast = torch.stack([head.cast_states(state) for head, state in zip(heads, states, strict=True)])
-        return list(
-            self._model.finished_logits(heads[0].product_of_cast(cast))
-        )  # the matrix is read once for all of them
+        products = heads[0].product_of_cast(cast)  # the matrix is read once for all of them
+        return [self._finished(*each) for each in zip(products, heads, cast, strict=True)]
 
     def logits_at(self, exit_: Exit, token_ids: Tensor) -> Tensor:
         product = self._model.exit_head(exit_).product_at(self.states(exit_).flatten(0, -2), token_ids)
@@ -88,8 +93,21 @@ class ModelLowers(Lowers):
         return self._state(exit_)
 
     def part(self, start: int, stop: int) -> ModelLowers:
-        return ModelLowers(self._model, self.exits, self._states.map(lambda state: state.flatten(0, -2)[start:stop]))
+        states = self._states.map(lambda state: state.flatten(0, -2)[start:stop])
+        deciding = None if self._deciding is None else self._deciding[start:stop]
+        return ModelLowers(self._model, self.exits, states, deciding)
+
+    def _finished(self, product: Tensor, head: ExitHead, cast_states: Tensor) -> Tensor:
+        finish = self._model.finished_logits
+        return unrounded(finish(product), self._deciding, head, cast_states, finish)
 
     def _state(self, exit_: Exit, final_norm: bool = True) -> Tensor:
         layer = self._model.layer_of(exit_)
         return self._states[layer] if final_norm else self._states.unnormed(layer)
+
+
+def upper_and_lowers(model: Any, active: ActiveExits, states: ExitStates) -> tuple[Tensor, ModelLowers]:
+    """What a contrast method reads of a pass: the upper exit's logits (..., V), and the lower exits."""
+    state = states[model.layer_of(active.upper)]
+    upper, deciding = upper_logits(model.exit_head(active.upper), state, model.finished_logits)
+    return upper, ModelLowers(model, active.lower, states, deciding)

@@ -36,6 +36,11 @@ class ExitHead:
         """(V,) or None."""
         return getattr(self.output, "bias", None)
 
+    @property
+    def rows_say_all(self) -> bool:
+        """Whether the product can be had from rows of ``weight``: adapters and offloading add to what they say."""
+        return type(self.output).forward is nn.Linear.forward and not self.weight.is_meta
+
     def product(self, states: Tensor) -> Tensor:
         """The product (..., V) for normed states (..., d)."""
         return self.product_of_cast(self.cast_states(states))
@@ -46,21 +51,14 @@ class ExitHead:
         A fit to times on one CPU core (heads of 49,152 x 576 and 50,257 x 1,024; 1, 8, 64 and 512 rows). The product
         reads the head once however many rows there are and computes for each; gathering does both for each candidate.
         """
-        if type(self.output).forward is not nn.Linear.forward or self.weight.is_meta:
-            return 0  # adapters and offloading add to what the rows of the matrix say
+        if not self.rows_say_all:
+            return 0
         vocabulary = len(self.weight)
         return max(FIRST_LOOK, vocabulary // 200 + vocabulary // (10 * max(rows, 1)))
 
     def product_at(self, states: Tensor, token_ids: Tensor) -> Tensor:
-        """Entries of the product at ``token_ids`` (rows, K) alone, for states (rows, d)."""
-        states = self.cast_states(states).to(self.weight.device, self.weight.dtype)
-        pieces = token_ids.numel() * self.weight.shape[-1] // GATHERED + 1
-        if pieces == 1:
-            product = self._gathered_product(states, token_ids)
-        else:
-            parts = zip(states.chunk(pieces), token_ids.chunk(pieces), strict=True)
-            product = torch.cat([self._gathered_product(*part) for part in parts])
-        return product if self.bias is None else product + self.bias[token_ids]
+        """Entries of the product at ``token_ids`` (rows, K) alone, for states (rows, d); float32 in 16-bit models."""
+        return self.product_of_cast_at(self.cast_states(states), token_ids)
 
     def cast_states(self, states: Tensor) -> Tensor:
         """What the output matrix is multiplied with, for normed states (..., d)."""
@@ -70,9 +68,23 @@ class ExitHead:
         """The product (..., V) from what ``cast_states`` returned."""
         return _fed(self.output, cast_states)
 
+    def product_of_cast_at(self, cast_states: Tensor, token_ids: Tensor) -> Tensor:
+        """Entries of the product at ``token_ids`` (rows, K) alone, from what ``cast_states`` returned for (rows, d)."""
+        states = cast_states.to(self.weight.device, self.weight.dtype)
+        pieces = token_ids.numel() * self.weight.shape[-1] // GATHERED + 1
+        with torch.autocast(self.weight.device.type, enabled=False):  # it would round
+            if pieces == 1:
+                product = self._gathered_product(states, token_ids)
+            else:
+                parts = zip(states.chunk(pieces), token_ids.chunk(pieces), strict=True)
+                product = torch.cat([self._gathered_product(*part) for part in parts])
+            return product if self.bias is None else product + self.bias[token_ids]
+
     def _gathered_product(self, states: Tensor, token_ids: Tensor) -> Tensor:
-        rows = nn.functional.embedding(token_ids, self.weight)  # (rows, K, d)
-        return torch.bmm(rows, states.unsqueeze(-1)).squeeze(-1)
+        # Products of 16-bit numbers are exact in float32, and the sum is not rounded to 16 bits.
+        kind = torch.promote_types(self.weight.dtype, torch.float32)
+        rows = nn.functional.embedding(token_ids, self.weight).to(kind)  # (rows, K, d)
+        return torch.bmm(rows, states.to(kind).unsqueeze(-1)).squeeze(-1)
 
 
 def _weight(module: nn.Module) -> Tensor:

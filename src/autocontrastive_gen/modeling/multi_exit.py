@@ -26,7 +26,7 @@ from autocontrastive_gen.modeling.active_exits import (
 from autocontrastive_gen.modeling.anatomy import Anatomy, find_anatomy
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration, VocabularyProjectionMode
 from autocontrastive_gen.modeling.early_exit import EarlyExitPass
-from autocontrastive_gen.modeling.exit_states import ExitStates, ModelLowers
+from autocontrastive_gen.modeling.exit_states import ExitStates, ModelLowers, upper_and_lowers
 from autocontrastive_gen.modeling.heads import ExitHead
 from autocontrastive_gen.modeling.layers import ORIGINAL, Exit, depth_of
 from autocontrastive_gen.modeling.trunk import tap_head, trunk_run, whole_trunk
@@ -221,9 +221,9 @@ class MultiExitModel(_Model):
         kwargs = {"input_ids": input_ids, "attention_mask": attention_mask, "use_cache": False, **inputs}
         return self._run_trunk(numbers, kwargs)[1]
 
-    def lowers(self, states: ExitStates) -> ModelLowers:
-        """The lower exits of the setting in use, for its contrast method."""
-        return ModelLowers(self, self.active_exits.lower, states)
+    def upper_and_lowers(self, states: ExitStates) -> tuple[Tensor, ModelLowers]:
+        """What the contrast method in use reads: the upper exit's logits (..., V), and the lower exits."""
+        return upper_and_lowers(self, self.active_exits, states)
 
     def combined(self, states: ExitStates) -> Tensor:
         """Logits (..., V) of the setting in use, or its contrast's log-probabilities, from the states of a pass."""
@@ -280,10 +280,9 @@ class MultiExitModel(_Model):
         return output, ExitStates(kept, (top, top_state), functools.partial(self.anatomy.normed, self))
 
     def _combined(self, active: ActiveExits, states: ExitStates) -> Tensor:
-        upper = self.project_exit(states[self.layer_of(active.upper)], active.upper)
         if active.method is None:
-            return upper
-        return active.method.evaluate(upper, ModelLowers(self, active.lower, states))
+            return self.project_exit(states[self.layer_of(active.upper)], active.upper)
+        return active.method.evaluate(*upper_and_lowers(self, active, states))
 
     def _loss(self, logits: Tensor, states: ExitStates | None, labels: Tensor, kwargs: dict) -> Tensor:
         """Sum over the exits of the mean cross-entropy; without states, the cross-entropy of ``logits``."""

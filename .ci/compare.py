@@ -1,8 +1,12 @@
 """Compare the new report with the committed one.
 
-On the processor that made the committed report, tables and metrics must be the same byte for byte. On another one,
-rounding in bfloat16 may decide a tie between two tokens differently, and the text goes on from there: then every number
-must lie within the tolerance that its metric declares, and everything in words must be the same, verdicts above all.
+On the processor that made the committed report, with as many threads, tables and metrics must be the same byte for
+byte. Elsewhere sums have another order, and in bfloat16 that may break a tie between two tokens differently: the text
+then goes on as another text. So there
+
+- words and counts must be the same, the verdicts on the claims above all, and so must the chosen layers;
+- scores of generated texts and effects of claims must have intervals that overlap;
+- other scores must lie within the tolerance that their metric declares.
 """
 
 import csv
@@ -13,14 +17,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from autocontrastive_gen.evaluation.metrics import Metric, exit_metrics, item_metric, text_metrics
+from autocontrastive_gen.evaluation.metrics import Metric, TextMetric, exit_metrics, item_metric, text_metrics
 from autocontrastive_gen.foundation.files import parse_json
 
 REPORT = "reports/laptop"
-FREE_COLUMNS = ("reason", "front")
-"""Words that quote numbers, or follow from points that may lie close together."""
-
-
+QUOTING = ("reason", "front")
+"""Columns of tables whose words quote numbers, or follow from points that may lie close together."""
+COUNTS = ("n", "tokens")
+"""Columns of tables whose numbers must be the same."""
 FIND = {"quality": text_metrics().get, "exits": exit_metrics().get, "benchmark": item_metric}
 """How the first part of a key of metrics.json leads to the declaration of its last part."""
 
@@ -31,6 +35,18 @@ def metric_of(key: str) -> Metric | None:
     return FIND[kind](name) if kind in FIND else None
 
 
+def has_interval(metric: Metric | None) -> bool:
+    """Whether the tables give an interval over documents of generated texts, by which the metric is compared."""
+    return isinstance(metric, TextMetric) and bool(metric.columns)
+
+
+COMPARED = {
+    "claims.csv": ["effect"],
+    "quality.csv": [key for key, metric in text_metrics().items() if has_interval(metric)],
+}
+"""Columns of tables whose intervals must overlap."""
+
+
 def metric_faults(old: dict[str, float], new: dict[str, float]) -> Iterator[str]:
     """Keys of metrics.json that one side lacks, or whose values differ by more than the metric's tolerance."""
     for key in sorted(old.keys() ^ new.keys()):
@@ -38,12 +54,12 @@ def metric_faults(old: dict[str, float], new: dict[str, float]) -> Iterator[str]
     for key in sorted(old.keys() & new.keys()):
         metric = metric_of(key)
         allowed = metric.tolerance.allows(old[key], new[key]) if metric else old[key] == new[key]
-        if not allowed:
+        if not allowed and not has_interval(metric):
             yield f"{key}: {old[key]} committed, {new[key]} now"
 
 
 def table_faults(name: str, old: str, new: str) -> Iterator[str]:
-    """Cells in words that differ between two csv files, and effects of claims beyond the tolerance of their metric."""
+    """Words and counts that differ between two csv files, and intervals that do not overlap."""
     before, after = (list(csv.DictReader(io.StringIO(text))) for text in (old, new))
     if len(before) != len(after) or old.partition("\n")[0] != new.partition("\n")[0]:
         yield f"{name}: has other rows or columns"
@@ -51,12 +67,20 @@ def table_faults(name: str, old: str, new: str) -> Iterator[str]:
     for number, (first, second) in enumerate(zip(before, after, strict=True), start=2):
         for column in first:
             a, b = first[column], second[column]
-            if column not in FREE_COLUMNS and a != b and not (is_number(a) and is_number(b)):
+            in_words = column in COUNTS or not (is_number(a) and is_number(b))
+            if in_words and a != b and column not in QUOTING:
                 yield f"{name}, line {number}, {column}: {a or 'empty'} committed, {b or 'empty'} now"
-        if name.endswith("claims.csv") and first["effect"] and second["effect"]:
-            metric = text_metrics().get(first["metric"]) or item_metric(first["metric"])
-            if not metric.tolerance.allows(float(first["effect"]), float(second["effect"])):
-                yield f"{name}, line {number}: effect {first['effect']} committed, {second['effect']} now"
+            elif column in COMPARED.get(Path(name).name, ()) and a != b and not overlap(first, second, column):
+                yield f"{name}, line {number}, {column}: {a} committed, {b} now, and their intervals do not overlap"
+
+
+def overlap(first: dict[str, str], second: dict[str, str], column: str) -> bool:
+    """Whether the intervals of two rows overlap; an infinite score has none and must be infinite in both."""
+    ends = [row[f"{column}_{end}"] for row in (first, second) for end in ("low", "high")]
+    if "" in ends:
+        return first[column] == second[column]
+    low, high, other_low, other_high = map(float, ends)
+    return low <= other_high and other_low <= high
 
 
 def is_number(text: str) -> bool:
@@ -68,9 +92,11 @@ def is_number(text: str) -> bool:
 
 
 def same_processor(*costs: str) -> bool:
-    """Whether all cells of both cost files ran on one kind of processor, with as many cores; False if one is silent."""
+    """Whether all cells ran on one kind of processor with as many threads; False if a cell does not say."""
     cells = [cell for cost in costs for cell in json.loads(cost)["cells"].values()]
-    return len({(cell.get("processor", i), cell["cores"]) for i, cell in enumerate(cells)}) == 1
+    processors = {cell.get("processor", number) for number, cell in enumerate(cells)}
+    threads = {cell["threads"] for cell in cells if "threads" in cell}
+    return len(processors) == len(threads) == 1
 
 
 def committed(path: str) -> str:

@@ -1,4 +1,4 @@
-"""A small made run in the formats of ``experiment.grid.Paths``: what the report's tests render."""
+"""A small made-up run in the formats that ``experiment.paths.Paths`` names: what the tests of the report render."""
 
 from __future__ import annotations
 

@@ -2,14 +2,15 @@
 
 import csv
 import importlib.util
+import io
 import json
+import math
 
 import pytest
 
-from autocontrastive_gen.evaluation.metrics import item_metric, text_metrics
-
-DIVERSITY, PERPLEXITY = "quality/m/greedy/news/diversity", "quality/m/greedy/news/perplexity"
-CLAIMS = "claim,metric,verdict,reason,effect,p\nContrast raises diversity,diversity,{},{},{},0.01\n"
+ACCURACY, PERPLEXITY = "benchmark/m/acd/last-word/acc", "benchmark/m/acd/last-word/perplexity"
+HEAD = "claim,metric,verdict,reason,n,effect,effect_low,effect_high,p\n"
+CLAIM = "Contrast raises diversity,diversity,{},{},{},{},{},{},0.01\n"
 
 
 @pytest.fixture(scope="module")
@@ -20,51 +21,92 @@ def ci(root):
     return module
 
 
-def test_a_number_may_move_by_the_tolerance_of_its_metric(ci):
-    allowed = text_metrics()["diversity"].tolerance.absolute
-    assert list(ci.metric_faults({DIVERSITY: 0.5}, {DIVERSITY: 0.5 + 0.9 * allowed})) == []
-    assert list(ci.metric_faults({DIVERSITY: 0.5}, {DIVERSITY: 0.5 - 1.1 * allowed})) != []
+def claims(verdict="supported", reason="p is 0.01", n=48, effect=0.5, low=0.3, high=0.7) -> str:
+    """A table of one claim."""
+    return HEAD + CLAIM.format(verdict, reason, n, effect, low, high)
 
 
-def test_a_perplexity_may_move_by_a_share_of_itself(ci):
-    allowed = text_metrics()["perplexity"].tolerance.relative
-    assert list(ci.metric_faults({PERPLEXITY: 200.0}, {PERPLEXITY: 200 * (1 + 0.9 * allowed)})) == []
-    assert list(ci.metric_faults({PERPLEXITY: 200.0}, {PERPLEXITY: 200 * (1 + 1.1 * allowed)})) != []
-    assert list(ci.metric_faults({PERPLEXITY: float("inf")}, {PERPLEXITY: float("inf")})) == []
-    assert list(ci.metric_faults({PERPLEXITY: 200.0}, {PERPLEXITY: float("inf")})) != []
+@pytest.mark.parametrize(
+    "key, before, after, same",
+    [
+        (ACCURACY, 0.5, 0.53, True),
+        (ACCURACY, 0.5, 0.45, False),
+        (PERPLEXITY, 200.0, 203.0, True),
+        (PERPLEXITY, 200.0, 206.0, False),
+        (PERPLEXITY, math.inf, math.inf, True),
+        (PERPLEXITY, 200.0, math.inf, False),
+        ("exits/m/4/news/agreement", 0.5, 0.52, False),
+        ("quality/m/greedy/news/mauve", 0.5, 0.7, False),
+        ("quality/m/greedy/news/diversity", 0.5, 0.6, True),  # its interval in the table decides
+        ("lower/m/acd", 25, 27, False),
+    ],
+)
+def test_scores_without_generated_text_move_within_their_tolerance(ci, key, before, after, same):
+    assert (list(ci.metric_faults({key: before}, {key: after})) == []) is same
 
 
-def test_layers_and_the_set_of_metrics_are_exact(ci):
-    assert list(ci.metric_faults({"lower/m": 25}, {"lower/m": 27})) == ["lower/m: 25 committed, 27 now"]
-    assert list(ci.metric_faults({DIVERSITY: 0.5}, {})) == [f"{DIVERSITY}: only in the committed metrics"]
+def test_no_metric_may_be_lost(ci):
+    assert list(ci.metric_faults({ACCURACY: 0.5}, {})) == [f"{ACCURACY}: only in the committed metrics"]
 
 
-def test_words_of_tables_are_the_same(ci):
-    old = CLAIMS.format("supported", "p is 0.01", 0.5)
-    assert list(ci.table_faults("claims.csv", old, CLAIMS.format("supported", "p is 0.02", 0.5001))) == []
-    (fault,) = ci.table_faults("claims.csv", old, CLAIMS.format("not shown", "p is 0.01", 0.5))
-    assert fault == "claims.csv, line 2, verdict: supported committed, not shown now"
-    (fault,) = ci.table_faults("claims.csv", old, CLAIMS.format("supported", "p is 0.01", 0.2))
-    assert "effect 0.5 committed, 0.2 now" in fault
+@pytest.mark.parametrize(
+    "change, fault",
+    [
+        ({"reason": "p is 0.02", "effect": 0.52}, None),
+        ({"effect": 0.8, "low": 0.65, "high": 0.9}, None),
+        (
+            {"effect": 0.8, "low": 0.75, "high": 0.9},
+            "effect: 0.5 committed, 0.8 now, and their intervals do not overlap",
+        ),
+        ({"verdict": "not shown"}, "verdict: supported committed, not shown now"),
+        ({"n": 47}, "n: 48 committed, 47 now"),
+        ({"effect": "", "low": "", "high": ""}, "effect: 0.5 committed, empty now"),
+    ],
+)
+def test_claims_keep_their_verdict_and_their_effect(ci, change, fault):
+    found = list(ci.table_faults("tables/claims.csv", claims(), claims(**change)))
+    assert (found == []) if fault is None else f"tables/claims.csv, line 2, {fault}" in found
+
+
+def test_scores_of_texts_move_within_their_intervals(ci):
+    head = "setting,perplexity,perplexity_low,perplexity_high\n"
+    old, near, far, infinite = (head + f"greedy,{row}\n" for row in ("5,4,6", "6,5.5,7", "8,7,9", "inf,,"))
+    assert (
+        list(ci.table_faults("quality.csv", old, near))
+        == list(ci.table_faults("quality.csv", infinite, infinite))
+        == []
+    )
+    assert len(list(ci.table_faults("quality.csv", old, far))) == 1
+    assert len(list(ci.table_faults("quality.csv", old, infinite))) == 3, "the score, and both ends are gone"
+
+
+def test_tables_keep_their_rows_and_columns(ci):
     assert list(ci.table_faults("t.csv", "a\n1\n", "a\n1\n2\n")) == ["t.csv: has other rows or columns"]
-    assert list(ci.table_faults("t.csv", "a,b\n1,\n", "a,b\n1,2\n")) == ["t.csv, line 2, b: empty committed, 2 now"]
+    assert list(ci.table_faults("t.csv", "a\n1\n", "b\n1\n")) == ["t.csv: has other rows or columns"]
 
 
 def test_bytes_are_compared_only_where_both_reports_name_one_processor(ci):
-    def cost(*names):
-        cells = {str(i): {"cores": 2} | ({"processor": name} if name else {}) for i, name in enumerate(names)}
-        return json.dumps({"cells": cells})
+    def cost(*cells):
+        cells = [dict(zip(("processor", "threads"), cell, strict=False)) for cell in cells]
+        return json.dumps({"cells": dict(enumerate(cells))})
 
-    assert ci.same_processor(cost("A", "A"), cost("A"))
-    assert not ci.same_processor(cost("A"), cost("B"))
-    assert not ci.same_processor(cost("A"), cost("A", None))
-    assert not ci.same_processor(cost(None), cost(None))
+    assert ci.same_processor(cost(("A", 2), ("A",)), cost(("A", 2)))
+    assert not ci.same_processor(cost(("A", 2)), cost(("B", 2)))
+    assert not ci.same_processor(cost(("A", 2)), cost(("A", 1)))
+    assert not ci.same_processor(cost(("A", 2)), cost(("A", 2), ()))
 
 
-def test_no_effect_of_the_committed_report_could_hide_in_a_tolerance(root):
-    with open(root / "reports/laptop/tables/claims.csv", newline="", encoding="utf-8") as file:
-        shown = [row for row in csv.DictReader(file) if row["verdict"] in ("supported", "contradicted")]
-    assert shown
-    for row in shown:
-        metric = text_metrics().get(row["metric"]) or item_metric(row["metric"])
-        assert abs(float(row["effect"])) > 3 * metric.tolerance.absolute, row["claim"]
+def test_no_effect_of_the_committed_report_could_vanish_unnoticed(ci, root):
+    """Even with the verdict left as it is: an effect of 0 with an interval of the same width is a fault."""
+    text = (root / "reports/laptop/tables/claims.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    vanished = [row for row in rows if row["verdict"] in ("supported", "contradicted")]
+    assert vanished
+    for row in vanished:
+        half = (float(row["effect_high"]) - float(row["effect_low"])) / 2
+        row |= {"effect": "0", "effect_low": str(-half), "effect_high": str(half)}
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    assert len(list(ci.table_faults("claims.csv", text, out.getvalue()))) == len(vanished)

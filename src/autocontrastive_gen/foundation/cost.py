@@ -36,6 +36,8 @@ def _machine() -> dict[str, Any]:
     unit = 1 if platform.system() == "Darwin" else 1024
     machine = {"peak_rss_bytes": peak * unit, "cores": os.cpu_count(), "processor": processor(), "device": "cpu"}
     torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        machine |= {"device": torch.cuda.get_device_name(), "peak_gpu_bytes": torch.cuda.max_memory_allocated()}
+    if torch is not None:
+        machine["threads"] = torch.get_num_threads()
+        if torch.cuda.is_available():
+            machine |= {"device": torch.cuda.get_device_name(), "peak_gpu_bytes": torch.cuda.max_memory_allocated()}
     return machine

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autocontrastive_gen.evaluation.metrics.declaration import Context, TextMetric, Texts, Tolerance
+from autocontrastive_gen.evaluation.metrics.declaration import Context, TextMetric, Texts
 
 
 def _per_text(texts: Texts, context: Context) -> dict[str, list]:
@@ -22,7 +22,6 @@ METRICS = (
         unit="0–1",
         meaning="share of tokens at which contrast chose another token than the upper exit",
         direction="neutral",
-        tolerance=Tolerance(0.03),
         rank=40,
         columns=("changed",),
         per_text=_per_text,

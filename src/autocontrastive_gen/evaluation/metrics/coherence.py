@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from autocontrastive_gen.evaluation.metrics.declaration import Context, TextMetric, Texts, Tolerance
+from autocontrastive_gen.evaluation.metrics.declaration import Context, TextMetric, Texts
 
 
 def coherence(encoder, prompts: Sequence[str], texts: Sequence[str]) -> list[float]:
@@ -30,7 +30,6 @@ METRICS = (
         meaning="cosine between the sentence embeddings of prompt and continuation",
         direction="higher",
         headline=True,
-        tolerance=Tolerance(0.02),
         rank=20,
         columns=("coherence",),
         per_text=_per_text,

@@ -79,7 +79,8 @@ class Metric:
     rank: int = 100
     """Columns of tables stand in this order."""
     tolerance: Tolerance = Tolerance(0.02, relative=0.02)
-    """How far its value may move when a run is repeated on another kind of processor."""
+    """How far its value may move when a run is repeated on another kind of processor. Metrics of generated texts may
+    move within their intervals instead: one tie that breaks differently makes another text."""
     statistic: statistics.Statistic = statistics.mean
     """The corpus value from the documents' totals."""
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from autocontrastive_gen.evaluation.metrics.declaration import Context, TextMetric, Texts, Tolerance
+from autocontrastive_gen.evaluation.metrics.declaration import Context, TextMetric, Texts
 from autocontrastive_gen.evaluation.metrics.ngrams import COUNTS, count_columns, ngram_counts, repetition
 from autocontrastive_gen.foundation.statistics import pooled_product
 
@@ -40,7 +40,6 @@ METRICS = (
         "corpus",
         direction="higher",
         headline=True,
-        tolerance=Tolerance(0.05),
         rank=10,
         columns=COUNTS,
         per_text=count_columns,
@@ -55,7 +54,6 @@ METRICS = (
         meaning="the same product in each text, averaged over texts",
         direction="higher",
         shown=False,
-        tolerance=Tolerance(0.05),
         rank=60,
         columns=("diversity_per_text",),
         per_text=_per_text,

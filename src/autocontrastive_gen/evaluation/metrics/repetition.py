@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from autocontrastive_gen.evaluation.metrics.declaration import Context, TextMetric, Texts, Tolerance
+from autocontrastive_gen.evaluation.metrics.declaration import Context, TextMetric, Texts
 from autocontrastive_gen.evaluation.metrics.ngrams import ORDERS, count_columns, ngram_counts, repetition
 from autocontrastive_gen.foundation.statistics import pooled_product
 
@@ -34,7 +34,6 @@ METRICS = tuple(
         direction="lower",
         digits=2,
         shown=False,
-        tolerance=Tolerance(5.0),
         rank=70,
         columns=(f"unique_{n}", f"total_{n}"),
         per_text=_per_text,

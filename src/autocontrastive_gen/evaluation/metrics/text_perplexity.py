@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from autocontrastive_gen.evaluation.metrics.declaration import Context, TextMetric, Texts, Tolerance
+from autocontrastive_gen.evaluation.metrics.declaration import Context, TextMetric, Texts
 from autocontrastive_gen.foundation.statistics import exp_mean
 
 
@@ -26,7 +26,6 @@ METRICS = (
         # low means what the model itself would say, not what people write
         direction="neutral",
         digits=1,
-        tolerance=Tolerance(0.0, relative=0.1),
         rank=30,
         columns=("perplexity",),
         per_text=_per_text,

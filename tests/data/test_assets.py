@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import os
 import subprocess
 import zipfile
 from pathlib import Path
@@ -122,7 +121,7 @@ class TestKeptCopy:
         with pytest.raises(OSError, match="disk full"):
             provide("asset", pypi(), FOLDER)
         monkeypatch.undo()
-        os.chdir(project)
+        monkeypatch.chdir(project)
         monkeypatch.setattr(sources.subprocess, "run", pip)
         assert provide("asset", pypi(), FOLDER)["files"] == {"data.txt": DIGEST}
 

@@ -14,6 +14,7 @@ COMMANDS = {
     "fetch": "stages.fetch",
     "prepare": "stages.prepare",
     "train": "stages.train --model tiny",
+    "select": "stages.select --model tiny",
     "generate": "stages.generate --model tiny --setting greedy-acd",
     "score": "stages.score --model tiny",
     "benchmark": "stages.benchmark --model tiny --setting acd",

@@ -7,7 +7,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-RUNS = 7  # train, two generate, score, two benchmark, and their parent
+RUNS = 8  # train, select, two generate, score, two benchmark, and their parent
 
 
 def tracked(clone) -> list[str]:
@@ -57,7 +57,7 @@ def test_an_experiment_in_a_temporary_copy_is_tracked_in_the_project_and_compare
     committed.run("dvc", "exp", "run", "--temp", "--name", "bolder", "--set-param", "contrast.alpha=0.5")
     names = tracked(committed)
     # the changed cells: generate and benchmark with contrast, score, and a parent
-    assert len(names) == RUNS + 4 and names.count("smoke-bolder") == 1
+    assert len(names) == RUNS + 5 and names.count("smoke-bolder") == 1
     assert names.count("generate@tiny-greedy") == 1 and names.count("generate@tiny-greedy-acd") == 2
     printed = committed.run("python", "-m", "stages.compare", "HEAD", "bolder", "--html", "page.html")
     assert "contrast.alpha" in printed and "generate@tiny-greedy-acd" in printed
@@ -74,4 +74,4 @@ def test_a_dead_server_fails_only_track_and_the_next_repro_catches_up(committed)
     assert not (committed.folder / "runs/smoke/track/receipt.json").exists()
     del committed.environment["MLFLOW_TRACKING_URI"]
     assert committed.repro() == ["track"]
-    assert len(tracked(committed)) == RUNS + 4
+    assert len(tracked(committed)) == RUNS + 5

@@ -41,6 +41,10 @@ def stage(project, monkeypatch, caplog):
     monkeypatch.setattr("sys.argv", ["train", "--model", "tiny"])
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
+    # commands that earlier tests ran in this process have left handlers whose stream is closed
+    monkeypatch.setattr(
+        logging.root, "handlers", [h for h in logging.root.handlers if type(h) is not logging.StreamHandler]
+    )
 
     def run(capsys) -> tuple[int, str]:
         write_plan(load_params())

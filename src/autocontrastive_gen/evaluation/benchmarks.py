@@ -6,7 +6,8 @@ import logging
 import math
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -47,24 +48,48 @@ def evaluate(
     os.environ.setdefault("DISABLE_MULTIPROC", "1")
     logging.getLogger("sqlitedict").setLevel(logging.CRITICAL)  # it prints the stack of what it raises as well
     try:
-        return simple_evaluate(
-            model=lm,
-            tasks=list(tasks),
-            task_manager=manager,
-            num_fewshot=options["num_fewshot"],
-            limit=options["limit"],
-            bootstrap_iters=BOOTSTRAPS,
-            use_cache=str(cache) if cache else None,
-            random_seed=seed,
-            numpy_random_seed=seed,
-            torch_random_seed=seed,
-            fewshot_random_seed=seed,
-        )
+        with _infinite_perplexities():
+            return simple_evaluate(
+                model=lm,
+                tasks=list(tasks),
+                task_manager=manager,
+                num_fewshot=options["num_fewshot"],
+                limit=options["limit"],
+                bootstrap_iters=BOOTSTRAPS,
+                use_cache=str(cache) if cache else None,
+                random_seed=seed,
+                numpy_random_seed=seed,
+                torch_random_seed=seed,
+                fewshot_random_seed=seed,
+            )
     except sqlite3.Error as error:
         raise FileError(
             f"finished answers can't be kept in {cache}*: {error}; is the disk full? Make room, or remove damaged "
             "files there, then run the same command to go on"
         ) from error
+
+
+class _Math:
+    """Python's ``math``, whose ``exp`` is infinite where a float ends instead of raising OverflowError."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(math, name)
+
+    @staticmethod
+    def exp(x: float) -> float:
+        return math.exp(x) if x < 709 else math.inf
+
+
+@contextmanager
+def _infinite_perplexities() -> Iterator[None]:
+    """Within it, lm-eval's perplexity of targets that a method all but excludes is infinite."""
+    from lm_eval.api import metrics
+
+    before, metrics.math = metrics.math, _Math()
+    try:
+        yield
+    finally:
+        metrics.math = before
 
 
 def results(output: Mapping[str, Any]) -> dict[str, dict]:

@@ -54,14 +54,14 @@ def test_a_clone_with_the_remote_runs_nothing(remote, committed, tmp_path):
 
 
 def test_an_experiment_in_a_temporary_copy_is_tracked_in_the_project_and_compared(committed):
-    committed.run("dvc", "exp", "run", "--temp", "--name", "bolder", "--set-param", "contrast.alpha=0.5")
+    committed.run("dvc", "exp", "run", "--temp", "--name", "bolder", "--set-param", "contrasts.acd.alpha=0.5")
     names = tracked(committed)
     # the changed cells: generate and benchmark with contrast, score, and a parent
     assert len(names) == RUNS + 5 and names.count("smoke-bolder") == 1
     assert names.count("generate@tiny-greedy") == 1 and names.count("generate@tiny-greedy-acd") == 2
     printed = committed.run("python", "-m", "stages.compare", "HEAD", "bolder", "--html", "page.html")
-    assert "contrast.alpha" in printed and "generate@tiny-greedy-acd" in printed
-    assert "contrast.alpha" in (committed.folder / "page.html").read_text()
+    assert "contrasts.acd.alpha" in printed and "generate@tiny-greedy-acd" in printed
+    assert "contrasts.acd.alpha" in (committed.folder / "page.html").read_text()
     same = committed.run("python", "-m", "stages.compare", "bolder", "smoke-bolder")
     assert "Parameters: no difference" in same and "Metrics: no difference" in same
 

@@ -17,12 +17,13 @@ import pytest
 import yaml
 
 from autocontrastive_gen.foundation.files import read_json, write_json
-from autocontrastive_gen.report import origin
+from autocontrastive_gen.report import origin, render
 from autocontrastive_gen.report.claim_rules import read_claims
 from autocontrastive_gen.report.findings import Findings
 from autocontrastive_gen.report.paper import NOT_RUN, Paper
 from autocontrastive_gen.report.render import write_report
 from autocontrastive_gen.report.results import Results
+from autocontrastive_gen.report.table import Column, Table
 from autocontrastive_gen.report.tables import all_tables
 from autocontrastive_gen.report.text_tables import quality_table
 from stages import report as stage
@@ -167,6 +168,16 @@ def test_every_number_of_the_page_has_an_origin(report):
     assert len(numbers) > 200 and all(numbers), "each number names its file and stage"
     assert {int(number) for number in numbers} == set(range(len(origins)))
     assert {entry["cell"] for entry in origins} >= {"score@made", "train@made", "benchmark@made-acd"}
+
+
+def test_a_table_that_the_page_has_no_place_for_follows_the_benchmarks(made_run, monkeypatch):
+    extra = Table("extra", "A table of one's own", [Column("what", "What")], [{"what": "made for a test"}])
+    monkeypatch.setattr(render, "all_tables", lambda *args: [*all_tables(*args), extra])
+    write_report(made_run, PLAN)
+    page = (made_run.reports / "index.html").read_text()
+    assert page.count("A table of one&#39;s own</h3>") == 1 and page.count(">made for a test<") == 1
+    assert page.count('id="table-claims"') == 1
+    assert (made_run.reports / "tables/extra.csv").exists()
 
 
 def test_cells_that_did_not_run_are_named(made_run, results):

@@ -6,7 +6,7 @@ import json
 import platform
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
@@ -73,6 +73,7 @@ def write_page(
         "size": size,
     }
     template = environment.get_template("index.html.j2")
+    placed = _Placed(tables | {"overview": with_speed(tables["overview"], results, cost["speeds"])})
     content = {
         "title": results.plan["title"],
         "profile": results.paths.profile,
@@ -82,7 +83,7 @@ def write_page(
         "sections": SECTIONS,
         "many": len(results.models) > 1,
         "summary": _summary(results, tables, findings),
-        "tables": tables | {"overview": with_speed(tables["overview"], results, cost["speeds"])},
+        "tables": placed,
         "figures": _by_kind(figures, results.models),
         "samples": samples,
         "choices": _choices(samples),
@@ -98,10 +99,27 @@ def write_page(
         "css": Markup(_part("style.css")),
         "js": Markup(_part("page.js")),
     }
-    # rendering a number registers its origin, so the list of origins is complete only the second time
+    # rendering a number registers its origin, and looking a table up places it: both are known the second time
     for _ in range(2):
-        page = template.render(content, origins=origins.all, origins_json=_json([o.as_dict() for o in origins.all]))
+        lists = {"origins": origins.all, "origins_json": _json([o.as_dict() for o in origins.all])}
+        page = template.render(content, further=placed.further(), **lists)
     write_text(results.paths.reports / "index.html", page)
+
+
+class _Placed(dict[str, Table]):
+    """Tables by name; remembers which of them the template has a place for."""
+
+    def __init__(self, tables: Mapping[str, Table]) -> None:
+        super().__init__(tables)
+        self._names: set[str] = set()
+
+    def __getitem__(self, name: str) -> Table:
+        self._names.add(name)
+        return super().__getitem__(name)
+
+    def further(self) -> list[Table]:
+        """Tables that the template has not looked up: they follow the benchmarks."""
+        return [table for name, table in self.items() if name not in self._names and not table.csv_only]
 
 
 def _by_kind(figures: list[Figure], models: Iterable[str]) -> dict[str, list[Figure]]:

@@ -7,7 +7,6 @@ parameters from there only: what a stage can see is exactly what makes DVC run i
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -24,6 +23,7 @@ from autocontrastive_gen.experiment.settings import Grid, Setting
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
 from autocontrastive_gen.foundation.errors import InputError, MissingFileError
 from autocontrastive_gen.foundation.files import write_text
+from autocontrastive_gen.foundation.trees import differing, leaves
 from autocontrastive_gen.generation.decoder import DECODERS
 from autocontrastive_gen.modeling.contrast import REGISTRY, check
 
@@ -220,15 +220,9 @@ def edited(params: Params) -> list[str]:
     own = load_params(path)
     if build(own) == build(params):
         return []
-    return sorted(_differences(params.model_dump(mode="json"), own.model_dump(mode="json")))
-
-
-def _differences(a: Any, b: Any, name: str = "") -> Iterator[str]:
-    if isinstance(a, dict) and isinstance(b, dict):
-        for key in {*a, *b}:
-            yield from _differences(a.get(key), b.get(key), f"{name}.{key}" if name else key)
-    elif a != b:
-        yield f"{name}: {a} (profile: {b})"
+    ours, theirs = params.model_dump(mode="json"), own.model_dump(mode="json")
+    values, before = leaves(ours), leaves(theirs)
+    return [f"{key}: {values.get(key)} (profile: {before.get(key)})" for key in differing(ours, theirs)]
 
 
 def write_plan(params: Params) -> None:

@@ -107,15 +107,15 @@ def results_table() -> str:
         found = [v for k, v in metrics.items() if re.fullmatch(f"quality/smollm2/{setting}/[^/]+/{metric}", k)]
         return f"{sum(found) / len(found):.2f}"
 
-    rows = [
-        (f"{metric}, {title}", *(mean(name, metric) for name in (decode, f"{decode}-acd", "human")), "score")
-        for decode, title in (("greedy", "greedy search"), ("beam", "beam search"), ("top-p", "nucleus sampling"))
-        for metric in ("diversity", "coherence")
-    ]
-    for task in ("last-word", "continuation"):
-        scores = (f"{metrics[f'benchmark/smollm2/{setting}/{task}/acc']:.2f}" for setting in ("original", "acd"))
-        rows.append((f"accuracy, task `{task}`", *scores, "–", "benchmark"))
-    return "".join(f"| {' | '.join(row[:4])} | `dvc repro {row[4]}` |\n" for row in rows)
+    benchmarked = {"greedy": "original", **{f"greedy-{name}": name for name in ("acd", "acd15", "dola", "sled")}}
+    settings = dict.fromkeys(key.split("/")[2] for key in metrics if key.startswith("quality/smollm2/"))
+    assert "human" in settings and len(settings) > 10
+    rows = []
+    for setting in settings:
+        last = metrics.get(f"benchmark/smollm2/{benchmarked.get(setting)}/last-word/acc")
+        scores = [mean(setting, "diversity"), mean(setting, "coherence"), "–" if last is None else f"{last:.2f}"]
+        rows.append([f"`{setting}`", *scores, "`dvc repro`"])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def test_results_in_readme_are_the_committed_ones():

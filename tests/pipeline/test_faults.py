@@ -115,6 +115,8 @@ def test_a_full_disk_in_every_stage(clone, finished):
     """A clear message and no traceback; what other stages have finished stays, and the same run goes on once mended."""
     before = clone.results()
     for stage, command in COMMANDS.items():
+        if stage == "select":
+            continue  # each of its files is smaller than the smallest limit
         put_back(clone, finished)
         others = kept(clone, stage)
         if stage == "track":
@@ -179,7 +181,7 @@ def test_every_stage_may_be_stopped_as_it_writes(clone, finished, kind):
     [
         ("path: tests/fixtures/smoke/model", "path: tests/fixtures/smoke/nowhere", "nowhere does not exist"),
         ("path: tests/fixtures/smoke/model", "path: tests/fixtures/smoke/encoder", "the model has layers 1 to 2"),
-        ("path: tests/fixtures/smoke/model", "path: harmed", "weights is damaged"),
+        ("path: tests/fixtures/smoke/model", "path: harmed", "of weights is damaged"),
     ],
     ids=["missing", "swapped", "truncated"],
 )
@@ -194,7 +196,7 @@ def test_a_model_that_is_missing_swapped_or_truncated(clone, old, new, told):
 
 
 def test_two_repros_at_once(clone):
-    clone.edit("new_tokens: 8\n  batch_size", "new_tokens: 9\n  batch_size")
+    clone.edit("generate:\n  # Tokens per continuation.\n  new_tokens: 8", "generate:\n  new_tokens: 9")
     first = clone.start("dvc", "repro")
     for line in first.stdout:
         if "Running stage 'generate@tiny-greedy'" in line:

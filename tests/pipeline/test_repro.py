@@ -153,7 +153,7 @@ def test_two_runs_from_scratch_give_the_same_bytes(finished, fresh):
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_run_continues_where_it_stopped(clone, finished, kind):
     shutil.rmtree(clone.folder / ".dvc/cache/runs")
-    clone.edit("new_tokens: 8\n  batch_size", "new_tokens: 9\n  batch_size")
+    clone.edit("generate:\n  # Tokens per continuation.\n  new_tokens: 8", "generate:\n  new_tokens: 9")
     process = clone.start("dvc", "repro", start_new_session=True)
     seen = ""
     for line in process.stdout:

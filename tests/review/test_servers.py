@@ -29,7 +29,7 @@ from autocontrastive_gen.review.tracking import TrackingError, publish
 
 pytestmark = pytest.mark.slow
 
-RUNS = 7  # six cells and their parent
+RUNS = 8  # six cells and their parent
 
 
 def postgres_tool(name: str) -> str:

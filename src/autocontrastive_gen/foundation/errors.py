@@ -64,4 +64,7 @@ def mendable(what: str, kinds: tuple[type[Exception], ...] = (OSError, ValueErro
         raise
     except kinds as error:
         kind = FileError if isinstance(error, OSError) else InputError
-        raise kind(f"{what}: {error}") from error
+        said = str(error)
+        if type(error).__name__ == "SafetensorError":  # no import: commands that read no weights start without it
+            said = f"a file of weights is damaged ({error}): replace the model's files"
+        raise kind(f"{what}: {said}") from error

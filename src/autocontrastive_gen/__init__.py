@@ -4,10 +4,10 @@ The names below are loaded when they are first used: importing the package alone
 
 >>> from autocontrastive_gen import AutoMultiExitModel, MultiExitConfiguration
 >>> from transformers import AutoTokenizer
->>> contrast = MultiExitConfiguration(
+>>> setting = MultiExitConfiguration(
 ...     "SHARED_PROJECTION_DIRECT", use_original_head=False, contrast_layer_indices=("original", 3)
 ... )
->>> model = AutoMultiExitModel.from_pretrained("gpt2", multi_exit_config=contrast)
+>>> model = AutoMultiExitModel.from_pretrained("gpt2", multi_exit_config=setting)
 >>> tokenizer = AutoTokenizer.from_pretrained("gpt2")
 >>> prompt = tokenizer("humpty dumpty sat on", return_tensors="pt")
 >>> text = tokenizer.decode(model.generate(**prompt, max_new_tokens=5)[0])
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from autocontrastive_gen.foundation.errors import FileError, InputError, UserError
     from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
     from autocontrastive_gen.modeling.configuration import MultiExitConfiguration, VocabularyProjectionMode
+    from autocontrastive_gen.modeling.custom_generate import contrast
     from autocontrastive_gen.modeling.early_exit import EarlyExit
     from autocontrastive_gen.modeling.multi_exit import MultiExitModel
     from autocontrastive_gen.training.fine_tune import fine_tune
@@ -46,6 +47,7 @@ __all__ = [
     "VocabularyProjectionMode",
     "__version__",
     "calculate_contrasted_logits",
+    "contrast",
     "fine_tune",
     "fit_exits",
 ]
@@ -55,6 +57,7 @@ _MODULES = {
     "foundation.errors": ("FileError", "InputError", "UserError"),
     "modeling.auto_model": ("AutoMultiExitModel",),
     "modeling.configuration": ("MultiExitConfiguration", "VocabularyProjectionMode"),
+    "modeling.custom_generate": ("contrast",),
     "modeling.early_exit": ("EarlyExit",),
     "modeling.multi_exit": ("MultiExitModel",),
     "training.fine_tune": ("fine_tune",),

@@ -55,6 +55,10 @@ class Anatomy:
         assert isinstance(blocks, nn.ModuleList)
         return blocks
 
+    def prepare(self, model: nn.Module) -> None:
+        """Make the model's list of blocks one that ``trunk_run`` can end early."""
+        self.trunk(model).__class__ = Trunk
+
     def normed(self, model: nn.Module, state: Tensor, final_norm: bool = True) -> Tensor:
         """What the output matrix would see if the block that gave ``state`` (..., d) were the last.
 
@@ -123,7 +127,7 @@ def _found_and_verified(model: PreTrainedModel) -> Anatomy:
     if after is None:
         raise UnsupportedModelError(model, "its steps on the logits after the output matrix were not recognised")
     anatomy = Anatomy(blocks, len(trunk), finish, before, after)
-    trunk.__class__ = Trunk
+    anatomy.prepare(model)
     _verify_early_end(model, anatomy, head, seen)
     return anatomy
 

@@ -61,10 +61,10 @@ class AutoMultiExitModel:
             FileError: a file is missing or unreadable.
             WrongBaseError: the exits were trained for another base model.
 
-        >>> contrast = MultiExitConfiguration(
+        >>> setting = MultiExitConfiguration(
         ...     "SHARED_PROJECTION_DIRECT", use_original_head=False, contrast_layer_indices=("original", 3)
         ... )
-        >>> AutoMultiExitModel.from_pretrained("gpt2", multi_exit_config=contrast).multi_exit_config.get_description()
+        >>> AutoMultiExitModel.from_pretrained("gpt2", multi_exit_config=setting).multi_exit_config.get_description()
         'original_vs_3'
         """
         if kwargs.pop("trust_remote_code", None):
@@ -113,7 +113,7 @@ class AutoMultiExitModel:
         settle_exits(model.config, setting, exits is not None)
         model.__class__ = multi_exit_class(plain)
         try:
-            _reach_forward(model)
+            reach_forward(model)
             if model.listed_layers and (_exits_of(model.config) != before or not heads.exit_modules(model)):
                 model.create_exits()
                 return _with_exits(model, setting, exits, set(heads.exit_state(model)))
@@ -121,7 +121,7 @@ class AutoMultiExitModel:
         except (ValueError, OSError):
             model.__class__ = plain
             if "_old_forward" in model.__dict__:
-                _reach_forward(model)
+                reach_forward(model)
             raise
 
 
@@ -141,7 +141,7 @@ def _config_of(source: str | os.PathLike, options: dict[str, Any]) -> PreTrained
         raise InputError(f"{source}: its model is defined by its own code; {CODE_IS_NOT_RUN}") from None
 
 
-def _reach_forward(model: PreTrainedModel) -> None:
+def reach_forward(model: PreTrainedModel) -> None:
     """Where the instance has a forward of its own, as after accelerate's dispatch, make it call that of the class."""
     if "_old_forward" in model.__dict__:
         model._old_forward = type(model).forward.__get__(model)

@@ -301,9 +301,15 @@ class MultiExitModel(_Model):
         return sum(recomputed(of_exit, states[layer], layer, use_reentrant=False) for layer in self.listed_layers)
 
     # life ----------------------------------------------------------------------------------------------------------
-    def attach(self, config: MultiExitConfiguration | None = None) -> None:
-        """Find the model's parts and apply a setting; called once the weights are loaded."""
-        self.anatomy = find_anatomy(self)
+    def attach(self, config: MultiExitConfiguration | None = None, anatomy: Anatomy | None = None) -> None:
+        """Find the model's parts and apply a setting; called once the weights are loaded.
+
+        Args:
+            anatomy: the parts, if they were found in a model of the same structure before.
+        """
+        if anatomy is not None:
+            anatomy.prepare(self)
+        self.anatomy = anatomy or find_anatomy(self)
         self._apply_setting(config or MultiExitConfiguration())
 
     def save_exits(self, folder: str | os.PathLike) -> None:

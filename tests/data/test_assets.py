@@ -14,6 +14,12 @@ from autocontrastive_gen.data.assets import provide
 from autocontrastive_gen.experiment.asset_schema import HubAsset, PathAsset, PypiAsset, UrlAsset
 
 TEXT = b"some text\n"
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 DIGEST = hashlib.sha256(TEXT).hexdigest()
 FOLDER = Path("runs/fetch/asset")
 
@@ -108,16 +114,26 @@ class TestPypi:
 
 class TestKeptCopy:
     @pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"swapped"), Path.unlink])
-    def test_damage_is_found_and_repaired_by_the_next_run(self, project, pip, damage):
-        provide("asset", pypi(), FOLDER)
-        damage(next(Path(".scratch/assets").rglob("content/data.txt")))
-        with pytest.raises(OSError, match=f"was changed: expected sha256 {DIGEST}, found .*run the same command again"):
-            provide("asset", pypi(), FOLDER)
-        provide("asset", pypi(), FOLDER)
+    @pytest.mark.parametrize("file", ["content/data.txt", "record.json.*"])
+    def test_what_is_damaged_is_fetched_again(self, project, pip, damage, file, caplog):
+        record = provide("asset", pypi(), FOLDER)
+        sources.drop_archives()
+        damaged = next(Path(".scratch/assets").rglob(file))
+        damage(damaged)
+        assert provide("asset", pypi(), FOLDER) == record and pip.calls == 2
         assert (FOLDER / "data.txt").read_bytes() == TEXT
+        if damage is not Path.unlink or "content" in file:
+            assert f"{damaged}: damaged; this is dropped and made again" in caplog.text
+
+    def test_a_swapped_archive_is_downloaded_again(self, project, pip, caplog):
+        provide("asset", pypi(), FOLDER)
+        wheel = next(Path(".scratch/assets").rglob("*.whl.*"))
+        wheel.write_bytes(wheel_bytes(data=TEXT, other=b"swapped"))
+        assert provide("other", pypi("package/other.txt", sha256(b"x")), FOLDER)["files"] == {"other.txt": sha256(b"x")}
+        assert pip.calls == 2 and f"{wheel}: damaged" in caplog.text
 
     def test_an_unfinished_entry_is_ignored(self, project, pip, monkeypatch):
-        monkeypatch.setattr(assets, "write_json", lambda *args: (_ for _ in ()).throw(OSError("disk full")))
+        monkeypatch.setattr(assets.Kept, "write_json", lambda *args: (_ for _ in ()).throw(OSError("disk full")))
         with pytest.raises(OSError, match="disk full"):
             provide("asset", pypi(), FOLDER)
         monkeypatch.undo()
@@ -231,6 +247,19 @@ class TestHub:
         assert (record["revision"], set(record["files"])) == (commit, {"config.json"})
         with pytest.raises(OSError, match="no file matches"):
             provide("asset", self.asset(files=["*.bin"]), FOLDER)
+
+    def test_damaged_weights_in_the_cache_are_not_taken(self, cache, caplog):
+        commit, digest = "1" * 40, sha256(TEXT)
+        for folder in ("blobs", f"snapshots/{commit}", "refs"):
+            (cache / folder).mkdir(parents=True)
+        (cache / "refs" / "main").write_text(commit)
+        (cache / "blobs" / digest).write_bytes(b"damaged")
+        (cache / "snapshots" / commit / "weights").symlink_to(f"../../blobs/{digest}")
+        with pytest.raises(OSError, match="asset a: hub model someone/tiny"):  # there is no network
+            provide("a", self.asset(), FOLDER)
+        assert f"{cache / 'blobs' / digest}: damaged" in caplog.text
+        (cache / "blobs" / digest).write_bytes(TEXT)
+        assert provide("a", self.asset(), FOLDER)["files"] == {"weights": digest}
 
     def test_missing_says_how_to_provide_it(self, cache):
         with pytest.raises(

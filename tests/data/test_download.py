@@ -1,10 +1,12 @@
 """Downloads from a web server that breaks connections, is replaced by a mirror, or changes its file."""
 
 import random
+from contextlib import closing
 
 import pytest
 
 from autocontrastive_gen.data.download import HttpStream, StreamChanged, download
+from autocontrastive_gen.foundation.resume import Beginning
 
 CONTENT = random.Random(0).randbytes(300_000)
 
@@ -55,7 +57,9 @@ def test_refuses_a_server_that_cannot_resume(server):
 @pytest.mark.parametrize("have", [0, 1000, len(CONTENT)])
 def test_download_resumes_a_partial_file(server, tmp_path, have):
     server.files["text"] = CONTENT
-    (tmp_path / "text.part").write_bytes(CONTENT[:have])
+    with closing(Beginning(tmp_path / "text.part")) as part:
+        for start in range(0, have, 1000):
+            part.append(CONTENT[start : min(start + 1000, have)])
     assert download([server.url("text")], tmp_path / "text") == ('"v1"' if have < len(CONTENT) else "")
     assert (tmp_path / "text").read_bytes() == CONTENT
     assert server.requests == [("text", have)]

@@ -17,15 +17,17 @@ from autocontrastive_gen.foundation.files import write_json, write_jsonl
 ROOT = Path(__file__).parents[2]
 PATHS = Paths("smoke")
 DRIVER = """
-import os, runpy, signal, sys
+import contextlib, os, runpy, signal, sys
 from autocontrastive_gen.generation import batches
-write, limit, written = batches.write_jsonl, int(sys.argv.pop(1)), []
-def counted(path, rows):
-    write(path, rows)
-    written.append(path)
+write, limit, written = batches.Kept.write, int(sys.argv.pop(1)), []
+@contextlib.contextmanager
+def counted(self, name):
+    with write(self, name) as path:
+        yield path
+    written.append(name)
     if len(written) == limit:
         os.kill(os.getpid(), signal.SIGKILL)
-batches.write_jsonl = counted
+batches.Kept.write = counted
 runpy.run_module("stages.generate", run_name="__main__", alter_sys=True)
 print(len(written))
 """

@@ -1,7 +1,8 @@
 """Assets: models and texts, each fetched once, verified and kept.
 
 The store is ``.scratch/assets/<digest of the source>``, so fetching again after an edit of the parameters only copies
-files. Every file is hashed when it arrives and again when it is copied into the run.
+files. Every file is hashed when it arrives and again when it is copied into the run; one that has changed is fetched
+again.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ import hashlib
 import importlib.metadata
 import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from autocontrastive_gen.data import local_tasks
 from autocontrastive_gen.data.sources import STORE, Mismatch, bring, describe, digests, folder_sha256, reach, verify
 from autocontrastive_gen.experiment.asset_schema import Asset, AssetTerms, HubAsset, PathAsset, PypiAsset, UrlAsset
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
 from autocontrastive_gen.foundation.errors import FileError
-from autocontrastive_gen.foundation.files import read_json, write_json
+from autocontrastive_gen.foundation.files import read_json
+from autocontrastive_gen.foundation.resume import Kept, say_damaged, sync
 
 log = logging.getLogger(__name__)
 
@@ -76,15 +78,16 @@ def provide_tasks(tasks: list[str], folder: Path, given: tuple[Path, str] | None
         shutil.rmtree(folder, ignore_errors=True)
         return
     lm_eval = importlib.metadata.version("lm_eval")
-    entry = STORE / fingerprint(["tasks", sorted(tasks), lm_eval, given and given[1]])
-    if not (entry / "record.json").exists():
+
+    def build(content: Path) -> dict:
         from autocontrastive_gen.data.bundles import collect
 
         log.info("tasks: fetching the data of %s", ", ".join(tasks))
-        with _building(entry) as content:
-            collect(tasks, content, given[0] if given else _left_bundle(folder, lm_eval))
-            write_json(entry / "building" / "record.json", {"files": digests(content), "kind": "tasks"})
-    _copy("tasks", None, entry / "content", read_json(entry / "record.json") | {"sha256": ""}, folder)
+        collect(tasks, content, given[0] if given else _left_bundle(folder, lm_eval))
+        return {"files": digests(content), "kind": "tasks"}
+
+    content, record = _stored(["tasks", sorted(tasks), lm_eval, given and given[1]], build)
+    _copy("tasks", None, content, record | {"sha256": ""}, folder)
 
 
 def _left_bundle(folder: Path, lm_eval: str) -> Path | None:
@@ -103,16 +106,41 @@ def _left_bundle(folder: Path, lm_eval: str) -> Path | None:
 
 def _kept(name: str, asset: Asset) -> tuple[Path, dict]:
     """Folder with the files of an asset, and its record; the asset is fetched if the store lacks it."""
-    entry = STORE / fingerprint(asset.pins())
-    if not (entry / "record.json").exists():
+
+    def build(content: Path) -> dict:
         log.info("%s: fetching %s", name, describe(asset))
-        with _building(entry) as content:
-            revision = bring(name, asset, content)
-            files = digests(content)
-            record = {"kind": asset.kind, "source": describe(asset), "revision": revision, "files": files}
-            record["sha256"] = asset.sha256 if isinstance(asset, PypiAsset) else folder_sha256(files)
-            write_json(entry / "building" / "record.json", record)
-    return entry / "content", read_json(entry / "record.json")
+        revision = bring(name, asset, content)
+        files = digests(content)
+        record = {"kind": asset.kind, "source": describe(asset), "revision": revision, "files": files}
+        return record | {"sha256": asset.sha256 if isinstance(asset, PypiAsset) else folder_sha256(files)}
+
+    return _stored(asset.pins(), build)
+
+
+def _stored(key: Any, build: Callable[[Path], dict]) -> tuple[Path, dict]:
+    """Content and record of an entry of the store.
+
+    If it is not there, or damaged, ``build`` fills an empty folder with the content and returns the record. The entry
+    appears in the store only if that succeeds.
+    """
+    entry = STORE / fingerprint(key)
+    kept, content, building = Kept(entry), entry / "content", entry / "building"
+    if record := kept.read_json("record.json"):
+        found = digests(content)
+        damaged = [path for path, expected in record["files"].items() if found.get(path) != expected]
+        if not damaged:
+            return content, record
+        say_damaged(content / damaged[0])
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    record = build(building)
+    for path in record["files"]:
+        sync(building / path)
+    kept.clear()
+    shutil.rmtree(content, ignore_errors=True)
+    building.rename(content)
+    kept.write_json("record.json", record)
+    return content, record
 
 
 def _on_disk(name: str, asset: PathAsset) -> tuple[Path, dict]:
@@ -130,30 +158,16 @@ def _on_disk(name: str, asset: PathAsset) -> tuple[Path, dict]:
     return folder, {"kind": "path", "source": asset.path, "revision": "", "files": files}
 
 
-@contextmanager
-def _building(entry: Path) -> Iterator[Path]:
-    """A folder to fill; the entry appears in the store only if the block, which also writes its record, succeeds."""
-    building = entry / "building"
-    shutil.rmtree(building, ignore_errors=True)
-    (building / "content").mkdir(parents=True)
-    yield building / "content"
-    shutil.rmtree(entry / "content", ignore_errors=True)
-    (building / "content").rename(entry / "content")
-    (building / "record.json").rename(entry / "record.json")
-    building.rmdir()
-
-
 def _copy(name: str, asset: Asset, content: Path, record: dict, folder: Path) -> dict[str, str]:
-    """Copy the files to ``folder`` and hash them on the way; a damaged entry of the store is discarded."""
+    """Copy the files to ``folder`` and hash them on the way."""
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     files = {path: _copy_file(content / path, temporary / path) for path in record["files"]}
     for path, expected in record["files"].items():
         if expected is not None and files[path] != expected:
-            (content.parent / "record.json").unlink()
             raise Mismatch(
-                f"asset {name}: the kept copy {content / path} was changed: expected sha256 {expected}, "
-                f"found {files[path]}; it is now discarded, run the same command again to fetch it anew"
+                f"asset {name}: {content / path} changed while it was copied: expected sha256 {expected}, "
+                f"found {files[path]}; run the same command again"
             )
     if "sha256" not in record:
         verify(name, asset, files)
@@ -186,12 +200,13 @@ def _only_gguf(content: Path, record: dict) -> str | None:
 
 def _converted(name: str, gguf: Path, record: dict) -> tuple[Path, dict]:
     """The model folder in the store that a GGUF file was converted to."""
-    entry = STORE / fingerprint(["gguf", 1, record["sha256"]])
-    if not (entry / "record.json").exists():
+
+    def build(content: Path) -> dict:
         from autocontrastive_gen.data.gguf import convert
 
         log.info("%s: converting %s to safetensors (once)", name, gguf.name)
-        with _building(entry) as content:
-            convert(gguf, content)
-            write_json(entry / "building" / "record.json", {"files": digests(content)})
-    return entry / "content", record | read_json(entry / "record.json")
+        convert(gguf, content)
+        return {"files": digests(content)}
+
+    content, converted = _stored(["gguf", 1, record["sha256"]], build)
+    return content, record | converted

@@ -9,12 +9,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from autocontrastive_gen.foundation.errors import FileError
+from autocontrastive_gen.foundation.resume import Beginning
 
 log = logging.getLogger(__name__)
 
@@ -133,15 +135,14 @@ def download(urls: Sequence[str], target: Path, open_url: Callable[..., Any] = u
     Bytes arrive in ``<target>.part``; a rerun resumes at its end. ``open_url`` replaces ``urlopen`` if the server needs
     other certificates, a proxy or credentials.
     """
-    part = target.with_name(target.name + ".part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    have = part.stat().st_size if part.exists() else 0
-    with HttpStream(urls, have, open_url=open_url) as stream, open(part, "ab") as file:
-        bar = tqdm(total=stream.size, initial=have, unit="B", unit_scale=True, desc=target.name, disable=None)
-        with bar:
-            while chunk := stream.read(CHUNK):
-                file.write(chunk)
-                bar.update(len(chunk))
-        identity = stream.identity
-    part.replace(target)
-    return identity
+    with closing(Beginning(target.with_name(target.name + ".part"))) as part:
+        for _ in part.chunks():
+            pass  # what checks out stays
+        with HttpStream(urls, part.size, open_url=open_url) as stream:
+            bar = tqdm(total=stream.size, initial=part.size, unit="B", unit_scale=True, desc=target.name, disable=None)
+            with bar:
+                while chunk := stream.read(CHUNK):
+                    part.append(chunk)
+                    bar.update(len(chunk))
+        part.move(target)
+    return stream.identity

@@ -1,8 +1,8 @@
 """Corpora of the Hugging Face hub in parquet files, streamed by ``datasets`` only as far as needed.
 
-What has been read is kept in parts in ``.scratch/streams``, with the position of ``datasets`` after the last part. A
-run that was killed at any moment reads the parts from disk and continues at that position: the same documents in the
-same order.
+What has been read is kept in parts in ``.scratch/streams``, each with the position of ``datasets`` after it. A run that
+was killed at any moment reads the parts from disk and continues at the position of the last one: the same documents in
+the same order.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import gzip
 import json
 import logging
 from collections.abc import Iterator
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 
-from autocontrastive_gen.data.corpora import DAMAGED
 from autocontrastive_gen.foundation.digests import fingerprint
 from autocontrastive_gen.foundation.errors import FileError, InputError
-from autocontrastive_gen.foundation.files import atomic_path, read_json, write_json
+from autocontrastive_gen.foundation.resume import Kept
 
 log = logging.getLogger(__name__)
 
@@ -33,36 +32,38 @@ def rows(record: dict, text_field: str, folder: Path) -> Iterator[str]:
 
     Raises:
         InputError: the files have no column ``text_field``.
-        FileError: the hub cannot be reached and more text is needed, the repository has changed, or a part is
-            damaged.
+        FileError: the hub cannot be reached and more text is needed, or the repository has changed.
     """
-    folder = folder / fingerprint([record["source"], record["revision"], record["shards"], text_field])
-    state = read_json(folder / "position.json") if (folder / "position.json").exists() else {"parts": 0}
-    for number in range(state["parts"]):
-        yield from _read(_part(folder, number), folder)
-    if state.get("whole"):
+    kept = Kept(folder / fingerprint([record["source"], record["revision"], record["shards"], text_field]))
+    number, position = 0, {"at": None, "whole": False}
+    while path := kept.find(_part(number)):
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            position = json.loads(next(file))
+            yield from map(json.loads, file)
+        number += 1
+    if position["whole"]:
         return
     try:
-        yield from _further(record, text_field, folder, state)
+        yield from _further(record, text_field, kept, number, position["at"])
     except FileNotFoundError as error:
         raise FileError(f"{record['source']}: {error}; the repository has changed, run `dvc repro fetch`") from error
     except OSError as error:
         raise FileError(f"{record['source']}: {error}; run the same command again to continue from here") from error
 
 
-def _further(record: dict, text_field: str, folder: Path, state: dict) -> Iterator[str]:
+def _further(record: dict, text_field: str, kept: Kept, done: int, at: dict | None) -> Iterator[str]:
+    """Rows after the first ``done`` parts; ``at`` is the position of ``datasets`` there."""
     dataset = _dataset(record, text_field)
-    if state["parts"]:
-        dataset.load_state_dict(state["at"])
-        log.info("%s: continuing after %d parts", record["source"], state["parts"])
+    if done:
+        dataset.load_state_dict(at)
+        log.info("%s: continuing after %d parts", record["source"], done)
     flow = iter(dataset)
-    for number in range(state["parts"], 1 << 40):
+    for number in count(done):
         texts = [row[text_field] or "" for row in islice(flow, ROWS_AT_ONCE)]
-        with atomic_path(_part(folder, number)) as temporary, gzip.open(temporary, "wt", 1, encoding="utf-8") as file:
-            file.writelines(json.dumps(text, ensure_ascii=False) + "\n" for text in texts)
         whole = len(texts) < ROWS_AT_ONCE
-        position = {"parts": number + 1, "at": dataset.state_dict(), "whole": whole}
-        write_json(folder / "position.json", position)
+        with kept.write(_part(number)) as temporary, gzip.open(temporary, "wt", 1, encoding="utf-8") as file:
+            for line in ({"at": dataset.state_dict(), "whole": whole}, *texts):
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
         yield from texts
         if whole:
             return
@@ -83,16 +84,5 @@ def _dataset(record: dict, text_field: str):
     return dataset.select_columns([text_field])
 
 
-def _part(folder: Path, number: int) -> Path:
-    return folder / f"{number:06d}.jsonl.gz"
-
-
-def _read(path: Path, folder: Path) -> Iterator[str]:
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            yield from map(json.loads, file)
-    except (*DAMAGED, FileNotFoundError, json.JSONDecodeError) as error:
-        (folder / "position.json").unlink()
-        raise FileError(
-            f"{path}: the kept text is damaged ({error}) and now discarded; run the same command again to read it anew"
-        ) from error
+def _part(number: int) -> str:
+    return f"{number:06d}.jsonl.gz"

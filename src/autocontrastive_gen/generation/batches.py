@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from autocontrastive_gen.foundation.files import read_jsonl, write_jsonl
+from autocontrastive_gen.foundation.resume import Kept
 
 Rows = list[dict]
 Share = tuple[int, int]
@@ -48,7 +49,8 @@ def in_batches(
     """
     rank, world = share
     mine = list(enumerate(plan_batches(lengths, batch_size)))[rank::world]
-    stored = {number: read_jsonl(path) for number, _ in mine if (path := _part(keep, number)) and path.exists()}
+    kept = Kept(keep) if keep else None
+    stored = {number: read_jsonl(path) for number, _ in mine if kept and (path := kept.find(_part(number)))}
     done: dict[int, dict] = {}
     with tqdm(
         total=tokens * sum(len(batch) for _, batch in mine),
@@ -62,8 +64,9 @@ def in_batches(
             rows = stored.get(number)
             if rows is None:
                 rows = work([items[i] for i in batch])
-                if keep:
-                    write_jsonl(_part(keep, number), rows)
+                if kept:
+                    with kept.write(_part(number)) as temporary:
+                        write_jsonl(temporary, rows)
                 bar.update(tokens * len(batch))
             done.update(zip(batch, rows, strict=True))
     if world > 1:
@@ -73,8 +76,8 @@ def in_batches(
     return [done[i] for i in range(len(items))]
 
 
-def _part(keep: Path | None, number: int) -> Path | None:
-    return keep / f"{number:05d}.jsonl" if keep else None
+def _part(number: int) -> str:
+    return f"{number:05d}.jsonl"
 
 
 def pad(sequences: list[list[int]], token: int, side: str, device: torch.device) -> tuple[Tensor, Tensor]:

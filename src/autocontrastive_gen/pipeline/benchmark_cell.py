@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +26,8 @@ def benchmark_cell(name: str, setting: str, plan: Mapping[str, Any], paths: Path
     key = [plan, resolved, [(file.name, file_sha256(file)) for file in files], code_digest("benchmark")]
     scratch = SCRATCH / "benchmark" / fingerprint(key)[:16]
     scratch.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("HF_DATASETS_CACHE", str(SCRATCH / "datasets"))
+    # local files, read anew by every process: what another run has left there could be damaged
+    os.environ.setdefault("HF_DATASETS_CACHE", tempfile.mkdtemp(prefix="datasets-", dir=scratch))
     lm = _load(name, resolved, plan, paths)
     output = evaluate(lm, plan["tasks"], [paths.tasks], plan, cache=scratch / "answers")
     if output is None:  # only the main process has the results

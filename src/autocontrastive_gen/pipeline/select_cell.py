@@ -15,6 +15,7 @@ from autocontrastive_gen.evaluation.encoders import load_encoder
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
 from autocontrastive_gen.foundation.files import SCRATCH, read_json, read_jsonl, write_json
+from autocontrastive_gen.foundation.resume import Kept
 from autocontrastive_gen.modeling import contrast as contrasting
 from autocontrastive_gen.pipeline.cell_model import exit_fields, load_cell_model, read_depth
 from autocontrastive_gen.pipeline.code import code_digest
@@ -84,11 +85,11 @@ class _Measurements:
             {domain: file_sha256(path) for domain, path in self.prompts.items()},
             code_digest("select"),
         ]
-        kept = SCRATCH / "select" / f"{fingerprint(key)[:16]}.json"
-        if kept.exists():
-            return read_json(kept)
+        kept, file = Kept(SCRATCH / "select"), f"{fingerprint(key)[:16]}.json"
+        if (known := kept.read_json(file)) is not None:
+            return known
         found = self._measure(contrast)
-        write_json(kept, found, digits=17)
+        kept.write_json(file, found)
         return found
 
     def _measure(self, contrast: str) -> Scores:

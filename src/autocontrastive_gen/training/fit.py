@@ -14,9 +14,9 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from autocontrastive_gen.foundation.digests import fingerprint, seed_for
-from autocontrastive_gen.foundation.errors import InputError
-from autocontrastive_gen.foundation.files import read_json, write_json
+from autocontrastive_gen.foundation.errors import FileError, InputError
 from autocontrastive_gen.foundation.processes import Processes
+from autocontrastive_gen.foundation.resume import Kept
 from autocontrastive_gen.modeling.multi_exit import MultiExitModel
 from autocontrastive_gen.training.cast import NormalEquations
 from autocontrastive_gen.training.corpus import TokenBlocks, write_blocks
@@ -187,6 +187,11 @@ class _Run:
     folder: Path
     processes: Processes
 
+    @property
+    def kept(self) -> Kept:
+        """The files of ``folder``."""
+        return Kept(self.folder)
+
     def claim_folder(self) -> None:
         """Refuse a folder that holds the state of a run with other arguments; else record these."""
         config = self.exits.model.config
@@ -199,23 +204,26 @@ class _Run:
             "processes": self.processes.world,
             "model": f"{config.name_or_path or type(self.exits.model).__name__} {fingerprint(config.to_dict())[:8]}",
         }
-        path = self.folder / "run.json"
-        if path.exists():
-            theirs = read_json(path)
+        theirs = self.kept.read_json("run.json")
+        self.processes.wait()
+        if theirs is not None:
             changed = [key for key, value in mine.items() if fingerprint(theirs.get(key)) != fingerprint(value)]
             if changed:
                 values = ", ".join(f"{key} was {theirs.get(key)!r} and is {mine[key]!r}" for key in changed)
                 raise InputError(f"folder: {self.folder} holds a run with other arguments ({values}); give another one")
         elif self.processes.main:
-            write_json(path, mine, digits=17)
+            self.kept.clear()  # nobody knows which run it belongs to
+            self.kept.write_json("run.json", mine)
         self.processes.wait()
 
     def blocks(self, texts: Iterator[str], tokenizer: Any) -> TokenBlocks:
         """The training text as blocks of tokens on disk."""
-        path = self.folder / "blocks.int32"
-        if self.processes.main and not path.exists():
-            write_blocks(path, texts, tokenizer, self.settings.block_size, self.tokens)
+        if self.processes.main and not self.kept.find("blocks.int32"):
+            with self.kept.write("blocks.int32") as temporary:
+                write_blocks(temporary, texts, tokenizer, self.settings.block_size, self.tokens)
         self.processes.wait()
+        if (path := self.kept.find("blocks.int32")) is None:
+            raise FileError(f"folder: {self.folder} must be one that all {self.processes.world} processes see")
         blocks = TokenBlocks(path, self.settings.block_size)
         blocks.check(self.exits.vocabulary, self.settings.batch_size)
         return blocks
@@ -246,7 +254,7 @@ class _Run:
             settings,
             seed=self.seed,
             processes=self.processes,
-            checkpoint=self.folder / "checkpoint.safetensors",
+            kept=self.kept,
             validate=validate,
         )
         return loop.run()
@@ -255,7 +263,7 @@ class _Run:
         """Fill the cache and fit the casts, in a single pass of the trunk if possible; layer -> cast (d, d)."""
         exits, fit = self.exits, self.settings.cast
         equations = NormalEquations(exits.layers, exits.width, exits.original.weight.device) if cast else None
-        where = (self.trunk, blocks, self.processes, self.folder)
+        where = (self.trunk, blocks, self.processes, self.kept)
         given, generated = (None, equations) if fit.text == "generated" else (equations, None)
         if generated and self.trunk.sharded:
             raise InputError("cast: text = generated needs the whole trunk in each process; launch without FSDP")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,9 +10,10 @@ from tqdm import tqdm
 
 from autocontrastive_gen.foundation.digests import seed_for
 from autocontrastive_gen.foundation.processes import Processes
+from autocontrastive_gen.foundation.resume import Kept
 from autocontrastive_gen.training.cast import NormalEquations
 from autocontrastive_gen.training.corpus import TokenBlocks
-from autocontrastive_gen.training.states import CHECKPOINT_EVERY, TOKENS_AT_ONCE, FrozenTrunk, record, resume
+from autocontrastive_gen.training.states import TOKENS_AT_ONCE, FrozenTrunk, Progress
 from autocontrastive_gen.training.train_settings import CastFit
 
 
@@ -21,7 +21,7 @@ def collect_generated(
     trunk: FrozenTrunk,
     blocks: TokenBlocks,
     processes: Processes,
-    folder: Path,
+    kept: Kept,
     *,
     equations: NormalEquations,
     settings: CastFit,
@@ -35,8 +35,8 @@ def collect_generated(
     texts = min(settings.texts, len(blocks))
     size = max(1, TOKENS_AT_ONCE // blocks.block_size)
     starts = processes.deal(range(0, texts, size))
-    path = folder / f"generated-{processes.rank}.safetensors"
-    done = resume(path, equations)
+    progress = Progress(kept, f"generated-{processes.rank}.safetensors", equations)
+    done = progress.resume()
     for number in tqdm(range(done, len(starts)), "generated", unit=" batches", disable=None):
         start = starts[number]
         half = blocks[start : min(start + size, texts)][:, : blocks.block_size // 2]
@@ -46,8 +46,7 @@ def collect_generated(
             layer: x.take_along_dim(at.to(x.device)[..., None], 1).flatten(0, 1) for layer, x in trunk(tokens).items()
         }
         equations.add(rows, rows[trunk.layers[-1]])
-        if (number + 1) % CHECKPOINT_EVERY == 0 or number + 1 == len(starts):
-            record(path, number + 1, equations)
+        progress.made(number + 1, len(starts))
     processes.sum(equations.state_dict().values())
     processes.wait()
 

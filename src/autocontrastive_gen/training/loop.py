@@ -22,8 +22,8 @@ from tqdm import tqdm
 
 from autocontrastive_gen.foundation.digests import seed_for
 from autocontrastive_gen.foundation.errors import InputError
-from autocontrastive_gen.foundation.files import atomic_path
 from autocontrastive_gen.foundation.processes import Processes
+from autocontrastive_gen.foundation.resume import Kept
 from autocontrastive_gen.training.corpus import TokenBlocks
 from autocontrastive_gen.training.exits import Exits
 from autocontrastive_gen.training.objective import (
@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 
 CURVE_POINTS = 100
 """Points in a training curve, however many steps there are."""
+CHECKPOINT = "checkpoint.safetensors"
 DIVERGED = 1e100
 """A validation perplexity that only useless weights reach."""
 
@@ -54,7 +55,7 @@ class Loop:
         settings: how to train.
         seed: determines the order of the text, the negatives and the dropout.
         processes: the processes that share each step.
-        checkpoint: where the state is kept; training continues from it if it exists.
+        kept: where the state is kept; training continues from the last one if there is any.
         validate: measures the exits; layer -> perplexity on held-out text.
 
     Raises:
@@ -70,11 +71,11 @@ class Loop:
         *,
         seed: int,
         processes: Processes,
-        checkpoint: Path,
+        kept: Kept,
         validate: Callable[[], dict[int, float]],
     ) -> None:
         self.exits, self.source, self.blocks, self.settings = exits, source, blocks, settings
-        self.seed, self.processes, self.path, self.validate = seed, processes, checkpoint, validate
+        self.seed, self.processes, self.kept, self.validate = seed, processes, kept, validate
         self.per_epoch = len(blocks) // settings.batch_size
         self.steps = settings.epochs * self.per_epoch
         self.microbatch_size = settings.microbatch_size or settings.batch_size
@@ -224,8 +225,8 @@ class Loop:
 
     def _fail(self, layer: int, what: str) -> NoReturn:
         kept = "there is no checkpoint yet"
-        if self.path.exists():
-            kept = f"the state after step {_step_of(self.path)} is kept in {self.path}"
+        if path := self.kept.find(CHECKPOINT):
+            kept = f"the state after step {_step_of(path)} is kept in {path}"
         raise InputError(
             f"exit {layer}, step {self.step}: {what}; {kept}; lower learning_rate = {self.settings.learning_rate}"
             + (" or set bf16 to false" if self.settings.bf16 else "")
@@ -262,7 +263,7 @@ class Loop:
     def _save(self) -> None:
         if self.processes.main:
             state = {"step": self.step, "curve": self.curve, "best_loss": self.best_loss, "worse": self.worse}
-            with atomic_path(self.path) as temporary:
+            with self.kept.write(CHECKPOINT) as temporary:
                 save_file({**self._tensors(), **self.best}, temporary, metadata={"state": json.dumps(state)})
         self.processes.wait()
 
@@ -274,9 +275,10 @@ class Loop:
         return tensors
 
     def _resume(self) -> None:
-        if not self.path.exists():
+        path = self.kept.find(CHECKPOINT)
+        if path is None:
             return
-        with safe_open(self.path, "pt") as file:
+        with safe_open(path, "pt") as file:
             state = json.loads(file.metadata()["state"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}
         for layer, weight in self.exits.weights.items():

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
 from autocontrastive_gen.foundation.errors import InputError
-from autocontrastive_gen.foundation.files import atomic_path
 from autocontrastive_gen.foundation.processes import Processes
+from autocontrastive_gen.foundation.resume import DIGITS, Kept, say_damaged, sync
 from autocontrastive_gen.training.cast import NormalEquations
 from autocontrastive_gen.training.corpus import TokenBlocks
 
 TOKENS_AT_ONCE = 2048
 """Tokens in one pass of the trunk outside gradient steps."""
-CHECKPOINT_EVERY = 8
-"""Passes between records of the progress made."""
+RECORD_SECONDS = 10.0
+"""Time between records of the progress made."""
 
 States = dict[int, Tensor]
 """Layer -> final-normed states, (blocks, T, d) or (n, d)."""
@@ -60,6 +65,8 @@ class FrozenTrunk:
 class StateCache:
     """States of all blocks on disk: one bfloat16 file per layer, shared by the processes of a machine.
 
+    Whoever writes states keeps their digest, and compares it when an interrupted run continues.
+
     Raises:
         InputError: the processes are on several machines, which would not see each other's files.
     """
@@ -71,6 +78,7 @@ class StateCache:
             raise InputError(
                 "cache_states: true is for the processes of one machine; set it to false on several machines"
             )
+        self.folder = folder
         self.files = {layer: folder / f"states-{layer}.bf16" for layer in layers}
         self.shape = (blocks, block_size, width)
         size = blocks * block_size * width
@@ -82,11 +90,28 @@ class StateCache:
             layer: torch.from_file(str(path), shared=True, size=size, dtype=torch.bfloat16).view(self.shape)
             for layer, path in self.files.items()
         }
+        self._hashing = ThreadPoolExecutor()  # beside the trunk's next passes
 
-    def write(self, blocks: slice, states: States) -> None:
-        """Keep the states (blocks, T, d) of a slice of the blocks."""
+    def write(self, blocks: slice, states: States) -> Future[str]:
+        """Keep the states (blocks, T, d) of a slice of the blocks; returns their digest."""
         for layer, stored in self._maps.items():
             stored[blocks] = states[layer].to("cpu", torch.bfloat16)
+        return self.digest(blocks)
+
+    def digest(self, blocks: slice) -> Future[str]:
+        """Digest of what is kept of a slice of the blocks."""
+        return self._hashing.submit(self._digest, blocks)
+
+    def _digest(self, blocks: slice) -> str:
+        digest = hashlib.sha256()
+        for stored in self._maps.values():
+            digest.update(stored[blocks].view(torch.uint8).numpy())
+        return digest.hexdigest()[:DIGITS]
+
+    def sync(self) -> None:
+        """Return once all that was written is on the disk."""
+        for path in self.files.values():
+            sync(path)
 
     def __getitem__(self, indices: Tensor) -> States:
         """The states (blocks, T, d) of the blocks numbered ``indices`` (blocks,)."""
@@ -106,7 +131,7 @@ def collect(
     trunk: FrozenTrunk,
     blocks: TokenBlocks,
     processes: Processes,
-    folder: Path,
+    kept: Kept,
     *,
     equations: NormalEquations | None,
     fit_blocks: int,
@@ -115,7 +140,7 @@ def collect(
     """Run the trunk once over the text: fit on the first ``fit_blocks`` blocks, and fill ``cache`` with all of them.
 
     Position 0 of each block, whose state is an outlier, is left out of the equations. Progress is recorded in
-    ``folder``: after a kill, the same call continues from there and ends with the same bits. A sharded trunk, which no
+    ``kept``: after a kill, the same call continues from there and ends with the same bits. A sharded trunk, which no
     process can run alone, starts again.
     """
     final = trunk.layers[-1]
@@ -123,22 +148,21 @@ def collect(
     last = len(blocks) if cache is not None else min(fit_blocks, len(blocks))
     passes = range(0, last, size)
     starts = processes.deal(passes)
-    reached = folder / f"collected-{processes.rank}.safetensors"
-    done = 0 if trunk.sharded else resume(reached, equations)
-    progress = tqdm(starts, "trunk", initial=done, total=len(starts), unit=" passes", disable=None)
-    for number in range(done, len(starts)):
-        part = slice(starts[number], min(starts[number] + size, last))
+    parts = [slice(start, min(start + size, last)) for start in starts]
+    progress = Progress(kept, f"collected-{processes.rank}.safetensors", equations, cache)
+    done = 0 if trunk.sharded else progress.resume(parts)
+    bar = tqdm(parts, "trunk", initial=done, total=len(parts), unit=" passes", disable=None)
+    for number, part in enumerate(parts[done:], done + 1):
         states = trunk(blocks[part])
         if cache is not None:
-            cache.write(part, states)
+            progress.digests.append(cache.write(part, states))
         fitted = max(0, min(part.stop, fit_blocks) - part.start)
         if equations is not None and fitted:
             rows = {layer: x[:fitted, 1:].flatten(0, 1) for layer, x in states.items()}
             equations.add(rows, rows[final])
-        progress.update()
-        if (number + 1) % CHECKPOINT_EVERY == 0 or number + 1 == len(starts):
-            record(reached, number + 1, equations)
-    progress.close()
+        bar.update()
+        progress.made(number, len(parts))
+    bar.close()
     if processes.idle(len(passes)):
         trunk.join()
     if equations is not None:
@@ -146,20 +170,51 @@ def collect(
     processes.wait()
 
 
-def record(path: Path, done: int, equations: NormalEquations | None) -> None:
-    """Store how many passes are done, and their sums."""
-    with atomic_path(path) as temporary:
-        save_file({"done": torch.tensor(done), **(equations.state_dict() if equations else {})}, temporary)
+class Progress:
+    """How many passes a process has done, with the sums that they gave and the digests of the states they wrote."""
 
+    def __init__(
+        self, kept: Kept, name: str, equations: NormalEquations | None, cache: StateCache | None = None
+    ) -> None:
+        self.kept, self.name, self.equations, self.cache = kept, name, equations, cache
+        self.digests: list[Future[str]] = []
+        self._recorded = time.monotonic()
 
-def resume(path: Path, equations: NormalEquations | None) -> int:
-    """Number of passes that an interrupted run has done; its sums replace those of ``equations``."""
-    if not path.exists():
-        return 0
-    state = load_file(path)
-    if equations is not None:
-        equations.load_state_dict(state)
-    return int(state["done"])
+    def made(self, done: int, of: int) -> None:
+        """Record that ``done`` passes are done, unless the last record is recent and there are more to come."""
+        if done == of or time.monotonic() - self._recorded >= RECORD_SECONDS:
+            self.record(done)
+            self._recorded = time.monotonic()
+
+    def record(self, done: int) -> None:
+        """Store how many passes are done, their sums and their digests, once the states are on the disk."""
+        if self.cache is not None:
+            self.cache.sync()
+        tensors = {"done": torch.tensor(done), **(self.equations.state_dict() if self.equations else {})}
+        digests = json.dumps([digest.result() for digest in self.digests])
+        with self.kept.write(self.name) as temporary:
+            save_file(tensors, temporary, metadata={"digests": digests})
+
+    def resume(self, parts: Sequence[slice] = ()) -> int:
+        """Number of passes that an interrupted run has done; its sums replace those of ``equations``.
+
+        Args:
+            parts: the blocks of each pass, whose states must be those that were written.
+        """
+        if (path := self.kept.find(self.name)) is None:
+            return 0
+        with safe_open(path, "pt") as file:
+            digests = json.loads(file.metadata()["digests"])
+            state = {name: file.get_tensor(name) for name in file.keys()}
+        if self.cache is not None:
+            found = [self.cache.digest(part) for part in parts[: len(digests)]]
+            if [digest.result() for digest in found] != digests:
+                say_damaged(self.cache.folder / "states-*.bf16")
+                return 0
+            self.digests = found
+        if self.equations is not None:
+            self.equations.load_state_dict(state)
+        return int(state["done"])
 
 
 Source = Callable[[Tensor], States]

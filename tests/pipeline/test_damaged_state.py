@@ -1,4 +1,4 @@
-"""Resume state that a power cut or a bad disk has damaged: the stage says so in one line and ends with the same bytes."""
+"""Resume state that a power cut or a bad disk has damaged: a stage says so in one line and ends with the same bytes."""
 
 import os
 import re

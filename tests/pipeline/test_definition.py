@@ -50,9 +50,9 @@ def closure(root: Path, start: Path) -> set[str]:
     while todo:
         for name in imports(todo.pop()):
             base = root / ("src" if name.startswith(PACKAGE) else "") / name.replace(".", "/")
-            file = base.with_suffix(".py")
+            file = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
             relative = str(file.relative_to(root))
-            if file.exists() and relative not in found and relative not in FREE:
+            if file.exists() and file.stat().st_size and relative not in found and relative not in FREE:
                 found.add(relative)
                 todo.append(file)
     return found

@@ -56,7 +56,7 @@ def test_dola_is_compared_where_its_model_runs():
     assert dola.entries(["smollm2"]) == []
     entries = dola.entries(["gpt2-medium"])
     assert len(entries) == 10 and all(entry[-1] in dola.tolerances for entry in entries)
-    assert dola.verdict("benchmark", "gpt2-medium", "factor_news", "dola", "acc", 0.23)["verdict"] == REPRODUCED
+    assert dola.verdict("benchmark", "gpt2-medium", "factor_news", "dolafactor", "acc", 0.23)["verdict"] == REPRODUCED
 
 
 def test_profiles_name_papers_that_exist():

@@ -1,4 +1,6 @@
-"""Benchmark bundles: lm-eval's own tasks with their data in one folder, so that they run without the hub.
+"""Benchmark bundles: lm-eval's own tasks, and those that it lacks, with their data in one folder.
+
+They run without the hub.
 
     <folder>/bundle.json               contents: source, revision, licence, digests
     <folder>/<task>.<split>.parquet    rows in the form of the hub's data set
@@ -19,6 +21,7 @@ from pathlib import Path
 import yaml
 
 from autocontrastive_gen.data.original_formats import rows_of
+from autocontrastive_gen.evaluation.lm_eval_harness import tasks as own_tasks
 from autocontrastive_gen.foundation.digests import file_sha256
 from autocontrastive_gen.foundation.errors import FileError, InputError
 from autocontrastive_gen.foundation.files import atomic_path, read_json, write_json, write_text
@@ -117,12 +120,12 @@ _INDICES: dict[Path, dict] = {}
 
 
 def _index(name: str) -> dict:
-    """lm-eval's index of a folder that defines the task: one named like the start of the task, else all (20 s)."""
+    """The index of a folder that defines the task: ours, one of lm-eval's named like its start, else all (20 s)."""
     from lm_eval.tasks._index import TaskIndex
 
     root = _tasks_folder()
     parts = name.split("_")
-    likely = [root / "_".join(parts[:count]) for count in range(len(parts), 0, -1)]
+    likely = [own_tasks.FOLDER, *(root / "_".join(parts[:count]) for count in range(len(parts), 0, -1))]
     likely += [folder for folder in _INDICES if name in _INDICES[folder]]
     for folder in [folder for folder in likely if folder.is_dir()] + [root]:
         if folder not in _INDICES:
@@ -140,15 +143,16 @@ def _tasks_folder() -> Path:
 
 def _portable(config: dict) -> dict:
     """The configuration with its functions named by module instead of by a path on this machine."""
-    root = f"{_tasks_folder()}/"
+    packages = {f"{_tasks_folder()}/": "lm_eval.tasks.", f"{own_tasks.FOLDER}/": f"{own_tasks.__name__}."}
 
     def convert(value):
         if isinstance(value, dict):
             return {key: convert(item) for key, item in value.items()}
         if isinstance(value, list):
             return [convert(item) for item in value]
-        if isinstance(value, str) and value.startswith(root):
-            return _Function("lm_eval.tasks." + value.removeprefix(root).replace("/", "."))
+        for root, package in packages.items():
+            if isinstance(value, str) and value.startswith(root):
+                return _Function(package + value.removeprefix(root).replace("/", "."))
         return value
 
     return convert({key: value for key, value in config.items() if key != "tag"})
@@ -191,7 +195,8 @@ def _original_files(name: str, config: dict, given: Path) -> list[Path]:
     published = {
         "nyu-mll/blimp": f"blimp/{part}.jsonl",
         "hails/bigbench": f"{part.removesuffix('_zero_shot')}/task.json",
-        "truthfulqa/truthful_qa": "truthful_qa/questions.json" if part == "multiple_choice" else None,
+        "truthfulqa/truthful_qa": "truthful_qa/questions.json",
+        "AI21Labs/factor": f"{part}_factor.csv",
     }.get(config["dataset_path"])
     if published and (given / published).exists():
         return [given / published]

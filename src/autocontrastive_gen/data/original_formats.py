@@ -6,6 +6,7 @@ Each reader takes one file and yields rows; rows already in the hub's form pass 
 from __future__ import annotations
 
 import csv
+import functools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -91,9 +92,10 @@ def _truthfulqa_row(example: dict) -> dict:
 
 
 def truthfulqa_answers(path: Path) -> Iterator[dict]:
-    """TruthfulQA.csv: the answers in a cell are separated by semicolons."""
+    """TruthfulQA.csv, whose answers in a cell are separated by semicolons, or BIG-bench's questions.json."""
     if path.suffix != ".csv":
-        yield from _json_rows(path)
+        for row in _json_rows(path):
+            yield from map(_truthfulqa_answers_row, row["examples"]) if "examples" in row else [row]
         return
     with open(path, encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -101,6 +103,28 @@ def truthfulqa_answers(path: Path) -> Iterator[dict]:
             for key in ("correct_answers", "incorrect_answers"):
                 plain[key] = [part.strip() for part in plain[key].split(";") if part.strip()]
             yield plain
+
+
+def _truthfulqa_answers_row(example: dict) -> dict:
+    return {
+        "question": example["Question"],
+        "best_answer": example["Best answer"],
+        "correct_answers": example["True answers"],
+        "incorrect_answers": example["False answers"],
+    }
+
+
+def factor(path: Path, prefix: str) -> Iterator[dict]:
+    """news_factor.csv or wiki_factor.csv (Muhlgay et al. 2023): a text, its true completion and three false ones.
+
+    Args:
+        prefix: the column of the text: ``full_prefix``, or ``turncated_prefixes`` (so spelt) for what fits a model.
+    """
+    import pandas as pd
+
+    for row in pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records"):
+        choices = [row[key] for key in ("completion", "contradiction_0", "contradiction_1", "contradiction_2")]
+        yield {"document": row["doc_id"], "prefix": row[prefix], "choices": choices, "label": 0}
 
 
 def blimp(path: Path) -> Iterator[dict]:
@@ -143,6 +167,8 @@ READERS: dict[tuple[str, str | None], Callable[[Path], Iterator[dict]]] = {
     ("allenai/ai2_arc", None): arc,
     ("truthfulqa/truthful_qa", "multiple_choice"): truthfulqa_choices,
     ("truthfulqa/truthful_qa", "generation"): truthfulqa_answers,
+    ("AI21Labs/factor", "news"): functools.partial(factor, prefix="full_prefix"),
+    ("AI21Labs/factor", "wiki"): functools.partial(factor, prefix="turncated_prefixes"),
     ("nyu-mll/blimp", None): blimp,
     ("hails/bigbench", None): bigbench,
 }

@@ -134,6 +134,14 @@ class Method(Named, ABC):
         return self.evaluate(upper_logits, GivenLogits(upper_logits, {"lower": lower_logits}))
 
     @property
+    def is_distribution(self) -> bool:
+        """Whether the result is a log-distribution.
+
+        If not, it holds scores of tokens, which are summed as they are: a softmax would change what they mean.
+        """
+        return True
+
+    @property
     def same_choice_as(self) -> Method | None:
         """A method that has the same most likely token at every position, given the same lower exit; None if unknown.
 

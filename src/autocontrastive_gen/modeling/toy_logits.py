@@ -34,7 +34,7 @@ def try_on_toy_logits(method: Method, title: str) -> None:
             raise
         except Exception as error:  # whatever a user's own code raises, its author can mend it
             raise InputError(f"{title} fails on logits of shape {shape}: {type(error).__name__}: {error}") from error
-        if fault := _fault(outcome, shape):
+        if fault := _fault(outcome, shape, method.is_distribution):
             raise InputError(
                 f"{title} must return log-probabilities: a float tensor of the shape of the upper logits whose "
                 f"exponentials sum to 1 in every row, such as torch.log_softmax(scores, -1); for logits of shape "
@@ -42,7 +42,7 @@ def try_on_toy_logits(method: Method, title: str) -> None:
             )
 
 
-def _fault(outcome: Any, shape: tuple[int, ...]) -> str | None:
+def _fault(outcome: Any, shape: tuple[int, ...], is_distribution: bool) -> str | None:
     if not isinstance(outcome, Tensor):
         return f"a {type(outcome).__name__}"
     if tuple(outcome.shape) != shape or not outcome.is_floating_point():
@@ -50,6 +50,6 @@ def _fault(outcome: Any, shape: tuple[int, ...]) -> str | None:
     if outcome.isnan().any():
         return "NaN in places"
     sums = outcome.double().exp().sum(-1)
-    if (sums - 1).abs().max() > TOLERANCE:
+    if is_distribution and (sums - 1).abs().max() > TOLERANCE:
         return f"rows whose exponentials sum to between {float(sums.min()):.4g} and {float(sums.max()):.4g}"
     return None

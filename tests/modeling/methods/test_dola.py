@@ -8,7 +8,7 @@ import torch
 
 from autocontrastive_gen.modeling.contrast import Cd, Dola
 from tests.modeling.conftest import MODES, tiny_ids, tiny_model
-from tests.modeling.slow import assert_exact, log_softmax, over, slow_cd
+from tests.modeling.slow import assert_exact, log_softmax, over, slow_cd, slow_plausible
 
 
 def divergence(p, q) -> float:
@@ -86,6 +86,38 @@ def test_tokens_outside_get_what_is_asked():
     infinite, finite = (over(Dola(outside=outside), upper, {2: lower}) for outside in (None, -1000))
     assert torch.equal(infinite.isinf(), finite == -1000) and infinite.isinf().any()
     torch.testing.assert_close(finite[~infinite.isinf()], infinite[~infinite.isinf()])
+
+
+def slow_released_score(upper, lowers: dict, alpha: float, post_softmax: bool, outside: float) -> np.ndarray:
+    """A row of the released ``lm_score``: the difference, normalised or not, and then the mask."""
+    log_upper, log_lower = log_softmax(upper), log_softmax(lowers[slow_choice("released", upper, lowers)])
+    scores = log_upper - log_lower
+    if post_softmax:
+        scores = log_softmax(scores)
+    if alpha > 0:
+        scores = np.where(slow_plausible(upper, alpha), scores, outside)
+    return scores
+
+
+@pytest.mark.parametrize(
+    ("normalised_over", "alpha", "post_softmax"),
+    [("vocabulary", 0.1, True), ("nothing", 0.1, False), ("nothing", 0, False), ("vocabulary", 0, True)],
+)
+@pytest.mark.parametrize("layers", [(2, 4, 6), (4,)])
+def test_the_released_scoring_masks_last(normalised_over, alpha, post_softmax, layers):
+    torch.manual_seed(5)
+    upper, lowers = torch.randn(2, 6, 90) * 3, {layer: torch.randn(2, 6, 90) * (2 + 0.1 * layer) for layer in layers}
+    method = Dola(layers, alpha, "released", outside=-1000, normalised_over=normalised_over)
+    want = [slow_released_score(row, rows, alpha, post_softmax, -1000) for row, rows in rows_of(upper, lowers)]
+    assert_exact(over(method, upper, lowers).flatten(0, 1), torch.from_numpy(np.stack(want)))
+    assert not method.is_distribution
+
+
+def test_scores_are_infinite_only_where_a_token_is_out_of_the_question():
+    upper, lower = torch.tensor([[2.0, 1.0, -torch.inf, 0.0]]), torch.tensor([[1.0, -torch.inf, -torch.inf, 0.0]])
+    for normalised_over in ("vocabulary", "nothing"):
+        scores = over(Dola((2,), 0, normalised_over=normalised_over), upper, {2: lower})
+        assert scores.isinf().tolist() == [[False, False, True, False]] and scores.argmax() == 1
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from autocontrastive_gen.evaluation.lm_eval_harness.order import DocumentOrder
+from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.generation.batches import pad, pad_token
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
@@ -66,6 +67,11 @@ class MultiExitLM(DocumentOrder, HFLM):
     def _loglikelihood_tokens(self, requests: list, disable_tqdm: bool = False, override_bs: int | None = None) -> list:
         """As HFLM's, but logits are computed only at the positions that predict a continuation."""
         if self.backend != "causal" or self.batch_size == "auto" or self.peft:  # a peft prompt moves the positions
+            if not self._gives_distributions:
+                raise InputError(
+                    f"{self.model.active_exits.method.name}: scores that are no distribution are summed "
+                    "for causal models without peft, at a fixed batch_size; give it a number"
+                )
             return super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
         alike: dict[tuple[int, ...], list[int]] = {}  # choices of one token after the same context share a pass
         for i, (_, context, continuation) in enumerate(requests):
@@ -89,7 +95,10 @@ class MultiExitLM(DocumentOrder, HFLM):
 
     @torch.inference_mode()
     def _last_log_probs(self, texts: list[tuple[int, ...]], count: int) -> Tensor:
-        """Log-probabilities (B, count, V) after each of the last ``count`` tokens of each text, padded on the right."""
+        """Log-probabilities (B, count, V) after each of the last ``count`` tokens of each text, padded on the right.
+
+        A method whose result is no distribution gives its scores instead.
+        """
         kept = [list(text[-self.max_length :]) for text in texts]
         ids, mask = pad(kept, pad_token(self.tokenizer), "right", self.device)
         ends = mask.sum(1, keepdim=True)  # (B, 1)
@@ -97,4 +106,11 @@ class MultiExitLM(DocumentOrder, HFLM):
         precision = self.mixed_precision_dtype
         with torch.autocast(self.device.type, dtype=precision, enabled=precision is not None):
             logits = self.model(ids, attention_mask=mask, logits_to_keep=positions).logits
+        if not self._gives_distributions:
+            return logits
         return logits.log_softmax(-1, dtype=self.softmax_dtype or torch.float32)  # contrast comes in float32, too
+
+    @property
+    def _gives_distributions(self) -> bool:
+        method = self.model.active_exits.method
+        return method is None or method.is_distribution

@@ -40,6 +40,7 @@ METRICS = (
     _share("acc_all", "Accuracy (all)", "share of questions all of whose answers are judged correctly"),
     _share("mc1", "MC1", "share of questions whose single true answer is the most likely one"),
     _share("mc2", "MC2", "share of the answers' probability that the true ones have"),
+    _share("mc3", "MC3", "share of the true answers that are more likely than every false one"),
     _share("exact_match", "Exact match", "share of answers equal to the expected one"),
     _share("likelihood", "Likelihood", "probability of the correct choice among the choices"),
     _share("f1", "F1", "harmonic mean of precision and recall"),

@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 
 from autocontrastive_gen.foundation.named import parameter
+from autocontrastive_gen.modeling.arithmetic import wide
 from autocontrastive_gen.modeling.layers import Exit
 from autocontrastive_gen.modeling.method import METHODS, Lowers
 from autocontrastive_gen.modeling.methods.acd import Acd
 from autocontrastive_gen.modeling.methods.cd import Cd
 from autocontrastive_gen.modeling.over_layers import OverLayers, final_norm_parameter, layers_parameter
 from autocontrastive_gen.modeling.over_plausible import outside_parameter
+from autocontrastive_gen.modeling.plausible import plausible_mask
 
 NEVER = -1e4
 """Stands for the log of a probability of zero, whose product with zero is zero."""
@@ -33,8 +35,11 @@ class Dola(OverLayers):
       chooses alone, as its code does at batch size 1.
 
     With several layers, the choice reads whole distributions: the cost of a step is that of the output matrix for every
-    layer. Its released scoring of multiple choice normalises over the whole vocabulary before it masks; here the result
-    is a distribution over V, for generation and scoring alike.
+    layer.
+
+    The released code (https://github.com/voidism/DoLa, ``lm_score`` in ``dola.py``) scores given text otherwise: it
+    masks last, and what it sums over the tokens is no distribution. ``normalised_over="vocabulary"`` is its scoring of
+    FACTOR, and ``"nothing"`` that of TruthfulQA, where it masks nothing either (``alpha=0``).
     """
 
     name: ClassVar[str] = "dola"
@@ -52,6 +57,18 @@ class Dola(OverLayers):
     )
     final_norm: bool = final_norm_parameter()
     outside: float | None = outside_parameter()
+    normalised_over: str = parameter(
+        "plausible",
+        "Over which tokens the contrast is normalised before the others get `outside`: the plausible ones; the whole "
+        "vocabulary, as the released code scores FACTOR; or nothing, as it scores TruthfulQA.",
+        kind=str,
+        choices=("plausible", "vocabulary", "nothing"),
+    )
+
+    @property
+    def is_distribution(self) -> bool:
+        """Only if it is normalised over what it keeps."""
+        return self.normalised_over == "plausible"
 
     @property
     def same_choice_as(self) -> Acd | None:
@@ -61,7 +78,7 @@ class Dola(OverLayers):
 
     def evaluate(self, upper_logits: Tensor, lowers: Lowers) -> Tensor:
         """With one layer nothing is chosen, and its logits at the plausible tokens may be enough."""
-        if len(lowers.exits) == 1 and self.final_norm:
+        if len(lowers.exits) == 1 and self.final_norm and self.is_distribution:
             return self._contrast.evaluate(upper_logits, lowers)
         return super().evaluate(upper_logits, lowers)
 
@@ -72,11 +89,22 @@ class Dola(OverLayers):
         log_upper = upper.log_softmax(-1)
         distances = torch.stack([distance(log_upper, logits.log_softmax(-1)) for logits in lower])  # (layers, rows)
         chosen = distances.nan_to_num(nan=-1.0).argmax(0)
-        return self._contrast.rows(upper, lower[chosen, torch.arange(len(upper), device=upper.device)])
+        farthest = lower[chosen, torch.arange(len(upper), device=upper.device)]
+        return self._contrast.rows(upper, farthest) if self.is_distribution else self._scores(upper, farthest)
 
     @property
     def _contrast(self) -> Cd:
         return Cd(alpha=self.alpha, outside=self.outside)
+
+    def _scores(self, upper: Tensor, lower: Tensor) -> Tensor:
+        """Scores (rows, V): the difference of the log-probabilities (rows, V), masked last."""
+        log_lower = wide(lower).log_softmax(-1).clamp(min=NEVER)
+        scores = wide(upper).log_softmax(-1) - log_lower
+        if self.normalised_over == "vocabulary":
+            scores = scores.log_softmax(-1)
+        outside = -torch.inf if self.outside is None else self.outside
+        rest = outside + 0 * scores.amax(-1, keepdim=True)  # NaN in a row that is no distribution
+        return torch.where(plausible_mask(upper, self.alpha), scores, rest).float()
 
 
 def _jensen_shannon(log_p: Tensor, log_q: Tensor) -> Tensor:

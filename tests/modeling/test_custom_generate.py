@@ -7,7 +7,12 @@ import torch
 from accelerate import cpu_offload
 from peft import LoraConfig, get_peft_model
 from torch import nn
-from transformers import AutoModelForSeq2SeqLM, LogitsProcessor, T5Config
+from transformers import (
+    AutoModelForSeq2SeqLM,
+    LogitsProcessor,
+    T5Config,
+    UnbatchedClassifierFreeGuidanceLogitsProcessor,
+)
 from transformers.generation.streamers import BaseStreamer
 
 from autocontrastive_gen import AutoMultiExitModel, InputError, MultiExitConfiguration, contrast
@@ -101,6 +106,14 @@ def test_arguments_of_generate_keep_their_meaning(options):
     expected = tokens_of(multi_exit_form(plain, 2, upper=3, name="cd", alpha=0.2), inputs, **options)
     got = tokens_of(plain, inputs, custom_generate=contrast("cd", lower=2, upper=3, alpha=0.2), **options)
     assert torch.equal(got, expected)
+
+
+def test_a_processor_that_runs_the_model_runs_the_contrast_and_stays_as_it_is():
+    plain, options = tiny_plain(), {"guidance_scale": 2.0, "negative_prompt_ids": tiny_ids(3, 4)}
+    expected = tokens_of(multi_exit_form(plain, 2, name="acd"), padded(), **options)
+    guidance = UnbatchedClassifierFreeGuidanceLogitsProcessor(2.0, plain, tiny_ids(3, 4))
+    got = tokens_of(plain, padded(), custom_generate=contrast(lower=2), logits_processor=[guidance])
+    assert torch.equal(got, expected) and guidance.model is plain
 
 
 def test_scores_are_those_of_the_multi_exit_model():

@@ -34,8 +34,8 @@ def contrast(
 
     Every layer is an exit, untrained: the model's own final norm and head read it (``SHARED_PROJECTION_DIRECT``). The
     tokens are those of a multi-exit model with the same setting, and the arguments of ``generate`` keep their meaning,
-    except ``stop_strings`` (give a ``StopStringCriteria``) and assisted decoding. A multi-exit model is read
-    through its own exits.
+    except ``stop_strings`` (give a ``StopStringCriteria``) and assisted decoding. A multi-exit model keeps its
+    own exits.
 
     Args:
         method: what ``contrast_function`` takes: a method's name, ``module:function``, a callable; by default ``acd``.
@@ -103,9 +103,10 @@ class ContrastDecoding:
             model_kwargs["streamer"] = streamer
         exits = _with_exits(model)
         exits.set_exits(self.setting)
-        for processor in logits_processor:
+        for i, processor in enumerate(logits_processor):
             if getattr(processor, "model", None) is model:  # classifier-free guidance runs the model once more
-                processor.model = exits
+                logits_processor[i] = copy.copy(processor)
+                logits_processor[i].model = exits
         return getattr(exits, loop)(input_ids, logits_processor, stopping_criteria, generation_config, **model_kwargs)
 
 

@@ -59,13 +59,15 @@ class ModelLowers(Lowers):
 
     Args:
         model: a multi-exit model.
-        exits: the lower exits, in the order in which the method wants them.
+        active: the upper exit, and the lower ones in the order in which the method wants them.
         states: of the layers of these exits.
         deciding: tokens (rows, K) at which logits are unrounded (``unrounded.py``), or None.
     """
 
-    def __init__(self, model: Any, exits: tuple[Exit, ...], states: ExitStates, deciding: Tensor | None = None) -> None:
-        self.exits, self._model, self._states, self._deciding = exits, model, states, deciding
+    def __init__(self, model: Any, active: ActiveExits, states: ExitStates, deciding: Tensor | None = None) -> None:
+        self.exits, self._active = active.lower, active
+        self.layers, self.upper_layer = tuple(map(model.layer_of, active.lower)), model.layer_of(active.upper)
+        self._model, self._states, self._deciding = model, states, deciding
 
     def logits(self, exit_: Exit, final_norm: bool = True) -> Tensor:
         head = self._model.exit_head(exit_)
@@ -95,7 +97,7 @@ class ModelLowers(Lowers):
     def part(self, start: int, stop: int) -> ModelLowers:
         states = self._states.map(lambda state: state.flatten(0, -2)[start:stop])
         deciding = None if self._deciding is None else self._deciding[start:stop]
-        return ModelLowers(self._model, self.exits, states, deciding)
+        return ModelLowers(self._model, self._active, states, deciding)
 
     def _finished(self, product: Tensor, head: ExitHead, cast_states: Tensor) -> Tensor:
         finish = self._model.finished_logits
@@ -110,4 +112,4 @@ def upper_and_lowers(model: Any, active: ActiveExits, states: ExitStates) -> tup
     """What a contrast method reads of a pass: the upper exit's logits (..., V), and the lower exits."""
     state = states[model.layer_of(active.upper)]
     upper, deciding = upper_logits(model.exit_head(active.upper), state, model.finished_logits)
-    return upper, ModelLowers(model, active.lower, states, deciding)
+    return upper, ModelLowers(model, active, states, deciding)

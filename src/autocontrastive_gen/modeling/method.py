@@ -22,6 +22,10 @@ class Lowers(ABC):
 
     exits: tuple[Exit, ...]
     """What ``Method.lower_exits`` returned, in that order."""
+    layers: tuple[int, ...]
+    """The layer of each of them."""
+    upper_layer: int
+    """The layer of the upper exit."""
 
     @abstractmethod
     def logits(self, exit_: Exit, final_norm: bool = True) -> Tensor:
@@ -55,13 +59,18 @@ class GivenLogits(Lowers):
         upper_logits: (..., V), whose shape the others must have.
         logits: (..., V) of each exit.
         states: (..., d) of each exit, for methods that read states.
+        upper_layer: the layer of the upper exit; by default the next one.
 
     Raises:
         InputError: the shapes differ.
     """
 
     def __init__(
-        self, upper_logits: Tensor, logits: Mapping[Exit, Tensor], states: Mapping[Exit, Tensor] | None = None
+        self,
+        upper_logits: Tensor,
+        logits: Mapping[Exit, Tensor],
+        states: Mapping[Exit, Tensor] | None = None,
+        upper_layer: int | None = None,
     ) -> None:
         for other in logits.values():
             if other.shape != upper_logits.shape:
@@ -70,6 +79,9 @@ class GivenLogits(Lowers):
                     f"{tuple(other.shape)}; project the same positions through each exit"
                 )
         self.exits, self._upper, self._logits, self._states = tuple(logits), upper_logits, logits, states or {}
+        # Exits that are no numbers are taken for successive layers.
+        self.layers = tuple(exit_ if isinstance(exit_, int) else i for i, exit_ in enumerate(self.exits, 1))
+        self.upper_layer = max(self.layers, default=0) + 1 if upper_layer is None else upper_layer
 
     def logits(self, exit_: Exit, final_norm: bool = True) -> Tensor:
         """The logits as they were given: whoever projected the states has decided on the norm."""
@@ -91,7 +103,7 @@ class GivenLogits(Lowers):
             return x.reshape(-1, x.shape[-1])[start:stop]
 
         logits, states = ({exit_: cut(x) for exit_, x in of.items()} for of in (self._logits, self._states))
-        return GivenLogits(cut(self._upper), logits, states)
+        return GivenLogits(cut(self._upper), logits, states, self.upper_layer)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def try_on_toy_logits(method: Method, title: str) -> None:
     for shape in SHAPES:
         upper, *others = (torch.randn(shape, generator=draw) * 3 for _ in range(1 + len(exits)))
         states = {exit_: torch.randn((*shape[:-1], 8), generator=draw) for exit_ in exits}
-        lowers = GivenLogits(upper, dict(zip(exits, others, strict=True)), states)
+        lowers = GivenLogits(upper, dict(zip(exits, others, strict=True)), states, DEPTH)
         try:
             outcome = method.evaluate(upper.clone(), lowers)
         except InputError:

@@ -151,3 +151,50 @@ def test_a_users_function_is_tried_when_parameters_are_checked(content, entry, m
     else:
         (fault,) = faults(content)
         assert fault.startswith("params.yaml: contrasts.mine.method: ") and message in fault
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (
+            {"method": "acd", "choose": {"alpha": [0.1, 1.5]}},
+            "choose.alpha: 1.5 is not allowed: must be a number from 0",
+        ),
+        (
+            {"method": "acd", "choose": {"alfa": [0.1, 0.2]}},
+            "choose.alfa: unknown key (value 0.1); did you mean alpha?",
+        ),
+        ({"method": "acd", "alpha": 0.1, "choose": {"alpha": [0.1, 0.2]}}, "choose.alpha: [0.1, 0.2] is not allowed: "),
+        (
+            {"method": "acd", "choose": {"alpha": [0.1]}},
+            "choose.alpha: [0.1] is not allowed: a choice needs at least two",
+        ),
+        ({"method": "acd", "choose": {"alpha": [0.1, 0.1]}}, "at least two values, all different"),
+        ({"method": "acd", "choose": {"alpha": 0.1}}, "choose.alpha: 0.1 is not allowed: input should be a valid list"),
+        ({"method": "acd", "choose": {"method": ["acd", "cd"]}}, "method is no parameter; give each method an entry"),
+        ({"method": "ensemble", "layers": [15], "choose": {"weights": [[1, 2], [1]]}}, "weights"),
+        ({"method": "no_such_module:f", "choose": {"alpha": [0.1, 0.2]}}, "no_such_module"),
+        (
+            {"method": "acd", "choose": {"alpha": [i / 20 for i in range(1, 18)]}},
+            "17 combinations times 4 lower layers of models.smollm2 are 68 candidates, more than 64; remove values",
+        ),
+    ],
+)
+def test_a_choice_that_cannot_be_made_is_refused(content, entry, message):
+    content["contrasts"]["acd"] = entry
+    told = faults(content)
+    assert any(line.startswith("params.yaml: contrasts.acd") and message in line for line in told), told
+
+
+def test_a_choice_is_read_and_rendered(content, tmp_path):
+    content["contrasts"]["acd"] = {"method": "acd", "choose": {"alpha": [0.05, 0.1], "temperature": [0.5, 1.0]}}
+    content["contrasts"]["dola"] = {"method": "dola", "choose": {"layers": ["low", "high"]}}
+    params = check(content, "params.yaml")
+    (tmp_path / "params.yaml").write_text(render(params))
+    assert load_params(tmp_path / "params.yaml") == params
+    assert params.contrasts["acd"].choose["temperature"] == [0.5, 1.0] and params.contrasts["acd"].parameters == {}
+    content["models"]["smollm2"]["lower"] = 25
+    content["contrasts"]["acd"]["choose"]["alpha"] = [i / 50 for i in range(1, 31)]
+    check(content, "params.yaml")  # 60 candidates with the one layer
+    content["decoders"]["top-p"]["choose"] = {"top_p": [0.9, 0.95]}
+    assert any("decoders.top-p.choose: unknown key" in fault for fault in faults(content))

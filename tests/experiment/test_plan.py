@@ -34,17 +34,9 @@ def changed(path, value, content=None):
     return cells
 
 
-def with_contrast(contrast: str) -> set[str]:
-    run = content_of("laptop")["run"]
-    cells = {f"generate@{name}" for name in run["settings"] if f"-{contrast}" in name}
-    return cells | {f"benchmark@{name}" for name in run["benchmark_settings"] if name.startswith(contrast)}
-
-
 def test_an_edit_touches_only_the_cells_that_use_it():
     assert changed(("decoders", "top-p", "top_p"), 0.9) == {"generate@top-p", "generate@top-p-acd", "report"}
-    acd = with_contrast("acd")
-    assert acd >= {"generate@greedy-acd", "benchmark@acd"}
-    assert changed(("contrasts", "acd", "alpha"), 0.2) == acd | {"select", "report"}
+    assert changed(("contrasts", "acd", "alpha"), 0.2) == {"select", "report"}, "select hands it on"
     assert changed(("train", "learning_rate"), 0.01) == {"train", "report"}
     assert changed(("select", "coherence_margin"), 0.1) == {"select", "report"}
     assert changed(("models", "smollm2", "lower"), 25) == {"select", "report"}
@@ -59,11 +51,23 @@ def test_an_entry_that_no_setting_uses_changes_nothing():
 
 
 def test_entries_hold_decoder_and_contrast_in_full():
-    cell = entries(content_of("laptop"), "generate")["smollm2"]["top-p-acd"]
-    assert cell["decoder"] == {"method": "top-p", "top_p": 0.95} | cell["decoder"]
-    assert {"repetition_penalty", "no_repeat_ngram_size"} <= set(cell["decoder"])
-    assert cell["contrast"] == {"method": "acd", "alpha": 0.1, "minimum_candidates": 1, "temperature": 1.0}
-    assert entries(content_of("laptop"), "generate")["smollm2"]["top-p"]["contrast"] is None
+    decoder = entries(content_of("laptop"), "generate")["smollm2"]["top-p-acd"]["decoder"]
+    assert decoder == {"method": "top-p", "top_p": 0.95} | decoder
+    assert {"repetition_penalty", "no_repeat_ngram_size"} <= set(decoder)
+    contrast = entries(content_of("laptop"), "select")["smollm2"]["contrasts"]["acd"]
+    assert contrast == {"method": "acd", "alpha": 0.1, "minimum_candidates": 1, "temperature": 1.0}
+
+
+def test_what_is_chosen_stands_apart_from_what_is_fixed():
+    content = content_of("laptop")
+    content["contrasts"]["acd"] = {
+        "method": "acd",
+        "choose": {"alpha": ["0.05", 0.1, 0.3], "minimum_candidates": [1, 2]},
+    }
+    before = build(check(content, ""))
+    values = {"alpha": [0.05, 0.1, 0.3], "minimum_candidates": [1, 2]}
+    assert before["select"]["smollm2"]["contrasts"]["acd"] == {"method": "acd", "temperature": 1.0, "choose": values}
+    assert changed(("contrasts", "acd", "choose", "alpha"), [0.1, 0.3], content) == {"select", "report"}
 
 
 FUNCTION = """
@@ -85,15 +89,15 @@ def own(tmp_path, monkeypatch, project):
     return content, project / f"{name}.py"
 
 
-def test_an_edit_of_a_users_function_touches_the_cells_that_use_it(own):
+def test_an_edit_of_a_users_function_reaches_what_hands_it_on(own):
     content, file = own
     before = build(check(content, ""))
-    assert before["generate"]["tiny"]["greedy-mine"]["contrast"]["strength"] == 0.5
+    mine = before["select"]["tiny"]["contrasts"]["mine"]
+    assert mine["strength"] == 0.5
     file.write_text(FUNCTION.replace("- strength", "+ strength"))
     after = build(check(content, ""))
-    cells = before["generate"]["tiny"]
-    assert {name for name in cells if cells[name] != after["generate"]["tiny"][name]} == {"greedy-mine4", "greedy-mine"}
-    assert before["benchmark"] == after["benchmark"] and before["train"] == after["train"]
+    assert after["select"]["tiny"]["contrasts"]["mine"]["code"] != mine["code"], "its settings are resolved anew"
+    assert {stage for stage in before if before[stage] != after[stage]} == {"select", "report"}
 
 
 def test_the_plan_has_dvc_watch_a_users_function(own):
@@ -107,12 +111,17 @@ def test_the_plan_has_dvc_watch_a_users_function(own):
 def test_every_edit_that_reaches_a_cell_is_listed_with_its_value(root, monkeypatch):
     monkeypatch.chdir(root)
     content = content_of("laptop")
-    assert edited(check(content, "")) == []
+
+    def found_in(content: dict) -> list[str]:
+        params = check(content, "")
+        return edited(params, build(params))
+
+    assert found_in(content) == []
     content["launcher"] = "accelerate launch"
-    assert edited(check(content, "")) == [], "changes no result"
+    assert found_in(content) == [], "changes no result"
     content["train"]["learning_rate"] = 0.01
     content["run"]["settings"] = ["greedy"]
-    found = edited(check(content, ""))
+    found = found_in(content)
     assert [line.partition(":")[0] for line in found] == ["launcher", "run.settings", "train.learning_rate"]
     assert "train.learning_rate: 0.01 (profile: 0.001)" in found
 

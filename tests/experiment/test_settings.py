@@ -95,6 +95,7 @@ def tailed(setting):
     return [f"{setting.contrast}{setting.lower or ''}"] if setting.contrast else []
 
 
-def test_the_contrasts_of_a_run_and_those_whose_lower_layer_is_open():
+def test_the_settings_and_the_contrasts_of_a_run():
     grid = Grid.of(["greedy", "beam-acd7", "beam-mine"], ["original", "dola"], DECODERS, CONTRASTS)
-    assert grid.contrasts == ("acd", "mine", "dola") and grid.undecided == ("mine", "dola")
+    assert grid.contrasts == ("acd", "mine", "dola")
+    assert [setting.name for setting in grid.all] == ["greedy", "beam-acd7", "beam-mine", "original", "dola"]

@@ -36,6 +36,23 @@ def test_an_edited_setting_runs_its_cells_again_and_back_gives_the_same_bytes(cl
     assert clone.results() == before
 
 
+@pytest.mark.slow
+def test_a_choice_runs_cells_again_only_if_another_value_comes_out(clone):
+    clone.edit("acd: {method: acd, alpha: 0.1}", "acd: {method: acd, choose: {alpha: [0.1, 0.3, 0.9]}}")
+    clone.repro()
+    resolved = clone.folder / "runs/smoke/select/tiny/settings/greedy-acd.json"
+    alpha = json.loads(resolved.read_text())["contrast"]["alpha"]
+    other = next(each for each in (0.1, 0.3, 0.9) if each != alpha)
+    assert f"alpha {alpha} (chosen from 0.1, 0.3, 0.9" in (clone.folder / "reports/smoke/tables/methods.md").read_text()
+    clone.edit("alpha: [0.1, 0.3, 0.9]", f"alpha: [{other}, {alpha}]")
+    unchanged = ["fetch", "select@tiny", "report", "track"]
+    assert clone.repro() == unchanged, "the same value comes out"
+    clone.edit(f"choose: {{alpha: [{other}, {alpha}]}}", f"alpha: {alpha}")
+    assert clone.repro() == unchanged, "it runs with the same value"
+    clone.edit(f"alpha: {alpha}}}", f"alpha: {other}}}")
+    assert {"generate@tiny-greedy-acd", "benchmark@tiny-acd"} <= set(clone.repro())
+
+
 def test_results_hold_every_cell(finished):
     folder = finished[0].folder
     metrics = json.loads((folder / "reports/smoke/metrics.json").read_text())

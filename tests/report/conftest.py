@@ -132,13 +132,18 @@ def _train(paths: Paths, model: str) -> None:
         for domain, factor in (("open", 1.0), ("closed", 1.5))
     }
     write_json(paths.exit_quality(model), quality)
-    scores = {
+    candidates = [
+        {"lower": 4, "diversity": 0.40, "coherence": 0.46, "coherence_error": 0.012},
+        {"lower": 6, "diversity": 0.70, "coherence": 0.44, "coherence_error": 0.021},
+    ]
+    selection = {
+        "rule": "most diverse",
+        "upper": "original",
+        "chosen": {"lower": 6, "parameters": {}},
         "plain": {"diversity": 0.25, "coherence": 0.45},
-        "4": {"diversity": 0.40, "coherence": 0.46, "coherence_error": 0.012},
-        "6": {"diversity": 0.70, "coherence": 0.44, "coherence_error": 0.021},
+        "candidates": [each | {"parameters": {}} for each in candidates],
     }
-    chosen = {"rule": "most diverse", "lower": 6, "upper": "original", "scores": scores}
-    write_json(paths.selection(model), {"acd": chosen})
+    write_json(paths.selection(model), {"acd": selection})
     curve = [
         {"step": s, "tokens": 100 * s, "layer": layer, "loss": 5 / s + layer / 10, "validation_perplexity": 400 / s}
         for s in (1, 2, 3)
@@ -150,9 +155,9 @@ def _train(paths: Paths, model: str) -> None:
         lower = (setting.lower or 6) if setting.contrast == "acd" else None
         layers = [layer for layer in (setting.exit, lower) if layer]
         exits = {str(layer): "ab" * 32 for layer in layers}
-        write_json(
-            paths.resolved(model, setting.name), {"upper": setting.exit or "original", "lower": lower, "exits": exits}
-        )
+        contrast = PLAN["contrasts"].get(setting.contrast)
+        content = {"upper": setting.exit or "original", "lower": lower, "contrast": contrast, "exits": exits}
+        write_json(paths.resolved(model, setting.name), content)
 
 
 def _texts(paths: Paths, model: str, plan: dict, rng: np.random.Generator) -> None:

@@ -90,9 +90,14 @@ class SmallRun:
         write_text(self.paths.exits(model) / "exits.safetensors", "weights")
 
     def _select(self, model: str, _: str) -> None:
-        scores = {"plain": {"diversity": 0.2, "coherence": 0.5}, "4": {"diversity": 0.4, "coherence": 0.5}}
-        write_json(self.paths.selection(model), {"acd": {"lower": 4, "scores": scores}})
-        write_text(self.paths.resolved(model, "greedy"), "{}")
+        plain, scores = {"diversity": 0.2, "coherence": 0.5}, {"diversity": 0.4, "coherence": 0.5}
+        chosen = {"lower": 4, "parameters": {"alpha": 0.3}}
+        selection = {"chosen": chosen, "plain": plain, "candidates": [chosen | scores]}
+        write_json(self.paths.selection(model), {"acd": selection})
+        for setting in (*self.run["settings"], *self.run["benchmark_settings"]):
+            lower, contrast = (4, {"method": "acd", "alpha": 0.3}) if "acd" in setting else (None, None)
+            content = {"upper": "original", "lower": lower, "contrast": contrast, "exits": {}}
+            write_json(self.paths.resolved(model, setting), content)
 
     def _generate(self, model: str, setting: str) -> None:
         for domain in DOMAINS:

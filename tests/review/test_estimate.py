@@ -5,7 +5,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from autocontrastive_gen.experiment.params import load_profile, profiles
+from autocontrastive_gen.experiment.params import check, load_profile, profiles
+from autocontrastive_gen.experiment.plan import grid_of
 from autocontrastive_gen.experiment.settings import Setting
 from autocontrastive_gen.review import estimate, model_sizes
 from stages import profile
@@ -153,3 +154,22 @@ def test_every_task_of_the_profiles_has_its_size(root):
     assert profiles()
     for name in profiles():
         assert set(load_profile(name).run.tasks) <= set(sizes), name
+
+
+def test_what_select_tries_is_counted(root):
+    content = load_profile("laptop").model_dump(mode="json")
+    alphas = {"choose": {"alpha": [0.05, 0.1, 0.3]}}
+    content["contrasts"] |= {"acd": {"method": "acd", **alphas}, "cd": {"method": "cd", **alphas}}
+    content["contrasts"]["dola"] = {"method": "dola", "choose": {"layers": ["all", "high"]}}
+    content["run"] |= {"settings": ["greedy-acd", "greedy-acd15", "greedy-dola", "greedy-cd15"]}
+    content["run"] |= {"benchmark_settings": ["original", "sled"]}
+
+    def tried(**changed) -> dict[str, int]:
+        content["models"]["smollm2"] |= changed
+        params = check(content, "")
+        shape = model_sizes.of_config(AutoConfig.for_model("gpt2", **CONFIGS["gpt2"]))
+        counter, grid = estimate.Counter(params, "smollm2", shape, shape), grid_of(params)
+        return {name: counter.candidates(grid, name) for name in grid.contrasts}
+
+    assert tried() == {"acd": 3 * 4, "dola": 2, "cd": 3, "sled": 0}
+    assert tried(lower=25) == {"acd": 3 * 2, "dola": 2, "cd": 3, "sled": 0}

@@ -71,11 +71,11 @@ def test_what_is_not_a_sweep_is_reported(made, monkeypatch):
     monkeypatch.setattr(sweep, "states", lambda: [made("workspace"), made("a", scores=None, contrasts__acd__alpha=0.5)])
     with pytest.raises(ValueError, match=r"1 finished value; .*dvc exp run --queue -S 'contrasts.acd.alpha"):
         sweep.table(["contrasts.acd.alpha"], metrics=["diversity"])
-    with pytest.raises(ValueError, match="has no 'alpa' there; known: method, alpha"):
+    with pytest.raises(ValueError, match="has no 'alpa' there; known: method, choose, alpha"):
         sweep.table(["contrasts.acd.alpa"])
     with pytest.raises(ValueError, match="--settings: gredy not in run.settings"):
         sweep.table(["contrasts.acd.alpha"], ["gredy"])
-    with pytest.raises(ValueError, match="contrasts.acd: is a section .*name one of its keys: method, alpha"):
+    with pytest.raises(ValueError, match="contrasts.acd: is a section .*name one of its keys: method, choose, alpha"):
         sweep.table(["contrasts.acd"])
     with pytest.raises(ValueError, match="top-p-acd not in run.settings; there are: greedy, greedy-acd"):
         sweep.table(["contrasts.acd.alpha"], ["top-p-acd"])

@@ -59,6 +59,12 @@ def test_every_cell_is_a_nested_run_with_its_content(small_run, client):
     train = runs["train@tiny"]
     assert train.data.params["learning_rate"] == "0.001"
     assert points(train)["loss/exit2"] == [(0, 5.0), (1, 2.5), (2, pytest.approx(5 / 3, rel=1e-5))]
+    for name in ("generate@tiny-greedy-acd", "benchmark@tiny-acd"):
+        used = runs[name].data.params
+        assert (used["lower"], used["contrast.alpha"]) == ("4", "0.3"), "what was chosen is what it ran with"
+    chosen = points(runs["select@tiny"])
+    assert chosen["acd/lower"][0][1] == 4 and chosen["acd/alpha"][0][1] == 0.3
+    assert chosen["acd/diversity/exit4/alpha 0.3"][0][1] == 0.4 and chosen["acd/diversity/plain"][0][1] == 0.2
     assert train.data.metrics["made-a/perplexity/original"] == 90
     assert train.inputs.dataset_inputs[0].dataset.name == "smoke-text"
     files = {file.path for file in client.list_artifacts(train.info.run_id)}

@@ -9,8 +9,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from itertools import islice
 from typing import Any
 
+from autocontrastive_gen.experiment.choices import MOST_CANDIDATES, choice_faults, choices_of, combinations, count
 from autocontrastive_gen.experiment.settings import RESERVED, Setting, parse_benchmark_setting, parse_setting
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.named import Named, build
@@ -82,7 +84,7 @@ class _Checks:
         if not isinstance(entry, dict) or not isinstance(entry.get("method"), str):
             return None
         try:
-            return contrasting.resolve(_spec(entry)).takes_lower
+            return any(contrasting.resolve(spec).takes_lower for spec in _specs(entry))
         except InputError:
             return None
 
@@ -95,18 +97,26 @@ class _Checks:
             if name in RESERVED:
                 yield f"contrasts.{name}: a contrast may not be called {name}, because names of settings use that word"
             if isinstance(entry, dict) and isinstance(entry.get("method"), str):
+                yield from choice_faults(f"contrasts.{name}", entry)
+                yield from self.too_many_candidates(name, entry)
                 if ":" in entry["method"]:
-                    yield from self.function_faults(f"contrasts.{name}", entry)
+                    yield from _function_faults(f"contrasts.{name}", entry)
                 else:
                     yield from _named_faults(f"contrasts.{name}", entry, contrasting.REGISTRY)
 
-    @staticmethod
-    def function_faults(key: str, entry: dict) -> Iterator[str]:
-        """What is wrong with a function of the user: it is imported and tried on toy logits."""
-        try:
-            contrasting.check(_spec(entry))
-        except InputError as error:
-            yield f"{key}.method: {entry['method']!r} is not allowed: {error}"
+    def too_many_candidates(self, name: str, entry: dict) -> Iterator[str]:
+        """A choice among more candidates than ``select`` tries, by model."""
+        combined = count(choices_of(entry))
+        for model in self.get("run.models", list):
+            exits = self.exits.get(model, []) if isinstance(model, str) else []
+            open_ = exits and self.models[model].get("lower", "auto") == "auto" and self.takes_lower(name)
+            layers = len(exits) if open_ else 1
+            if combined > 1 and combined * layers > MOST_CANDIDATES:
+                yield (
+                    f"contrasts.{name}.choose: {entry['choose']} is not allowed: {combined} combinations times "
+                    f"{layers} lower layers of models.{model} are {combined * layers} candidates, more than "
+                    f"{MOST_CANDIDATES}; remove values, or state models.{model}.lower"
+                )
 
     def training_sources(self) -> Iterator[str]:
         """Training sources whose text is for evaluation only."""
@@ -156,35 +166,54 @@ def _layers(model: dict) -> list[int]:
     return [layer for layer in exits if isinstance(layer, int)] if isinstance(exits, list) else []
 
 
-def _spec(entry: dict) -> dict[str, Any]:
-    """An entry of the catalogue in the form that ``contrast_function`` takes."""
-    return {"name": entry["method"], **{key: value for key, value in entry.items() if key != "method"}}
+def _specs(entry: dict) -> Iterator[dict[str, Any]]:
+    """A contrast of the catalogue in the form that ``contrast_function`` takes, by combination of what is chosen."""
+    fixed = {key: value for key, value in entry.items() if key not in ("method", "choose")}
+    for combination in islice(combinations(choices_of(entry)), MOST_CANDIDATES):
+        yield {"name": entry["method"], **fixed, **combination}
+
+
+def _function_faults(key: str, entry: dict) -> Iterator[str]:
+    """What is wrong with a function of the user: it is imported and tried on toy logits."""
+    try:
+        for spec in _specs(entry):
+            contrasting.check(spec)
+    except InputError as error:
+        yield f"{key}.method: {entry['method']!r} is not allowed: {error}"
 
 
 def _named_faults(key: str, entry: dict, registry) -> Iterator[str]:
     """Unknown parameters of a registered method, and values that are out of range, each with its own key."""
-    parameters = {name: value for name, value in entry.items() if name != "method"}
     try:
         cls: type[Named] = registry[entry["method"]]
     except InputError as error:
         yield f"{key}.method: {entry['method']!r} is not allowed: {error}"
         return
-    known = {field.name: field.metadata.get("range") for field in fields(cls)}
-    wrong = False
-    for name, value in parameters.items():
-        if name not in known:
-            near = difflib.get_close_matches(str(name), known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(['method', *known])}"
-            yield f"{key}.{name}: unknown key (value {value!r}); {hint}"
-            wrong = True
-        elif known[name] is not None:
-            try:
-                known[name].read(value)
-            except (TypeError, ValueError):
-                yield f"{key}.{name}: {value!r} is not allowed: must be {known[name]}"
-                wrong = True
-    if not wrong:
+    taken = ("method", "choose") if registry is contrasting.REGISTRY else ("method",)
+    found = [fault for name, value in entry.items() if name not in taken for fault in _faults(key, cls, name, value)]
+    for name, values in choices_of(entry).items():
+        found += [fault for value in values for fault in _faults(f"{key}.choose", cls, name, value)]
+    yield from found
+    if found:
+        return
+    for spec in _specs(entry):
+        parameters = {name: value for name, value in spec.items() if name != "name"}
         try:
             build(cls, parameters)
         except InputError as error:  # parameters that exclude each other
             yield f"{key}: {parameters} is not allowed: {error}"
+            return
+
+
+def _faults(key: str, cls: type[Named], name: str, value: Any) -> Iterator[str]:
+    """What is wrong with one parameter of a registered method."""
+    known = {field.name: field.metadata.get("range") for field in fields(cls)}
+    if name not in known:
+        near = difflib.get_close_matches(str(name), known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(['method', *known])}"
+        yield f"{key}.{name}: unknown key (value {value!r}); {hint}"
+    elif known[name] is not None:
+        try:
+            known[name].read(value)
+        except (TypeError, ValueError):
+            yield f"{key}.{name}: {value!r} is not allowed: must be {known[name]}"

@@ -99,14 +99,15 @@ class Paths:
         return self.runs / "select" / model
 
     def selection(self, model: str) -> Path:
-        """json by contrast: the lower layer chosen, the rule, and the diversity and coherence of every candidate."""
+        """json by contrast: the rule, what it chose, and the diversity and coherence of every candidate."""
         return self.select(model) / "selection.json"
 
     def resolved(self, model: str, setting: str) -> Path:
-        """``{"upper", "lower", "exits": {layer: sha256}}``: layers that a setting reads, and digests of their weights.
+        """``{"upper", "lower", "contrast", "exits": {layer: sha256}}``: what a setting runs with, nothing left open.
 
-        ``generate`` and ``benchmark`` depend on this file and not on the weights, so a plain setting, whose file
-        names no exit, does not run again when training changes.
+        "contrast" is its entry in full, and "exits" has the digests of the weights that it reads. ``generate`` and
+        ``benchmark`` depend on this file alone and not on weights or on what was tried: a plain setting, whose file
+        names no exit, does not run again when training changes, and no setting does when the same choice comes out.
         """
         return self.select(model) / "settings" / f"{setting}.json"
 

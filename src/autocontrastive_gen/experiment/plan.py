@@ -16,9 +16,10 @@ import yaml
 
 from autocontrastive_gen.experiment import own_code
 from autocontrastive_gen.experiment.asset_schema import PathAsset
+from autocontrastive_gen.experiment.choices import combinations
 from autocontrastive_gen.experiment.params import PROFILES, Params, load_params
 from autocontrastive_gen.experiment.paths import Paths
-from autocontrastive_gen.experiment.schema import Entry
+from autocontrastive_gen.experiment.schema import Contrast
 from autocontrastive_gen.experiment.settings import Grid, Setting
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
 from autocontrastive_gen.foundation.errors import InputError, MissingFileError
@@ -62,7 +63,7 @@ def build(params: Params) -> dict[str, Any]:
                 "model": {**runtime[name], **{key: p["models"][name][key] for key in ("exits", "upper", "lower")}},
                 "contrasts": contrasts,
                 "domains": run.domains,
-                "settings": {s.name: _layers(s) for s in (*grid.settings, *grid.benchmark_settings)},
+                "settings": {s.name: _layers(s) for s in grid.all},
             }
             for name in models
         },
@@ -72,7 +73,6 @@ def build(params: Params) -> dict[str, Any]:
                     **p["generate"],
                     **seed,
                     "decoder": _decoder(params, s),
-                    "contrast": contrasts.get(s.contrast),
                     "domains": run.domains,
                     "model": runtime[name],
                 }
@@ -99,7 +99,6 @@ def build(params: Params) -> dict[str, Any]:
                     **seed,
                     "tasks": run.tasks,
                     "model": runtime[name],
-                    "contrast": contrasts.get(s.contrast),
                 }
                 for s in grid.benchmark_settings
             }
@@ -138,7 +137,8 @@ def warnings_of(params: Params) -> list[str]:
     found = []
     for name in dict.fromkeys(setting.contrast for setting in greedy):
         entry = params.contrasts[name]
-        found += [f"contrasts.{name}: {text}" for text in check({"name": entry.method, **entry.parameters})]
+        specs = ({"name": entry.method, **entry.parameters, **each} for each in combinations(entry.choose))
+        found += dict.fromkeys(f"contrasts.{name}: {text}" for spec in specs for text in check(spec))
     return found
 
 
@@ -154,20 +154,31 @@ def _layers(setting: Setting) -> dict[str, Any]:
 
 
 def _decoder(params: Params, setting: Setting) -> dict[str, Any]:
-    return _in_full(params.decoders[setting.decoder], DECODERS)
+    entry = params.decoders[setting.decoder]
+    return _in_full(entry.method, entry.parameters, DECODERS)
 
 
 def _contrast(params: Params, name: str) -> dict[str, Any]:
-    """A contrast in full; a function of the user with a digest of its source."""
+    """A contrast in full: what it fixes, and under "choose" the values that ``select`` tries."""
     entry = params.contrasts[name]
+    found = [_combined(entry, combination) for combination in combinations(entry.choose)]
+    fixed = {key: value for key, value in found[0].items() if key not in entry.choose}
+    values = {key: [one[key] for one in found] for key in entry.choose}
+    choose = {key: [v for i, v in enumerate(every) if v not in every[:i]] for key, every in values.items()}
+    return {**fixed, "choose": choose} if choose else fixed
+
+
+def _combined(entry: Contrast, combination: dict[str, Any]) -> dict[str, Any]:
+    """A contrast with one combination of its choices; a function of the user with a digest of its source."""
+    parameters = {**entry.parameters, **combination}
     if ":" in entry.method:
-        return {"method": entry.method, **entry.parameters, "code": own_code.digest(entry.method)}
-    return _in_full(entry, REGISTRY)
+        return {"method": entry.method, **parameters, "code": own_code.digest(entry.method)}
+    return _in_full(entry.method, parameters, REGISTRY)
 
 
-def _in_full(entry: Entry, registry) -> dict[str, Any]:
+def _in_full(method: str, parameters: dict[str, Any], registry) -> dict[str, Any]:
     """An entry with every parameter of its method, so that a default that changes in the code runs its cells again."""
-    return {"method": entry.method, **registry.build(entry.method, entry.parameters).parameters}
+    return {"method": method, **registry.build(method, parameters).parameters}
 
 
 def _runtime(params: Params, name: str) -> dict[str, Any]:
@@ -209,16 +220,16 @@ class _Dumper(yaml.SafeDumper):
         return True  # every entry is complete in itself: DVC stores them one by one
 
 
-def edited(params: Params) -> list[str]:
+def edited(params: Params, plan: dict[str, Any]) -> list[str]:
     """Every parameter that differs from the profile's file, as "key: value (profile: value)".
 
-    The list is empty if none of them reaches a cell.
+    The list is empty if none of them reaches a cell of ``plan``, which is that of ``params``.
     """
     path = PROFILES / f"{params.profile}.yaml"
     if not path.exists():
         return []
     own = load_params(path)
-    if build(own) == build(params):
+    if build(own) == plan:
         return []
     ours, theirs = params.model_dump(mode="json"), own.model_dump(mode="json")
     values, before = leaves(ours), leaves(theirs)
@@ -231,7 +242,7 @@ def write_plan(params: Params) -> None:
         log.warning("%s", warning)
     plan = build(params)
     own_code.link(own_functions(params))
-    plan["report"]["edited"] = edited(params)
+    plan["report"]["edited"] = edited(params, plan)
     text = yaml.dump(plan, Dumper=_Dumper, sort_keys=True, width=120, allow_unicode=True)
     write_text(Paths(params.profile).plan, "# Written by the fetch stage from params.yaml: do not edit.\n" + text)
 

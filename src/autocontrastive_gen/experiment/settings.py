@@ -131,11 +131,9 @@ class Grid:
     @property
     def contrasts(self) -> tuple[str, ...]:
         """Names of the contrasts that the settings use, in the order of the run."""
-        used = (setting.contrast for setting in (*self.settings, *self.benchmark_settings))
-        return tuple(dict.fromkeys(name for name in used if name))
+        return tuple(dict.fromkeys(setting.contrast for setting in self.all if setting.contrast))
 
     @property
-    def undecided(self) -> tuple[str, ...]:
-        """Contrasts in settings whose names state no lower layer."""
-        everything = (*self.settings, *self.benchmark_settings)
-        return tuple(dict.fromkeys(s.contrast for s in everything if s.contrast and s.lower is None))
+    def all(self) -> tuple[Setting, ...]:
+        """The settings of generation and of benchmarks."""
+        return (*self.settings, *self.benchmark_settings)

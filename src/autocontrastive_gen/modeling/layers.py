@@ -1,9 +1,11 @@
 """How layers and exits are named and counted; needs neither torch nor transformers."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.errors import InputError, mendable
+from autocontrastive_gen.foundation.files import read_json
 
 ORIGINAL = "original"
 """Names the model's own head among the exits."""
@@ -32,3 +34,14 @@ def depth_of(config: Any) -> int:
             if content.get(key) is not None:
                 return int(content[key])
     raise InputError(f"config.json: the number of layers is missing; it is one of {', '.join(DEPTH_KEYS)}")
+
+
+def read_depth(folder: Path) -> int:
+    """Number of blocks of the model in a local folder, from its config.json.
+
+    Raises:
+        InputError: the file names no number of blocks.
+        FileError: it is not readable.
+    """
+    with mendable(f"{folder}"):
+        return depth_of(read_json(folder / "config.json"))

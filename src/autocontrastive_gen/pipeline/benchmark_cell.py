@@ -44,7 +44,7 @@ def _load(name: str, resolved: Mapping[str, Any], plan: Mapping[str, Any], paths
     from autocontrastive_gen.evaluation.lm_eval_harness.adapter import MultiExitLM
     from autocontrastive_gen.foundation.processes import Processes
 
-    fields = exit_fields(resolved, plan["contrast"])
+    fields = exit_fields(resolved)
     processes = Processes.start()
     os.environ.pop("ACCELERATE_USE_FSDP", None)  # sharding is for training: here each process holds a whole model
     return MultiExitLM(

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.errors import MissingFileError, mendable
 from autocontrastive_gen.foundation.files import read_json
-from autocontrastive_gen.modeling.layers import depth_of
 from autocontrastive_gen.pipeline.entries import spec_of
 
 
-def exit_fields(resolved: Mapping[str, Any], contrast: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Fields of ``MultiExitConfiguration`` for a resolved setting (``Paths.resolved``) and its contrast, if any."""
+def exit_fields(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of ``MultiExitConfiguration`` for a resolved setting (``Paths.resolved``)."""
     upper = resolved["upper"]
-    if contrast is not None:
-        layers = (upper, resolved["lower"])
-        return {"use_original_head": False, "contrast_layer_indices": layers, "contrast_function": spec_of(contrast)}
+    if resolved["contrast"] is not None:
+        layers, spec = (upper, resolved["lower"]), spec_of(resolved["contrast"])
+        return {"use_original_head": False, "contrast_layer_indices": layers, "contrast_function": spec}
     if upper == "original":
         return {"use_original_head": True}
     return {"use_original_head": False, "output_layer_index": upper}
 
 
 def read_resolved(paths: Paths, name: str, setting: str) -> dict[str, Any]:
-    """The layers of a setting, as ``select`` resolved them.
+    """The layers and the contrast of a setting, as ``select`` resolved them.
 
     Raises:
         MissingFileError: ``select`` has not run.
@@ -34,17 +32,9 @@ def read_resolved(paths: Paths, name: str, setting: str) -> dict[str, Any]:
     path = paths.resolved(name, setting)
     if not path.exists():
         raise MissingFileError(
-            f"{path}: the layers of {setting!r} are not resolved yet; run `dvc repro select@{name}` first"
+            f"{path}: the setting {setting!r} is not resolved yet; run `dvc repro select@{name}` first"
         )
     return read_json(path)
-
-
-def read_depth(asset: Path) -> int:
-    """Number of layers of a fetched model, from its configuration."""
-    from transformers import AutoConfig
-
-    with mendable(f"{asset}"):
-        return depth_of(AutoConfig.from_pretrained(asset, local_files_only=True, trust_remote_code=False))
 
 
 def load_cell_model(paths: Paths, name: str, runtime: Mapping[str, Any], fields: Mapping[str, Any]):

@@ -11,6 +11,10 @@ from typing import Any
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
 from autocontrastive_gen.foundation.files import SCRATCH, read_jsonl, write_jsonl
+from autocontrastive_gen.foundation.processes import Processes
+from autocontrastive_gen.generation.annotate import annotate
+from autocontrastive_gen.generation.decode import generate_texts
+from autocontrastive_gen.generation.decoder import DECODERS
 from autocontrastive_gen.pipeline.cell_model import exit_fields, load_cell_model, read_resolved
 from autocontrastive_gen.pipeline.code import code_digest
 from autocontrastive_gen.pipeline.entries import parameters_of
@@ -20,17 +24,12 @@ log = logging.getLogger(__name__)
 
 def generate_cell(name: str, setting_name: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str, Any]) -> None:
     """Write ``paths.texts`` of every domain; finished batches survive an interruption in ``.scratch``."""
-    from autocontrastive_gen.foundation.processes import Processes
-    from autocontrastive_gen.generation.annotate import annotate
-    from autocontrastive_gen.generation.decode import generate_texts
-    from autocontrastive_gen.generation.decoder import DECODERS
-
     resolved = read_resolved(paths, name, setting_name)
     prompts = {domain: paths.prompts(domain) for domain in plan["domains"]}
     key = [plan, resolved, {domain: file_sha256(path) for domain, path in prompts.items()}, code_digest("generate")]
     scratch = SCRATCH / "generate" / fingerprint(key)[:16]
     share = Processes.start().share
-    model, tokenizer = load_cell_model(paths, name, plan["model"], exit_fields(resolved, plan["contrast"]))
+    model, tokenizer = load_cell_model(paths, name, plan["model"], exit_fields(resolved))
     decoder = DECODERS.build(plan["decoder"]["method"], parameters_of(plan["decoder"]))
     batch_size, tokens = plan["batch_size"], 0
     texts: dict[Path, list[dict]] = {}

@@ -6,6 +6,7 @@ import math
 
 from autocontrastive_gen.evaluation.metrics import ExitMetric, exit_metrics
 from autocontrastive_gen.foundation.statistics import normal_width
+from autocontrastive_gen.report.choice_tables import by_layer
 from autocontrastive_gen.report.columns import DOMAIN, MODEL
 from autocontrastive_gen.report.methods import exits_in_words
 from autocontrastive_gen.report.results import Results
@@ -20,8 +21,7 @@ def exits_table(results: Results) -> Table:
     rows = []
     for model, domains in results.exits.items():
         where = {"file": results.paths.exit_quality(model).as_posix(), "cell": f"train@{model}"}
-        first = next(iter(results.selection.get(model, {}).values()), {})
-        scores = first.get("scores", {})
+        scores = by_layer(results, model)
         for domain in (name for name in results.domains if name in domains):
             layers = domains[domain]
             for layer in sorted(layers, key=lambda name: (name == "original", int(name) if name.isdigit() else 0)):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from autocontrastive_gen.evaluation.metrics import exit_metrics, item_metric, text_metrics
+from autocontrastive_gen.report.choice_tables import by_layer
 from autocontrastive_gen.report.drawing import (
     CONTRAST,
     LINES,
@@ -62,9 +63,8 @@ def cost_figure(cost: dict[str, Any]) -> Figure | None:
 
 def _lower_layer(results: Results, tables: dict[str, Table], model: str) -> Iterator[Figure]:
     """Diversity and coherence of greedy search by lower layer, on validation and on reported prompts."""
-    contrast = next(iter(results.selection.get(model, {})), None)
-    rows = [row for row in tables["selection"].rows if (row["model"], row["contrast"]) == (model, contrast)]
-    candidates = sorted((int(row["lower"]), row) for row in rows if row["lower"].isdigit())
+    measured = by_layer(results, model)
+    candidates = sorted((int(layer), each) for layer, each in measured.items() if layer != "plain")
     reported = _reported_layers(results, model)
     if not candidates and len(reported) < 2:
         return
@@ -72,13 +72,13 @@ def _lower_layer(results: Results, tables: dict[str, Table], model: str) -> Iter
     for axes, metric in zip(grid[0], ("diversity", "coherence"), strict=True):
         if candidates:
             layers = [layer for layer, _ in candidates]
-            values = [row[metric].value for _, row in candidates]
+            values = [each[metric] for _, each in candidates]
             axes.plot(layers, values, color=CONTRAST, marker="D", label="contrast, validation prompts")
-            plain = next(row[metric].value for row in rows if not row["lower"].isdigit())
+            plain = measured["plain"][metric]
             axes.axhline(plain, color=PLAIN, linestyle="--", label="no contrast, validation prompts")
-            for layer, row in candidates:
-                if row["chosen"]:
-                    axes.plot([layer], [row[metric].value], "o", ms=12, mfc="none", mec=OTHER, label="chosen")
+            for layer, each in candidates:
+                if each["chosen"]:
+                    axes.plot([layer], [each[metric]], "o", ms=12, mfc="none", mec=OTHER, label="chosen")
         for layer, scores in reported.items():
             add_point(axes, layer, scores[metric], SERIES[2], "s", "contrast, reported prompts")
         if without := _reported(results, model, "greedy"):
@@ -92,7 +92,7 @@ def _lower_layer(results: Results, tables: dict[str, Table], model: str) -> Iter
         f"lower-layer-{model}",
         f"{model}: the effect of the lower layer on greedy search with contrast. Validation prompts: means over "
         f"domains; reported prompts: all domains pooled. {bars(results)}",
-        "Lines over layers; the numbers are in the table on the choice of the lower layer.",
+        "Lines over layers; the numbers are in the table of what was chosen.",
     )
 
 

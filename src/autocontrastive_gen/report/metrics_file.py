@@ -7,7 +7,7 @@ from autocontrastive_gen.report.results import Results
 
 
 def flat(results: Results) -> dict[str, float]:
-    """{key: number} for ``dvc metrics``: quality, benchmarks and exits, and the chosen lower layers."""
+    """{key: number} for ``dvc metrics``: quality, benchmarks and exits, and the lower layers and parameters chosen."""
     found: dict[str, float] = {}
     for model, settings in results.quality.items():
         for setting, domains in settings.items():
@@ -26,7 +26,11 @@ def flat(results: Results) -> dict[str, float]:
                     if metric.headline:
                         found[f"exits/{model}/{layer}/{domain}/{metric.key}"] = entry[metric.key]
     for model, contrasts in results.selection.items():
-        for contrast, chosen in contrasts.items():
+        for contrast, selection in contrasts.items():
+            chosen = selection["chosen"] or {"lower": None, "parameters": {}}
             if chosen["lower"] is not None:
                 found[f"lower/{model}/{contrast}"] = chosen["lower"]
+            for name, value in chosen["parameters"].items():
+                if isinstance(value, int | float):
+                    found[f"chosen/{model}/{contrast}/{name}"] = value
     return found

@@ -17,7 +17,7 @@ from autocontrastive_gen.experiment.settings import Grid, Setting
 from autocontrastive_gen.foundation.digests import seed_for
 from autocontrastive_gen.foundation.files import read_json, read_jsonl
 from autocontrastive_gen.foundation.statistics import Interval, interval
-from autocontrastive_gen.modeling.layers import depth_of
+from autocontrastive_gen.modeling.layers import read_depth
 
 
 @dataclass
@@ -47,6 +47,10 @@ class Results:
     def settings(self) -> tuple[Setting, ...]:
         """The settings of generation."""
         return self.grid.settings
+
+    def settings_with(self, contrast: str) -> list[Setting]:
+        """The settings with a contrast, of generation and of benchmarks."""
+        return [setting for setting in self.grid.all if setting.contrast == contrast]
 
     @property
     def decoders(self) -> tuple[str, ...]:
@@ -139,8 +143,9 @@ class Results:
 
     @cached_property
     def selection(self) -> dict[str, dict[str, dict]]:
-        """{model: {contrast: what the rule saw and chose}} of the models whose lower layers it chooses."""
-        chosen = {name: model for name, model in self.models.items() if model["lower"] == "auto"}
+        """{model: {contrast: what the rule saw and chose}} of the models for which it chooses something."""
+        some = any("choose" in contrast for contrast in self.plan["contrasts"].values())
+        chosen = (name for name, model in self.models.items() if some or model["lower"] == "auto")
         found = {model: self._json(self.paths.selection(model)) for model in chosen}
         return {model: content for model, content in found.items() if content}
 
@@ -183,7 +188,7 @@ class Results:
         return self._json(self.paths.data_card) or {}
 
     def resolved(self, model: str, setting: str) -> dict:
-        """Layers that a setting has used: {"upper", "lower", "exits"}; empty if ``select`` has not run."""
+        """What a setting ran with: {"upper", "lower", "contrast", "exits"}; empty if ``select`` has not run."""
         path = self.paths.resolved(model, setting)
         return read_json(path) if path.exists() else {}
 
@@ -198,8 +203,8 @@ class Results:
 
     def layers(self, model: str) -> int | None:
         """Number of layers of a model, from its fetched configuration; None if that is absent."""
-        path = self.paths.asset(self.models[model]["asset"]) / "config.json"
-        return depth_of(read_json(path)) if path.exists() else None
+        folder = self.paths.asset(self.models[model]["asset"])
+        return read_depth(folder) if (folder / "config.json").exists() else None
 
     def halfway(self, model: str) -> int | None:
         """The paper's lower layer, if it carries an exit."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from autocontrastive_gen.report.benchmark_tables import accuracy_table, benchmark_table
+from autocontrastive_gen.report.choice_tables import selection_table
 from autocontrastive_gen.report.claim_tables import claims_table, trade_off_table
 from autocontrastive_gen.report.exit_tables import exits_table, training_table
 from autocontrastive_gen.report.findings import Findings
@@ -13,7 +14,7 @@ from autocontrastive_gen.report.paper import Paper
 from autocontrastive_gen.report.published_tables import published_table
 from autocontrastive_gen.report.results import Results
 from autocontrastive_gen.report.table import Table
-from autocontrastive_gen.report.text_tables import quality_table, selection_table
+from autocontrastive_gen.report.text_tables import quality_table
 
 
 def all_tables(results: Results, papers: list[Paper], findings: Findings) -> list[Table]:

@@ -1,4 +1,4 @@
-"""Tables of generated texts: their quality, what contrast gains, and how its lower layer was chosen."""
+"""The table of generated texts: their quality by model, domain and setting."""
 
 from __future__ import annotations
 
@@ -59,31 +59,3 @@ def quality_numbers(results: Results, model: str, setting: str, domain: str) -> 
     where = {"file": results.paths.metrics(model).as_posix(), "cell": f"score@{model}"}
     known = text_metrics().values()
     return {m.key: Number.of(metrics[m.key], digits=m.digits, **where) for m in known if m.key in metrics}
-
-
-def selection_table(results: Results) -> Table:
-    """What the rule for the lower layer saw of every candidate, the paper's halfway layer among them."""
-    rows = []
-    for model, contrasts in results.selection.items():
-        where = {"file": results.paths.selection(model).as_posix(), "cell": f"select@{model}"}
-        for contrast, selection in contrasts.items():
-            for name, score in selection["scores"].items():
-                layer = int(name) if name.isdigit() else None
-                row = {"model": model, "contrast": contrast, "lower": "no contrast" if layer is None else str(layer)}
-                shown = ("diversity", "coherence", "coherence_error")
-                row |= {metric: Number(score[metric], **where) for metric in shown if metric in score}
-                if layer is not None:
-                    row["chosen"] = layer == selection["lower"]
-                    row["halfway"] = layer == results.halfway(model)
-                rows.append(row)
-    columns = [MODEL, Column("contrast", "Contrast"), Column("lower", "Lower layer", numeric=True, head=True)]
-    columns += [Column(key, text_metrics()[key].title, numeric=True) for key in ("diversity", "coherence")]
-    columns += [Column("coherence_error", "SE of its gain", numeric=True), Column("chosen", "Chosen")]
-    columns += [Column("halfway", "Paper's halfway layer")]
-    margin = results.plan["select"]["coherence_margin"]
-    note = (
-        "Greedy search on validation prompts, which share no document with the reported ones; means over domains. "
-        f"Rule: the most diverse layer whose coherence is at least that without contrast less {margin}. SE: standard "
-        "error of the difference in coherence from no contrast, paired by prompt."
-    )
-    return Table("selection", "Choice of the lower layer", columns, rows, note, groups=("model", "contrast"))

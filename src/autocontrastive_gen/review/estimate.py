@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from autocontrastive_gen.experiment.choices import combinations
 from autocontrastive_gen.experiment.params import Params
 from autocontrastive_gen.experiment.plan import grid_of
 from autocontrastive_gen.experiment.schema import Model
-from autocontrastive_gen.experiment.settings import Setting
+from autocontrastive_gen.experiment.settings import Grid, Setting
 from autocontrastive_gen.generation.decoder import DECODERS
+from autocontrastive_gen.modeling.contrast import resolve
 from autocontrastive_gen.review.model_sizes import Shape, of_asset, read_sizes
 
 START_S = 8.0
@@ -119,7 +121,7 @@ class Counter:
     def costs(self) -> Iterator[Cost]:
         grid = grid_of(self.params)
         yield self.train()
-        yield self.select(len(grid.undecided))
+        yield self.select(sum(self.candidates(grid, name) for name in grid.contrasts))
         yield from map(self.generate, grid.settings)
         yield self.score()
         yield from map(self.benchmark, grid.benchmark_settings)
@@ -190,16 +192,27 @@ class Counter:
         disk = 2 * self.bytes * exits * self.exit_size + (12 * exits * self.exit_size if trained else 0) + cached
         return Cost("train", self.name, tuple(parts), self.weights + state + activations, disk)
 
-    def select(self, contrasts: int) -> Cost:
-        """Try every exit as the lower layer of every contrast that leaves it open."""
-        if self.model.lower != "auto":
+    def candidates(self, grid: Grid, contrast: str) -> int:
+        """What select tries of a contrast: every open lower layer with every combination of chosen parameters."""
+        entry, combined = self.params.contrasts[contrast], 0
+        stated = {setting.lower for setting in grid.all if setting.contrast == contrast}
+        open_ = None in stated and self.model.lower == "auto"
+        for chosen in combinations(entry.choose):
+            method = resolve({"name": entry.method, **entry.parameters, **chosen})
+            layers = 1 if not method.takes_lower else len(self.model.exits) if open_ else len(stated)
+            combined += layers if chosen or (open_ and method.takes_lower) else 0
+        return combined
+
+    def select(self, candidates: int) -> Cost:
+        """Continue the validation prompts with every candidate, and once without contrast."""
+        if not candidates:
             return Cost("select", self.name, (), 0)
         p, exits = self.params, len(self.model.exits)
         prompts = p.prepare.validation_prompts * len(p.run.domains)
         one = self.decoding(prompts, p.select.new_tokens, prompts, 1, self.shape.layers)
         cache = 2 * self.shape.layers * self.shape.kv_width * self.bytes * self.length * prompts
         memory = self.weights + self.bytes * exits * self.exit_size + cache
-        return Cost("select", self.name, ((one.times(contrasts * (1 + exits)), self.narrow),), memory)
+        return Cost("select", self.name, ((one.times(1 + candidates), self.narrow),), memory)
 
     def gradients(self, tokens: float) -> Work:
         """Forward and backward pass of all exits, over the whole vocabulary or a sample of it."""

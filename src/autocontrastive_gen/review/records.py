@@ -126,11 +126,18 @@ class _Reader:
             model,
             setting,
             version,
-            params=flatten({"model": model, "setting": setting or None, **(plan[setting] if setting else plan)}),
+            params=flatten({"model": model, "setting": setting or None, **self._parameters(plan, model, setting)}),
             points=(*getattr(self, f"_{stage}")(model, setting), *self._cost(entry)),
             files=_artifacts(folder),
             table=self._texts(model, setting) if stage == "generate" else None,
         )
+
+    def _parameters(self, plan: dict[str, Any], model: str, setting: str) -> dict[str, Any]:
+        """A cell's entry of the plan and, of a setting, the exits and the contrast that it ran with."""
+        if not setting:
+            return plan
+        resolved = read_json(self.paths.resolved(model, setting))
+        return {**plan[setting], **{key: resolved[key] for key in ("upper", "lower", "contrast")}}
 
     def _train(self, model: str, _: str) -> Iterator[Point]:
         for row in _rows(self.paths.curves(model)):
@@ -142,11 +149,14 @@ class _Reader:
                     yield from _point(f"{domain}/{metric}/{_exit(layer)}", value)
 
     def _select(self, model: str, _: str) -> Iterator[Point]:
-        for contrast, chosen in read_json(self.paths.selection(model)).items():
-            yield from _point(f"{contrast}/lower", chosen["lower"])
-            for candidate, scores in chosen["scores"].items():
-                for metric, value in scores.items():
-                    yield from _point(f"{contrast}/{metric}/{_exit(candidate)}", value)
+        for contrast, selection in read_json(self.paths.selection(model)).items():
+            chosen = selection["chosen"] or {"lower": None, "parameters": {}}
+            for name, value in {"lower": chosen["lower"], **chosen["parameters"]}.items():
+                if isinstance(value, int | float):
+                    yield from _point(f"{contrast}/{name}", value)
+            for candidate in ({"lower": None, "parameters": {}, **selection["plain"]}, *selection["candidates"]):
+                for metric in ("diversity", "coherence", "coherence_error"):
+                    yield from _point(f"{contrast}/{metric}/{_candidate(candidate)}", candidate.get(metric))
 
     def _generate(self, model: str, setting: str) -> Iterator[Point]:
         for domain, values in self._scores[model].get(setting, {}).items():
@@ -216,6 +226,12 @@ def _artifacts(folder: Path) -> dict[str, Path]:
     files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".safetensors")
     names = ((path.relative_to(folder), path) for path in files)
     return {name.as_posix(): path for name, path in names if name.parts[0] != "settings"}
+
+
+def _candidate(candidate: dict[str, Any]) -> str:
+    """A candidate of the choice: ``exit15``, ``exit15/alpha 0.1``, or ``plain``."""
+    layer = [] if candidate["lower"] is None else [f"exit{candidate['lower']}"]
+    return "/".join([*layer, *(f"{name} {value}" for name, value in candidate["parameters"].items())]) or "plain"
 
 
 def _exit(layer: str) -> str:

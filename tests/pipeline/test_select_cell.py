@@ -1,0 +1,116 @@
+"""The stage select: what it measures, what it keeps, and what it writes."""
+
+import contextlib
+from types import SimpleNamespace
+
+import pytest
+
+from autocontrastive_gen.experiment.paths import Paths
+from autocontrastive_gen.foundation.files import read_json, write_json, write_jsonl
+from autocontrastive_gen.pipeline import select_cell
+
+PATHS = Paths("small")
+SCORES = {
+    None: (0.2, 0.5),
+    (2, 0.1): (0.3, 0.5),
+    (2, 0.3): (0.7, 0.1),
+    (4, 0.1): (0.5, 0.5),
+    (4, 0.3): (0.4, 0.6),
+    (2, 0.9): (0.9, 0.5),
+    (4, 0.9): (0.1, 0.5),
+}
+"""Diversity and coherence of the plain exit, and of (lower layer, alpha)."""
+
+
+class Model:
+    """Stands for a model: remembers what it was set to."""
+
+    device = "cpu"
+
+    def __init__(self) -> None:
+        self.current, self.seen = None, []
+
+    @contextlib.contextmanager
+    def set_exits(self, use_original_head, contrast_layer_indices=(None, None), contrast_function=None):
+        alpha = contrast_function and contrast_function["alpha"]
+        self.current = None if contrast_function is None else (contrast_layer_indices[1], alpha)
+        self.seen.append(self.current)
+        yield self
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch) -> Model:
+    monkeypatch.chdir(tmp_path)
+    model = Model()
+    monkeypatch.setattr(select_cell, "SCRATCH", tmp_path / ".scratch")
+    monkeypatch.setattr(select_cell, "load_cell_model", lambda *_: (model, None))
+    monkeypatch.setattr(select_cell, "load_encoder", lambda *_: None)
+    write_json(PATHS.asset("tiny") / "config.json", {"num_hidden_layers": 6})
+    write_json(PATHS.exit_digests("tiny"), {"2": "two", "4": "four"})
+    write_jsonl(PATHS.prompts("made", "validation"), [{"id": "a", "prompt": "a"}])
+
+    def score_exits(model, *_):
+        diversity, coherence = SCORES[model.current]
+        return {"diversity": [diversity], "coherence": [[coherence, coherence]]}
+
+    monkeypatch.setattr(select_cell, "score_exits", score_exits)
+    return model
+
+
+def plan_of(**acd) -> dict:
+    runtime = {"asset": "tiny", "source": {}, "dtype": "float32", "mode": "SHARED_PROJECTION_DIRECT"}
+    open_ = {"exit": None, "contrast": "acd", "lower": None}
+    return {
+        "model": {**runtime, "exits": [2, 4], "upper": "original", "lower": "auto"},
+        "contrasts": {"acd": {"method": "acd", **acd}},
+        "settings": {"greedy": open_ | {"contrast": None}, "greedy-acd": open_, "acd2": open_ | {"lower": 2}},
+        "domains": ["made"],
+        "new_tokens": 5,
+        "coherence_margin": 0.02,
+        "seed": 1,
+        "coherence_asset": "encoder",
+        "coherence_source": {},
+    }
+
+
+def selected(plan: dict) -> SimpleNamespace:
+    cost: dict = {}
+    select_cell.select_cell("tiny", plan, PATHS, cost)
+    resolved = {name: read_json(PATHS.resolved("tiny", name)) for name in plan["settings"]}
+    return SimpleNamespace(cost=cost, resolved=resolved, selection=read_json(PATHS.selection("tiny")))
+
+
+def test_all_candidates_are_measured_once_and_each_setting_gets_the_best_of_its_own(model):
+    found = selected(plan_of(choose={"alpha": [0.1, 0.3]}))
+    assert model.seen == [None, (2, 0.1), (4, 0.1), (2, 0.3), (4, 0.3)] and found.cost == {"candidates": 4}
+    acd = found.selection["acd"]
+    assert acd["chosen"] == {"lower": 4, "parameters": {"alpha": 0.1}} and acd["plain"]["diversity"] == 0.2
+    assert [(each["lower"], each["parameters"]["alpha"]) for each in acd["candidates"]] == model.seen[1:]
+    assert all("coherence_error" in each for each in acd["candidates"])
+    assert found.resolved["greedy-acd"] == {
+        "upper": "original",
+        "lower": 4,
+        "contrast": {"method": "acd", "alpha": 0.1},
+        "exits": {"4": "four"},
+    }
+    assert found.resolved["acd2"]["contrast"]["alpha"] == 0.1, "0.3 is more diverse with layer 2, but not coherent"
+    assert found.resolved["greedy"]["contrast"] is None
+
+
+def test_an_edit_of_the_choice_measures_only_what_is_new(model):
+    first = selected(plan_of(choose={"alpha": [0.1, 0.3]}))
+    model.seen.clear()
+    assert selected(plan_of(choose={"alpha": [0.3, 0.1]})).resolved == first.resolved and model.seen == []
+    more = selected(plan_of(choose={"alpha": [0.1, 0.9]}))
+    assert model.seen == [(2, 0.9), (4, 0.9)]
+    assert more.selection["acd"]["chosen"] == {"lower": 2, "parameters": {"alpha": 0.9}}
+    model.seen.clear()
+    fixed = selected(plan_of(alpha=0.1))
+    assert model.seen == [] and fixed.resolved["greedy-acd"] == first.resolved["greedy-acd"], "no setting runs again"
+
+
+def test_nothing_is_measured_where_nothing_is_open(model):
+    plan = plan_of(alpha=0.1)
+    plan["model"]["lower"] = 2
+    found = selected(plan)
+    assert model.seen == [] and found.selection == {} and found.resolved["greedy-acd"]["lower"] == 2

@@ -114,3 +114,9 @@ def test_nothing_is_measured_where_nothing_is_open(model):
     plan["model"]["lower"] = 2
     found = selected(plan)
     assert model.seen == [] and found.selection == {} and found.resolved["greedy-acd"]["lower"] == 2
+
+
+def test_a_setting_runs_with_every_digit_of_a_parameter(model):
+    plan = plan_of(alpha=1 / 3)
+    plan["model"]["lower"] = 2
+    assert selected(plan).resolved["greedy-acd"]["contrast"]["alpha"] == 1 / 3

@@ -38,7 +38,7 @@ def select_cell(name: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str
     resolved = {setting: resolve_setting(setting, plan, depth, measured, digests) for setting in plan["settings"]}
     shutil.rmtree(paths.select(name), ignore_errors=True)
     for setting, content in resolved.items():
-        write_json(paths.resolved(name, setting), content)
+        write_json(paths.resolved(name, setting), content, digits=17)  # parameters, which results depend on
     write_json(paths.selection(name), {key: _selection(found, plan, depth) for key, found in measured.items()})
     cost["candidates"] = sum(len(found["candidates"]) for found in measured.values())
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from autocontrastive_gen.evaluation.metrics import text_metrics
+from autocontrastive_gen.foundation.files import rounded
 from autocontrastive_gen.report.columns import MODEL
 from autocontrastive_gen.report.methods import in_words
 from autocontrastive_gen.report.results import Results
@@ -72,13 +73,13 @@ def _rows(results: Results, model: str, contrast: str) -> list[dict[str, Any]]:
 
 
 def _chosen(results: Results, model: str, contrast: str, candidate: Mapping[str, Any]) -> bool | str:
-    """Whether settings that state no layer use a candidate; if only one that states its layer does: which layer."""
+    """Whether settings that state no lower layer use a candidate; if only those that state it do, for which layer."""
     if _is(candidate, results.selection[model][contrast]["chosen"]):
         return True
     for setting in results.settings_with(contrast):
         if candidate["parameters"] and setting.exit is None and setting.lower == candidate["lower"] is not None:
             used = results.resolved(model, setting.name).get("contrast") or {}
-            if all(used.get(key) == value for key, value in candidate["parameters"].items()):
+            if all(rounded(used.get(key)) == value for key, value in candidate["parameters"].items()):
                 return f"for layer {setting.lower}"
     return False
 

@@ -109,6 +109,17 @@ def test_an_edit_of_the_choice_measures_only_what_is_new(model):
     assert model.seen == [] and fixed.resolved["greedy-acd"] == first.resolved["greedy-acd"], "no setting runs again"
 
 
+def test_other_exits_are_measured_anew(model):
+    """A method may read all exits of the model, and untrained ones have no digest."""
+    selected(plan_of(alpha=0.1))
+    model.seen.clear()
+    plan = plan_of(alpha=0.1)
+    plan["model"]["exits"] = [4]
+    del plan["settings"]["acd2"]
+    selected(plan)
+    assert model.seen == [None, (4, 0.1)]
+
+
 def test_nothing_is_measured_where_nothing_is_open(model):
     plan = plan_of(alpha=0.1)
     plan["model"]["lower"] = 2

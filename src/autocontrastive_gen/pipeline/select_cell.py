@@ -89,7 +89,7 @@ class _Measurements:
     @cached_property
     def _key(self) -> list[Any]:
         """What every score depends on."""
-        keys = ("asset", "source", "dtype", "mode", "upper")
+        keys = ("asset", "source", "dtype", "mode", "exits", "upper")
         of_plan = ("new_tokens", "seed", "domains", "coherence_asset", "coherence_source")
         return [
             {key: self.plan["model"][key] for key in keys},

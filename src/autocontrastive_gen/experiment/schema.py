@@ -92,6 +92,11 @@ class Domain(Section):
     """Detokenisation and cleaning, as the reference implementation does it for its data sets."""
     prompt_at: Literal["document", "paragraph"] = "document"
     """Where prompts begin: with the document, or with one of its paragraphs that has enough words, as in WikiText."""
+    prompts_per_document: Count = 1
+    """At most this many prompts from one document, from paragraphs of their own (prompt_at: paragraph). Intervals and
+    tests resample documents."""
+    prompts: Count | None = None
+    """Prompts of this domain whose results are reported; null takes prepare.prompts."""
 
 
 class Training(Section):
@@ -238,3 +243,7 @@ class Params(Section):
     benchmark: Benchmark = Benchmark()
     report: Report
     track: Track = Track()
+
+    def prompts(self) -> dict[str, int]:
+        """{domain: number of its prompts whose results are reported}."""
+        return {name: self.domains[name].prompts or self.prepare.prompts for name in self.run.domains}

@@ -59,7 +59,9 @@ class Model(Section):
     """A model and its exits."""
 
     asset: Name
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    dtype: Literal["float32", "mixed", "bfloat16", "float16"] = "float32"
+    """mixed: states and logits in float32, products of numbers rounded to bfloat16 (on a GPU, to TF32) where weights
+    are stored in bfloat16; exits are trained in bfloat16."""
     mode: Mode = "LAYER_SPECIFIC_PROJECTION"
     """How the state of an intermediate layer becomes logits."""
     exits: list[Count] = Field(min_length=1)
@@ -155,8 +157,8 @@ class Generate(Section):
 
     new_tokens: Count = 100
     """Tokens per continuation."""
-    batch_size: Count = 24
-    """Prompts per batch."""
+    batch_size: Count = 48
+    """Prompts per batch, of all domains together."""
 
 
 class Bootstrap(Section):

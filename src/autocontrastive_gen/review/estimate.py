@@ -27,7 +27,7 @@ BYTES_PER_TOKEN = 4.5
 """Of English text."""
 LOGITS_COPIES = 4
 """float32 copies of a step's logits that decoding holds at once: logits, log-probabilities, sorted, warped."""
-_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+_BYTES = {"float32": 4, "mixed": 4, "bfloat16": 2, "float16": 2}
 
 
 @dataclass(frozen=True)

@@ -227,7 +227,7 @@ def half(upper_logits, lower_logits, share=0.5):
     return (upper_logits + share * (upper_logits - lower_logits)).log_softmax(-1)
 
 
-def test_a_function_of_ones_own_takes_its_parameters():
+def test_a_function_of_your_own_takes_its_parameters():
     plain, inputs = tiny_plain(), padded()
     path = f"{__name__}:half"
     expected = tokens_of(multi_exit_form(plain, 2, name=path, share=2.0), inputs)

@@ -62,10 +62,7 @@ class Paths:
         return self.prepare / "validation.jsonl"
 
     def prompts(self, domain: str, split: str = "test") -> Path:
-        """``{"id", "document", "prompt", "human"}`` per line.
-
-        ``split`` is "test" (reported) or "validation" (choice of layers).
-        """
+        """``{"id", "prompt", "human"}`` per line; ``split`` is "test" (reported) or "validation" (layer selection)."""
         return self.prepare / "prompts" / split / f"{domain}.jsonl"
 
     @property

@@ -10,7 +10,6 @@ from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.errors import MissingFileError, mendable
 from autocontrastive_gen.foundation.files import read_json
 from autocontrastive_gen.pipeline.entries import spec_of
-from autocontrastive_gen.pipeline.precision import speed_up, state_type
 
 
 def exit_fields(resolved: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,6 +44,7 @@ def load_cell_model(paths: Paths, name: str, runtime: Mapping[str, Any], fields:
         name: key of the model in params.
         runtime: "asset" and "dtype" from the entry of the plan.
     """
+    import torch
     from transformers import AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
@@ -62,9 +62,7 @@ def load_cell_model(paths: Paths, name: str, runtime: Mapping[str, Any], fields:
         asset,
         multi_exit_config=MultiExitConfiguration(**fields),
         exits=exits,
-        dtype=state_type(runtime["dtype"]),
+        dtype=getattr(torch, runtime["dtype"]),
         local_files_only=True,
     )
-    model = model.to(Processes.start().device).eval()
-    speed_up(model, runtime["dtype"])
-    return model, tokenizer
+    return model.to(Processes.start().device).eval(), tokenizer

@@ -21,11 +21,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autocontrastive_gen.contrast_calculation import calculate_contrasted_logits
     from autocontrastive_gen.foundation.errors import FileError, InputError, UserError
+    from autocontrastive_gen.generation.cache import growing_cache
     from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
     from autocontrastive_gen.modeling.configuration import MultiExitConfiguration, VocabularyProjectionMode
     from autocontrastive_gen.modeling.custom_generate import contrast
     from autocontrastive_gen.modeling.early_exit import EarlyExit
     from autocontrastive_gen.modeling.multi_exit import MultiExitModel
+    from autocontrastive_gen.modeling.packed import pack
     from autocontrastive_gen.training.fine_tune import fine_tune
     from autocontrastive_gen.training.fit import Fitted, fit_exits
     from autocontrastive_gen.training.train_settings import CastFit, SampledSoftmax, TrainSettings
@@ -50,6 +52,8 @@ __all__ = [
     "contrast",
     "fine_tune",
     "fit_exits",
+    "growing_cache",
+    "pack",
 ]
 
 _MODULES = {
@@ -59,7 +63,9 @@ _MODULES = {
     "modeling.configuration": ("MultiExitConfiguration", "VocabularyProjectionMode"),
     "modeling.custom_generate": ("contrast",),
     "modeling.early_exit": ("EarlyExit",),
+    "generation.cache": ("growing_cache",),
     "modeling.multi_exit": ("MultiExitModel",),
+    "modeling.packed": ("pack",),
     "training.fine_tune": ("fine_tune",),
     "training.fit": ("Fitted", "fit_exits"),
     "training.train_settings": ("CastFit", "SampledSoftmax", "TrainSettings"),

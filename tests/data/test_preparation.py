@@ -29,6 +29,8 @@ def domain(asset, **more):
         "where": {},
         "rules": "none",
         "prompt_at": "document",
+        "prompts_per_document": 1,
+        "prompts": None,
         "title": asset,
     }
     return defaults | {"asset": asset} | more
@@ -98,6 +100,33 @@ def test_a_task_may_have_sources_of_its_own(corpora):
     used = documents_of(items) | documents_of(read_jsonl(PATHS.prompts("made-a")))
     trained = documents_of(row for path in PATHS.training_text.iterdir() for row in read_jsonl(path))
     assert trained and not used & trained
+
+
+def test_a_document_may_give_several_prompts(project):
+    """One domain of few long articles, with a number of prompts of its own, beside one of many short documents."""
+    for name, count, paragraphs in (("long", 8, 12), ("short", 30, 1)):
+        words = (f"{name}{i}" for i in range(10**6))
+        articles = [
+            "\n".join(" ".join(next(words) for _ in range(60)) for _ in range(paragraphs)) for _ in range(count)
+        ]
+        PATHS.asset(name).mkdir(parents=True)
+        (PATHS.asset(name) / "text.txt").write_text("\n\n".join(articles))
+    several = {"prompt_at": "paragraph", "prompts_per_document": 3, "prompts": 10}
+    sources = {"long": domain("long", **several), "short": domain("short")}
+    settings = {"sources": sources, "domains": ["long", "short"], "tasks": [], "validation_documents": 1}
+    records = {"long": RECORD, "short": RECORD}
+    prepared = plan(**settings, training={"sources": ["short"]})
+    card = Preparation(prepared, PATHS, records).run()
+    rows = {split: read_jsonl(PATHS.prompts("long", split)) for split in ("test", "validation")}
+    assert [len(found) for found in rows.values()] == [10, 4] and len(read_jsonl(PATHS.prompts("short"))) == 6
+    documents = {split: {row["document"] for row in found} for split, found in rows.items()}
+    assert [len(found) for found in documents.values()] == [4, 2] and not set.intersection(*documents.values())
+    spoken = [word for found in rows.values() for row in found for word in f"{row['prompt']} {row['human']}".split()]
+    assert len(spoken) == len(set(spoken)), "no word is in two prompts or continuations"
+    assert card["sources"]["long"]["counts"]["prompt_documents"] == 4
+    sources["long"] |= {"prompts": 25}
+    with pytest.raises(ValueError, match="8 documents .* at most prompts_per_document = 3 .*prompts = 25"):
+        Preparation(prepared, PATHS, records).run()
 
 
 def test_the_same_bytes_again_and_prompts_stay_when_training_changes(corpora):
@@ -191,7 +220,7 @@ def test_an_asset_that_was_not_fetched_is_named(corpora):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"prompts": 200}, "120 documents have at least prepare.min_words = 20 .*prepare.prompts = 200"),
+        ({"prompts": 200}, "domains.made-a: 120 documents have at least prepare.min_words = 20 .*prompts = 200"),
         ({"min_words": 8}, "prepare.prompt_words: 8 leaves texts .* no human continuation"),
         ({"benchmark_items": {"last-word": 4}}, "no number of items for the task 'continuation'"),
         ({"benchmark_items": {"last-word": 5000, "continuation": 4}}, "last-word: 5000 items were asked for"),

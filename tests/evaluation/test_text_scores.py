@@ -129,3 +129,15 @@ def test_the_value_of_a_metric_comes_from_its_documents(texts):
                 checked += 1
     by_document = [metric for metric in text_metrics().values() if metric.columns]
     assert checked == 3 * len(by_document) - 2  # `changed` is scored with contrast only
+
+
+def test_texts_of_one_document_are_resampled_together():
+    """Every text three times, as of one document, has the intervals of each text once."""
+    story = [row(f"n{i}", "one two three four " + "so " * i, 1.0 + i / 5) for i in range(8)]
+    thrice = [{**text, "id": f"{text['id']}-{k}", "document": text["id"]} for text in story for k in range(3)]
+    once, found = (scores({("greedy", "news"): rows})["greedy"]["news"] for rows in (story, thrice))
+    for metric in once:
+        assert [found[metric][key] for key in ("value", "low", "high")] == pytest.approx(
+            [once[metric][key] for key in ("value", "low", "high")]
+        )
+        assert (once[metric]["n"], found[metric]["n"]) == (8, 24)

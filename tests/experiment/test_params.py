@@ -93,6 +93,14 @@ def test_all_faults_are_reported_together(content):
         assert part in told
 
 
+def test_several_prompts_per_document_need_paragraphs(content):
+    content["domains"]["news"]["prompts_per_document"] = 3
+    (fault,) = faults(content)
+    assert "domains.news.prompts_per_document: 3 needs prompt_at: paragraph" in fault
+    content["domains"]["news"]["prompt_at"] = "paragraph"
+    assert check(content, "params.yaml").domains["news"].prompts_per_document == 3
+
+
 def test_contrast_without_a_lower_exit_is_refused(content):
     content["run"]["settings"] = ["greedy-exit15-acd"]
     assert any("no lower exit below 15" in fault for fault in faults(content))

@@ -175,3 +175,49 @@ def test_one_sided_p_values_are_calibrated():
 
 def test_one_document_shows_nothing():
     assert statistics.one_sided(np.array([5.0]), np.array([0.0])) == 1.0
+
+
+def clustered(seed: int = 2) -> tuple[np.ndarray, list[str]]:
+    """Values of 12 documents with one to four rows each, alike within a document."""
+    rng = np.random.default_rng(seed)
+    documents = [f"d{i}" for i in range(12) for _ in range(1 + i % 4)]
+    own = dict(zip(dict.fromkeys(documents), rng.normal(0, 1, 12), strict=True))
+    return np.array([own[name] + 0.1 * rng.normal() for name in documents]), documents
+
+
+def test_totals_by_document_are_those_of_a_loop():
+    values, documents = clustered()
+    names = list(dict.fromkeys(documents))
+    slow = []
+    for name in names:
+        mine = [value for value, document in zip(values, documents, strict=True) if document == name]
+        slow.append([sum(mine), len(mine)])
+    assert statistics.by_document(values, documents) == pytest.approx(np.array(slow))
+    whole = statistics.by_document(values, documents).sum(axis=0)
+    assert statistics.per_row(statistics.mean)(whole, 12) == pytest.approx(values.mean())
+
+
+def test_rows_of_one_document_are_resampled_together():
+    values, documents = clustered()
+    totals, mean = statistics.by_document(values, documents), statistics.per_row(statistics.mean)
+    found = statistics.interval(totals, mean, samples=4000, seed=3, method="percentile")
+    parts = [values[[document == name for document in documents]] for name in dict.fromkeys(documents)]
+    rng = np.random.default_rng(9)
+    slow = [np.concatenate([parts[i] for i in rng.integers(0, 12, 12)]).mean() for _ in range(4000)]
+    assert [found.low, found.high] == pytest.approx(np.quantile(slow, [0.025, 0.975]), abs=0.04)
+    apart = statistics.interval(values, samples=4000, seed=3, method="percentile")
+    assert found.high - found.low > 1.3 * (apart.high - apart.low)
+
+
+def test_the_same_rows_again_make_nothing_more_certain():
+    a, b = np.random.default_rng(4).normal(0, 1, (2, 10))
+    once = statistics.paired_difference(a, b, samples=500, seed=1)
+    names = [f"d{i}" for i in range(10)]
+    mean = statistics.per_row(statistics.mean)
+    for times in (1, 3):
+        rows = [statistics.by_document(np.repeat(values, times), np.repeat(names, times)) for values in (a, b)]
+        found = statistics.paired_difference(*rows, mean, samples=500, seed=1)
+        assert found.p_value == once.p_value and found.effect == pytest.approx(once.effect)
+        ends = [(x.difference.low, x.difference.high, x.difference.n) for x in (found, once)]
+        assert ends[0] == pytest.approx(ends[1])
+        assert statistics.one_sided(*rows, mean, seed=1) == statistics.one_sided(a, b, seed=1)

@@ -6,7 +6,7 @@ import pytest
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 from autocontrastive_gen.pipeline.cell_model import exit_fields
-from autocontrastive_gen.pipeline.choice import choose, score_exits, summary
+from autocontrastive_gen.pipeline.choice import choose, paired_error, score_exits, summary
 
 PLAIN = {"diversity": 0.2, "coherence": 0.50}
 CANDIDATES = [
@@ -57,11 +57,17 @@ def test_exits_are_scored_by_domain_and_the_models_setting_comes_back(smoke_mode
 
 
 def test_means_are_over_domains_and_the_error_is_that_of_paired_differences():
-    plain = {"diversity": [0.2, 0.6], "coherence": [[0.1, 0.5, 0.9], [0.2, 0.8]]}
+    plain = {"diversity": [0.2, 0.6], "coherence": [[0.1, 0.5, 0.9], [0.2, 0.8]], "documents": ["abc", "de"]}
     same = {**plain, "coherence": [[x + 0.05 for x in values] for values in plain["coherence"]]}
     other = {**plain, "coherence": [[0.2, 0.5, 0.9], [0.2, 0.8]]}
+    alike = {**other, "documents": ["aaa", "de"]}
     assert summary(plain) == {"diversity": pytest.approx(0.4), "coherence": pytest.approx(0.5)}
     assert summary(same, plain)["coherence_error"] == pytest.approx(0, abs=1e-12)
     assert summary(other, plain)["coherence_error"] == pytest.approx(np.std([0.1, 0, 0], ddof=1) / 3**0.5 / 2)
-    single = {"diversity": [0.2], "coherence": [[0.1]]}
-    assert "coherence_error" not in summary(single, single)
+    assert "coherence_error" not in summary(alike, plain), "one document says nothing about others"
+
+
+def test_prompts_of_one_document_count_together():
+    """Each prompt twice is no more than once."""
+    differences = np.array([0.3, -0.1, 0.2, 0.7])
+    assert paired_error(np.repeat(differences, 2), "aabbccdd") == pytest.approx(paired_error(differences, "abcd"))

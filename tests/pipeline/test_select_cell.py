@@ -51,7 +51,7 @@ def model(tmp_path, monkeypatch) -> Model:
 
     def score_exits(model, *_):
         diversity, coherence = SCORES[model.current]
-        return {"diversity": [diversity], "coherence": [[coherence, coherence]]}
+        return {"diversity": [diversity], "coherence": [[coherence, coherence]], "documents": [["a", "b"]]}
 
     monkeypatch.setattr(select_cell, "score_exits", score_exits)
     return model

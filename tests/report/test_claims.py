@@ -170,3 +170,13 @@ def test_perplexity_comes_from_log_likelihoods(results):
     assert found.value == pytest.approx(scores["acd"], rel=1e-4) and found.low < found.value < found.high
     gain = pair_items(results, "made", "acd", "last-word", "perplexity").difference()
     assert gain.difference.value == pytest.approx(scores["acd"] - scores["original"], abs=1e-4)
+
+
+def test_prompts_of_one_document_are_resampled_together(results):
+    gains = [Gain("greedy-acd", "greedy")]
+    apart = pair_texts(results, "made", gains, "coherence").difference().difference
+    table = results.per_prompt["made"]
+    table["document"] = table["id"].map(lambda name: f"{name.rpartition('-')[0]}-{int(name.rpartition('-')[2]) // 2}")
+    together = pair_texts(results, "made", gains, "coherence").difference().difference
+    assert (apart.n, together.n) == (40, 20) and together.value == pytest.approx(apart.value)
+    assert results.pooled("made", "greedy")["coherence"].n == 40

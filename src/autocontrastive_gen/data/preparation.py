@@ -17,7 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from autocontrastive_gen.data import bundles, corpora, local_tasks, rules
-from autocontrastive_gen.data.prompts import from_paragraph, identity, prompt_row, validation_row
+from autocontrastive_gen.data.prompts import from_paragraphs, identity, prompt_rows, validation_row
 from autocontrastive_gen.data.selection import Document, Seen, hold_out, interleaved, shuffled
 from autocontrastive_gen.experiment.asset_schema import AssetTerms
 from autocontrastive_gen.experiment.paths import Paths
@@ -52,10 +52,10 @@ class Preparation:
         validation = []
         for domain in self.read_whole:
             held = self._hold_out(domain)
-            fixed = self._fixed(domain)
             if domain in self.plan["domains"]:
-                validation += self._write_prompts(domain, held[:fixed])
-            for task, found in self._benchmark_items(domain, held[fixed:]).items():
+                validation += self._write_prompts(domain, held)
+            pool = [document for document in held if document.digest not in self._held]
+            for task, found in self._benchmark_items(domain, pool).items():
                 items[task][domain] = found
         write_jsonl(self.paths.validation_text, validation)
         self.paths.tasks.mkdir(parents=True, exist_ok=True)
@@ -132,16 +132,8 @@ class Preparation:
         documents = tqdm(self._documents(domain), domain, unit=" documents", disable=None)
         if domain in self.plan["training"]["sources"]:
             documents = _spooled(documents, self._spool(domain))
-        fixed = self._fixed(domain)
-        wanted = fixed + POOL * sum(self._quota(task) for task in self._tasks_of(domain))
-        held = hold_out(self._long_enough(domain, documents), wanted, seed_for(self.plan["seed"], "hold out"))
-        if len(held) < fixed:
-            needs = ", ".join(f"prepare.{key} = {self.plan[key]}" for key in _FIXED)
-            raise InputError(
-                f"domains.{domain}: {len(held)} documents have at least prepare.min_words = {self.plan['min_words']} "
-                f"words, but {fixed} are needed ({needs}); lower these, or give more text"
-            )
-        return held
+        wanted = sum(self._wanted(domain).values()) + POOL * sum(self._quota(task) for task in self._tasks_of(domain))
+        return hold_out(self._long_enough(domain, documents), wanted, seed_for(self.plan["seed"], "hold out"))
 
     def _long_enough(self, domain: str, documents: Iterable[Document]) -> Iterator[Document]:
         for document in documents:
@@ -150,9 +142,12 @@ class Preparation:
             else:
                 self.counts[domain]["short"] += 1
 
-    def _fixed(self, domain: str) -> int:
-        """Documents of a domain that prompts and validation need."""
-        return sum(self.plan[key] for key in _FIXED) if domain in self.plan["domains"] else 0
+    def _wanted(self, domain: str) -> dict[str, int]:
+        """How many prompts and held-out documents a domain gives; at most as many documents are needed."""
+        if domain not in self.plan["domains"]:
+            return {}
+        wanted = {key: self.plan[key] for key in ("prompts", "validation_prompts", "validation_documents")}
+        return wanted | {"prompts": self.plan["sources"][domain]["prompts"] or wanted["prompts"]}
 
     def _tasks_of(self, domain: str) -> list[str]:
         return [task for task in self.tasks if domain in self.task_sources[task]]
@@ -167,22 +162,40 @@ class Preparation:
 
     def _write_prompts(self, domain: str, held: list[Document]) -> list[dict]:
         """Write both splits of a domain's prompts and return its rows of held-out text."""
-        parts, start = {}, 0
-        for key in _FIXED:
-            parts[key] = held[start : start + self.plan[key]]
-            start += self.plan[key]
-            self.counts[domain][key] = len(parts[key])
-            self._held.update(document.digest for document in parts[key])
-        for split, key in (("test", "prompts"), ("validation", "validation_prompts")):
-            rows = [self._prompt_row(domain, document) for document in parts[key]]
-            write_jsonl(self.paths.prompts(domain, split), rows)
-        return [validation_row(domain, document) for document in parts["validation_documents"]]
+        rows: dict[str, list[dict]] = {}
+        documents = iter(held)
+        for key, count in self._wanted(domain).items():
+            rows[key] = []
+            while len(rows[key]) < count and (document := next(documents, None)):
+                self._held.add(document.digest)
+                made = self._prompt_rows if key.endswith("prompts") else _validation_rows
+                rows[key] += made(domain, document)[: count - len(rows[key])]
+                if key.endswith("prompts"):
+                    self.counts[domain][f"{key.removesuffix('s')}_documents"] += 1
+            self.counts[domain][key] = len(rows[key])
+        self._require(domain, rows, len(held))
+        write_jsonl(self.paths.prompts(domain, "test"), rows["prompts"])
+        write_jsonl(self.paths.prompts(domain, "validation"), rows["validation_prompts"])
+        return rows["validation_documents"]
 
-    def _prompt_row(self, domain: str, document: Document) -> dict[str, str]:
-        text = document.text
-        if self.plan["sources"][domain]["prompt_at"] == "paragraph":
-            text = from_paragraph(document, self.plan["min_words"], self.plan["seed"])
-        return prompt_row(domain, document, text, self.plan["prompt_words"])
+    def _require(self, domain: str, rows: dict[str, list[dict]], documents: int) -> None:
+        """Raise InputError unless the domain gives what is wanted of it."""
+        wanted = self._wanted(domain)
+        if any(len(rows[key]) < count for key, count in wanted.items()):
+            needs = ", ".join(f"{key} = {count}" for key, count in wanted.items())
+            each = self.plan["sources"][domain]["prompts_per_document"]
+            raise InputError(
+                f"domains.{domain}: {documents} documents have at least prepare.min_words = {self.plan['min_words']} "
+                f"words and give at most prompts_per_document = {each} prompts each, too few for {needs}; lower these, "
+                "or give more text"
+            )
+
+    def _prompt_rows(self, domain: str, document: Document) -> list[dict[str, str]]:
+        source, texts = self.plan["sources"][domain], [document.text]
+        if source["prompt_at"] == "paragraph":
+            most = source["prompts_per_document"]
+            texts = from_paragraphs(document, self.plan["min_words"], self.plan["seed"], most)
+        return prompt_rows(domain, document, texts, self.plan["prompt_words"])
 
     def _benchmark_items(self, domain: str, pool: list[Document]) -> dict[str, list[list[dict]]]:
         """Items of each task, by document, from the fewest documents that give the domain's share of items."""
@@ -239,7 +252,8 @@ class Preparation:
         )
 
 
-_FIXED = ("prompts", "validation_prompts", "validation_documents")
+def _validation_rows(domain: str, document: Document) -> list[dict[str, str]]:
+    return [validation_row(domain, document)]
 
 
 def _spooled(documents: Iterable[Document], path: Path) -> Iterator[Document]:

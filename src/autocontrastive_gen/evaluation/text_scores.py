@@ -17,9 +17,16 @@ Scores = dict[str, dict[str, dict[str, dict]]]
 
 
 def score_table(texts: Texts, context: Context) -> pd.DataFrame:
-    """A row per text: "setting", "domain", "id" and the columns of the metrics that ``context.options`` asks for."""
-    rows = [(setting, domain, row["id"]) for (setting, domain), rows in texts.items() for row in rows]
-    table = pd.DataFrame(rows, columns=["setting", "domain", "id"])
+    """A row per text: "setting", "domain", "id", "document" and the columns of the metrics that are asked for.
+
+    A text is a document of its own unless its row names the "document" of its prompt.
+    """
+    rows = [
+        (setting, domain, row["id"], row.get("document", row["id"]))
+        for (setting, domain), rows in texts.items()
+        for row in rows
+    ]
+    table = pd.DataFrame(rows, columns=["setting", "domain", "id", "document"])
     columns: dict[str, list] = {}
     for metric in scored_metrics(context.options):
         if metric.per_text is not None:
@@ -68,4 +75,6 @@ def _interval(metric: TextMetric, table: pd.DataFrame, **options: Any) -> dict |
         return None
     if not np.isfinite(value):  # one infinite perplexity makes that of the corpus infinite: nothing to resample
         return {"value": value, "low": None, "high": None, "n": len(rows)}
-    return statistics.interval(rows, metric.statistic, **options).as_dict() | {"value": value}
+    totals = statistics.by_document(rows, table.loc[documents.index, "document"])
+    found = statistics.interval(totals, statistics.per_row(metric.statistic), **options)
+    return found.as_dict() | {"value": value, "n": len(rows)}

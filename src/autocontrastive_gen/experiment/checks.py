@@ -44,6 +44,7 @@ class _Checks:
         yield from self.repeated_names()
         yield from self.entries()
         yield from self.training_sources()
+        yield from self.prompts_of_documents()
         for name, exits in self.exits.items():
             if sorted(set(exits)) != exits:
                 yield f"models.{name}.exits: {exits} must ascend without repetition"
@@ -128,6 +129,17 @@ class _Checks:
                 yield (
                     f"prepare.training.sources: {source!r} reads the asset {asset!r}, which is marked evaluation_only "
                     "and must never be trained on; name another source"
+                )
+
+    def prompts_of_documents(self) -> Iterator[str]:
+        """Domains whose prompts begin with the document and yet are to be several per document."""
+        for name, domain in self.domains.items():
+            given = domain if isinstance(domain, dict) else {}
+            most = given.get("prompts_per_document")
+            if isinstance(most, int) and most > 1 and given.get("prompt_at") != "paragraph":
+                yield (
+                    f"domains.{name}.prompts_per_document: {most} needs prompt_at: paragraph; a document has one "
+                    "beginning"
                 )
 
     def repeated_names(self) -> Iterator[str]:

@@ -62,7 +62,10 @@ class Paths:
         return self.prepare / "validation.jsonl"
 
     def prompts(self, domain: str, split: str = "test") -> Path:
-        """``{"id", "prompt", "human"}`` per line; ``split`` is "test" (reported) or "validation" (layer selection)."""
+        """``{"id", "document", "prompt", "human"}`` per line.
+
+        ``split`` is "test" (reported) or "validation" (choice of layers).
+        """
         return self.prepare / "prompts" / split / f"{domain}.jsonl"
 
     @property

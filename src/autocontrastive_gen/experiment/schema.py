@@ -59,7 +59,9 @@ class Model(Section):
     """A model and its exits."""
 
     asset: Name
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    dtype: Literal["float32", "mixed", "bfloat16", "float16"] = "float32"
+    """mixed: states and logits in float32, products of numbers rounded to bfloat16 (on a GPU, to TF32) where weights
+    are stored in bfloat16; exits are trained in bfloat16."""
     mode: Mode = "LAYER_SPECIFIC_PROJECTION"
     """How the state of an intermediate layer becomes logits."""
     exits: list[Count] = Field(min_length=1)
@@ -92,6 +94,11 @@ class Domain(Section):
     """Detokenisation and cleaning, as the reference implementation does it for its data sets."""
     prompt_at: Literal["document", "paragraph"] = "document"
     """Where prompts begin: with the document, or with one of its paragraphs that has enough words, as in WikiText."""
+    prompts_per_document: Count = 1
+    """At most this many prompts from one document, from paragraphs of their own (prompt_at: paragraph). Intervals and
+    tests resample documents."""
+    prompts: Count | None = None
+    """Prompts of this domain whose results are reported; null takes prepare.prompts."""
 
 
 class Training(Section):
@@ -150,8 +157,8 @@ class Generate(Section):
 
     new_tokens: Count = 100
     """Tokens per continuation."""
-    batch_size: Count = 24
-    """Prompts per batch."""
+    batch_size: Count = 48
+    """Prompts per batch, of all domains together."""
 
 
 class Bootstrap(Section):
@@ -238,3 +245,7 @@ class Params(Section):
     benchmark: Benchmark = Benchmark()
     report: Report
     track: Track = Track()
+
+    def prompts(self) -> dict[str, int]:
+        """{domain: number of its prompts whose results are reported}."""
+        return {name: self.domains[name].prompts or self.prepare.prompts for name in self.run.domains}

@@ -2,13 +2,14 @@
 
 Every statistic here is a function of column *totals* over documents, ``rows`` of shape (documents, columns): a mean is
 total / n, corpus diversity a product of ratios of totals (:func:`pooled_product`). The document is therefore always the
-unit of resampling, and the same code serves per-document scores and pooled counts.
+unit of resampling, and the same code serves per-document scores and pooled counts. Where a document has several rows,
+:func:`by_document` adds them up and :func:`per_row` reads the totals.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
 
@@ -26,7 +27,7 @@ _BATCH = 2**22
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its confidence interval and the number of documents (or items) behind it.
+    """An estimate with its confidence interval and the number of documents (or texts, or items) behind it.
 
     ``low`` and ``high`` are None if a file states a value without an interval.
     """
@@ -76,6 +77,31 @@ def pooled_product(totals: np.ndarray, n: int) -> np.ndarray:
     numerator, denominator = totals[..., 0::2], totals[..., 1::2]
     ratio = np.divide(numerator, denominator, out=np.zeros_like(numerator, dtype=float), where=denominator != 0)
     return ratio.prod(axis=-1)
+
+
+def by_document(rows: np.ndarray, documents: Iterable[Hashable]) -> np.ndarray:
+    """Totals of each document's rows, and in the last column their number, in the order of the documents' first rows.
+
+    Args:
+        rows: (n,) or (n, columns).
+        documents: the document of each row.
+    """
+    rows = np.asarray(rows, dtype=float)
+    rows = rows[:, None] if rows.ndim == 1 else rows
+    places: dict[Hashable, int] = {}
+    at = [places.setdefault(document, len(places)) for document in documents]
+    totals = np.zeros((len(places), rows.shape[1] + 1))
+    np.add.at(totals, at, np.column_stack([rows, np.ones(len(rows))]))
+    return totals
+
+
+def per_row(statistic: Statistic) -> Statistic:
+    """The statistic of all rows, from what ``by_document`` has made of them."""
+
+    def of_totals(totals: np.ndarray, n: int) -> np.ndarray:
+        return statistic(totals[..., :-1], totals[..., -1])
+
+    return of_totals
 
 
 def normal_width(level: float) -> float:

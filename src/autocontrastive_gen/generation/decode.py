@@ -16,6 +16,7 @@ from transformers import GenerationConfig, LogitsProcessorList
 
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.generation.batches import ALONE, Share, in_batches, pad, pad_token
+from autocontrastive_gen.generation.cache import growing_cache
 from autocontrastive_gen.generation.decoder import Decoder
 
 
@@ -109,6 +110,8 @@ def continue_batch(
         **decoder.arguments(),
     }
     plain = _without_defaults(model)
+    if plain._supports_default_dynamic_cache():
+        options["past_key_values"] = growing_cache(plain)
     return plain.generate(input_ids=input_ids, attention_mask=attention_mask, **options)[:, input_ids.shape[1] :]
 
 

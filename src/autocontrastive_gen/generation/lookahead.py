@@ -15,9 +15,10 @@ from weakref import WeakSet
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
 from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.generation.cache import growing_cache
 
 WINDOWS = ("sliding_window", "window_size", "attention_chunk_size")
 """Names that configurations give to the number of tokens that a layer of local attention sees."""
@@ -39,7 +40,7 @@ class Lookahead:
     """
 
     def __init__(self, model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor) -> None:
-        self._model, self._cache, self._taken = model, DynamicCache(), inspect.signature(model.forward).parameters
+        self._model, self._cache, self._taken = model, growing_cache(), inspect.signature(model.forward).parameters
         self.mask = attention_mask
         """(B, T): 0 at padding; T grows by one with every token that is kept."""
         positions = (attention_mask.cumsum(-1) - 1).clamp(min=0)

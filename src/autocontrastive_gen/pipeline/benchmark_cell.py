@@ -15,6 +15,7 @@ from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
 from autocontrastive_gen.foundation.files import SCRATCH, write_csv, write_json
 from autocontrastive_gen.pipeline.cell_model import exit_fields, read_resolved
 from autocontrastive_gen.pipeline.code import code_digest
+from autocontrastive_gen.pipeline.precision import speed_up, state_type
 
 log = logging.getLogger(__name__)
 
@@ -44,14 +45,16 @@ def _load(name: str, resolved: Mapping[str, Any], plan: Mapping[str, Any], paths
     from autocontrastive_gen.evaluation.lm_eval_harness.adapter import MultiExitLM
     from autocontrastive_gen.foundation.processes import Processes
 
-    fields = exit_fields(resolved)
+    fields, dtype = exit_fields(resolved), plan["model"]["dtype"]
     processes = Processes.start()
     os.environ.pop("ACCELERATE_USE_FSDP", None)  # sharding is for training: here each process holds a whole model
-    return MultiExitLM(
+    lm = MultiExitLM(
         pretrained=str(paths.asset(plan["model"]["asset"])),
         exits=None if fields["use_original_head"] else str(paths.exits(name)),
-        dtype=plan["model"]["dtype"],
+        dtype=state_type(dtype),
         device=processes.device.type,
         batch_size=plan["batch_size"],
         **fields,
     )
+    speed_up(lm.model, dtype)
+    return lm

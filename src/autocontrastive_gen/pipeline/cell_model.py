@@ -10,6 +10,7 @@ from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.errors import MissingFileError, mendable
 from autocontrastive_gen.foundation.files import read_json
 from autocontrastive_gen.pipeline.entries import spec_of
+from autocontrastive_gen.pipeline.precision import speed_up, state_type
 
 
 def exit_fields(resolved: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,7 +45,6 @@ def load_cell_model(paths: Paths, name: str, runtime: Mapping[str, Any], fields:
         name: key of the model in params.
         runtime: "asset" and "dtype" from the entry of the plan.
     """
-    import torch
     from transformers import AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
@@ -62,7 +62,9 @@ def load_cell_model(paths: Paths, name: str, runtime: Mapping[str, Any], fields:
         asset,
         multi_exit_config=MultiExitConfiguration(**fields),
         exits=exits,
-        dtype=getattr(torch, runtime["dtype"]),
+        dtype=state_type(runtime["dtype"]),
         local_files_only=True,
     )
-    return model.to(Processes.start().device).eval(), tokenizer
+    model = model.to(Processes.start().device).eval()
+    speed_up(model, runtime["dtype"])
+    return model, tokenizer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
+from itertools import chain, islice
 from typing import Any
 
 from autocontrastive_gen.experiment.paths import Paths
@@ -31,28 +31,20 @@ def generate_cell(name: str, setting_name: str, plan: Mapping[str, Any], paths: 
     share = Processes.start().share
     model, tokenizer = load_cell_model(paths, name, plan["model"], exit_fields(resolved))
     decoder = DECODERS.build(plan["decoder"]["method"], parameters_of(plan["decoder"]))
-    batch_size, tokens = plan["batch_size"], 0
-    texts: dict[Path, list[dict]] = {}
-    for domain, path in prompts.items():
-        keep, new_tokens, seed = scratch / domain, plan["new_tokens"], plan["seed"]
-        rows = generate_texts(
-            model,
-            tokenizer,
-            read_jsonl(path),
-            decoder,
-            new_tokens,
-            seed,
-            batch_size,
-            keep=keep / "texts",
-            share=share,
-        )
-        rows = annotate(model, tokenizer, rows, batch_size, keep=keep / "notes", share=share)
-        texts[paths.texts(name, setting_name, domain)] = rows
-        tokens += sum(len(row["tokens"]) for row in rows)
+    keep = {part: scratch / part for part in ("texts", "notes")}
+    rows = {domain: read_jsonl(path) for domain, path in prompts.items()}
+    together = [*chain.from_iterable(rows.values())]  # a batch holds prompts of several domains
+    count, seed, batch_size = plan["new_tokens"], plan["seed"], plan["batch_size"]
+    texts = generate_texts(
+        model, tokenizer, together, decoder, count, seed, batch_size, keep=keep["texts"], share=share
+    )
+    texts = annotate(model, tokenizer, texts, batch_size, keep=keep["notes"], share=share)
     if share[0] == 0:
         shutil.rmtree(paths.generate(name, setting_name), ignore_errors=True)
-        for path, rows in texts.items():
-            write_jsonl(path, rows)
+        rest = iter(texts)
+        for domain, its in rows.items():
+            write_jsonl(paths.texts(name, setting_name, domain), [*islice(rest, len(its))])
         shutil.rmtree(scratch, ignore_errors=True)
+    tokens = sum(len(row["tokens"]) for row in texts)
     cost |= {"tokens": tokens, "processes": share[1]}
     log.info("%d tokens written to %s", tokens, paths.generate(name, setting_name))

@@ -24,11 +24,16 @@ def score_cell(name: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str,
         for domain in plan["domains"]
         for setting in plan["settings"]
     }
+    prompts = {domain: read_jsonl(paths.prompts(domain)) for domain in plan["domains"]}
     context = ScoringContext(plan, paths.asset, lambda: _model(name, plan, paths))
     _, tokenizer = context.scored
     for domain in plan["domains"]:
         longest = max(len(row["tokens"]) for (_, d), rows in texts.items() if d == domain for row in rows)
-        texts[HUMAN, domain] = human_rows(tokenizer, read_jsonl(paths.prompts(domain)), longest)
+        texts[HUMAN, domain] = human_rows(tokenizer, prompts[domain], longest)
+    documents = {row["id"]: row.get("document", row["id"]) for rows in prompts.values() for row in rows}
+    for rows in texts.values():
+        for row in rows:
+            row["document"] = documents[row["id"]]
     context.scratch = _scratch(texts, plan)
     table = score_table(texts, context)
     scores = aggregate(table, corpus_values(texts, context), plan)

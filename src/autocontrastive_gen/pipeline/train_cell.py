@@ -11,8 +11,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
 from autocontrastive_gen.foundation.errors import InputError, MissingFileError, mendable
@@ -20,6 +18,7 @@ from autocontrastive_gen.foundation.files import SCRATCH, read_json, read_jsonl,
 from autocontrastive_gen.foundation.processes import Processes
 from autocontrastive_gen.pipeline.code import code_digest
 from autocontrastive_gen.pipeline.model_card import model_card
+from autocontrastive_gen.pipeline.precision import state_type
 from autocontrastive_gen.training.fit import Fitted, fit_exits
 from autocontrastive_gen.training.sharding import shard_trunk
 from autocontrastive_gen.training.train_settings import TrainSettings
@@ -93,7 +92,7 @@ def _load(asset: Path, model: dict[str, Any], processes: Processes):
     configuration = MultiExitConfiguration(
         vocab_projection_mode=VocabularyProjectionMode[model["mode"]], lm_head_layer_indices=tuple(model["exits"])
     )
-    dtype = getattr(torch, model["dtype"])
+    dtype = state_type(model["dtype"], training=True)
     with mendable(f"{asset}: cannot load a tokenizer from it"):
         tokenizer = AutoTokenizer.from_pretrained(asset, local_files_only=True, trust_remote_code=False)
     loaded = AutoMultiExitModel.from_pretrained(

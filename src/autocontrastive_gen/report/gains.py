@@ -10,7 +10,7 @@ import pandas as pd
 from autocontrastive_gen.evaluation.metrics import item_metric, text_metrics
 from autocontrastive_gen.foundation import statistics
 from autocontrastive_gen.foundation.digests import seed_for
-from autocontrastive_gen.report.results import Results
+from autocontrastive_gen.report.results import Results, totals_by_document
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Paired:
     """Two settings (or two sums of settings) on the same documents, ready to be compared.
 
     Attributes:
-        a: rows of the first (documents, columns).
+        a: rows of the first (documents, columns), as ``by_document`` makes them.
         b: rows of the second, of the same documents.
         statistic: the corpus value of such rows' totals.
         options: ``samples``, ``level`` and ``seed`` of the tests.
@@ -67,12 +67,13 @@ def pair_texts(
     """
     names = dict.fromkeys(name for gain in gains for name in (gain.setting, gain.baseline))
     values = _aligned({name: results.values(model, name, metric, domain) for name in names})
-    if not all(len(rows) and np.isfinite(rows).all() for rows in values.values()):
+    if not all(len(rows) and np.isfinite(rows.to_numpy()).all() for rows in values.values()):
         return None
     signed = [(g.setting, g.baseline) if g.weight > 0 else (g.baseline, g.setting) for g in gains]
-    a, b = (np.concatenate([values[pair[side]] for pair in signed], axis=1) for side in (0, 1))
+    a, b = (totals_by_document(pd.concat([values[pair[side]] for pair in signed], axis=1)) for side in (0, 1))
     weights = [abs(gain.weight) for gain in gains]
-    statistic = _weighted(text_metrics()[metric].statistic, weights, a.shape[1] // len(gains))
+    width = values[gains[0].setting].shape[1]
+    statistic = statistics.per_row(_weighted(text_metrics()[metric].statistic, weights, width))
     parts = [metric, domain, *(f"{g.setting}-{g.baseline}-{g.weight}" for g in gains)]
     return Paired(a, b, statistic, _options(results, "gain", model, *parts))
 
@@ -87,48 +88,37 @@ def pair_items(results: Results, model: str, setting: str, task: str, metric: st
     if setting not in tables or "original" not in tables:
         return None
     values = [_items(tables[name], task, metric) for name in (setting, "original")]
-    index = values[0].index.intersection(values[1].index, sort=False)
-    rows = [_by_document(table.loc[index]) for table in values]
-    if not len(index) or not all(np.isfinite(table).all() for table in rows):
+    first, second = _aligned(dict(enumerate(values))).values()
+    if not len(first) or not all(np.isfinite(table.to_numpy()).all() for table in (first, second)):
         return None
     options = _options(results, "items", model, setting, metric, [task])
-    return Paired(*rows, _per_item(metric), options)
+    rows = (totals_by_document(table) for table in (first, second))
+    return Paired(*rows, statistics.per_row(item_metric(metric).statistic), options)
 
 
 def item_interval(results: Results, model: str, setting: str, task: str, metric: str) -> statistics.Interval | None:
     """Bootstrap interval of a benchmark's metric over its documents; None if they were not kept or one is infinite."""
     table = results.items.get(model, {}).get(setting)
-    rows = _by_document(_items(table, task, metric)) if table is not None else np.empty((0, 2))
-    if not len(rows) or not np.isfinite(rows).all():
+    rows = _items(table, task, metric) if table is not None else None
+    if rows is None or not len(rows) or not np.isfinite(rows.to_numpy()).all():
         return None
-    return statistics.interval(rows, _per_item(metric), **_options(results, "item", model, setting, task, metric))
+    statistic, options = item_metric(metric).statistic, _options(results, "item", model, setting, task, metric)
+    return statistics.interval(totals_by_document(rows), statistics.per_row(statistic), **options)
 
 
 def _items(table: pd.DataFrame, task: str, metric: str) -> pd.DataFrame:
-    """Values and documents of a task's items, by id."""
+    """Values of a task's items, indexed by (document, id)."""
     rows = table[(table["metric"] == metric) & (table["task"] == task)]
-    return rows.set_index("id")[["value", "document"]].dropna()
+    return rows.set_index(["document", "id"])[["value"]].dropna()
 
 
-def _by_document(items: pd.DataFrame) -> np.ndarray:
-    """(sum of the values, number of items) of each document, in the order of the items."""
-    grouped = items.groupby("document", sort=False)["value"]
-    return np.stack([grouped.sum(), grouped.count()], axis=1).astype(float)
-
-
-def _per_item(metric: str) -> statistics.Statistic:
-    """The metric over items, from totals of (sum of values, number of items) over documents."""
-    declared = item_metric(metric)
-    return lambda totals, n: declared.statistic(totals[..., :1], totals[..., 1])
-
-
-def _aligned(tables: dict[str, pd.DataFrame]) -> dict[str, np.ndarray]:
+def _aligned(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Values of the rows that all tables have, in the order of the first."""
     first, *rest = tables.values()
     index = first.index
     for table in rest:
         index = index.intersection(table.index, sort=False)
-    return {name: table.loc[index].to_numpy(dtype=float) for name, table in tables.items()}
+    return {name: table.loc[index] for name, table in tables.items()}
 
 
 def _weighted(statistic: statistics.Statistic, weights: list[float], width: int) -> statistics.Statistic:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from autocontrastive_gen.experiment.paths import Paths, halfway
 from autocontrastive_gen.experiment.settings import Grid, Setting
 from autocontrastive_gen.foundation.digests import seed_for
 from autocontrastive_gen.foundation.files import read_json, read_jsonl
-from autocontrastive_gen.foundation.statistics import Interval, interval
+from autocontrastive_gen.foundation.statistics import Interval, by_document, interval, per_row
 from autocontrastive_gen.modeling.layers import read_depth
 
 
@@ -98,7 +98,7 @@ class Results:
 
     @cached_property
     def per_prompt(self) -> dict[str, pd.DataFrame]:
-        """{model: one row per setting, domain and prompt}."""
+        """{model: one row per setting, domain and prompt, which names its document}."""
         tables = {model: self._csv(self.paths.per_prompt(model)) for model in self.models}
         return {model: table for model, table in tables.items() if table is not None}
 
@@ -213,10 +213,10 @@ class Results:
         return layer if layer in self.models[model]["exits"] else None
 
     def values(self, model: str, setting: str, metric: str, domain: str | None = None) -> pd.DataFrame:
-        """Documents' summands of a metric, indexed by (domain, id); empty if they were not kept."""
-        table = self.per_prompt.get(model, pd.DataFrame(columns=["setting", "domain", "id"]))
+        """Texts' summands of a metric, indexed by (domain, document, id); empty if they were not kept."""
+        table = self.per_prompt.get(model, pd.DataFrame(columns=["setting", "domain", "document", "id"]))
         domains = table["domain"] == domain if domain else table["domain"].isin(list(self.domains))
-        rows = table[(table["setting"] == setting) & domains].set_index(["domain", "id"])
+        rows = table[(table["setting"] == setting) & domains].set_index(["domain", "document", "id"])
         found = text_metrics()[metric].documents(rows)
         return rows[[]].iloc[:0] if found is None else found
 
@@ -224,15 +224,14 @@ class Results:
         """{metric: value over the prompts of all domains together, with its interval}; infinite ones have none."""
         found = {}
         for key, metric in text_metrics().items():
-            rows = self.values(model, setting, key).to_numpy(dtype=float)
-            if metric.columns and len(rows):
-                seed = seed_for(self.plan["seed"], "pooled", model, setting, key)
-                finite = np.isfinite(rows).all()
-                found[key] = (
-                    interval(rows, metric.statistic, seed=seed, **self.plan["bootstrap"])
-                    if finite
-                    else Interval(math.inf, None, None, len(rows))
-                )
+            rows = self.values(model, setting, key).astype(float)
+            if not metric.columns or not len(rows):
+                continue
+            found[key] = Interval(math.inf, None, None, len(rows))
+            if np.isfinite(rows.to_numpy()).all():
+                options = {"seed": seed_for(self.plan["seed"], "pooled", model, setting, key), **self.plan["bootstrap"]}
+                estimate = interval(totals_by_document(rows), per_row(metric.statistic), **options)
+                found[key] = replace(estimate, n=len(rows))
         return found
 
     @cached_property
@@ -253,13 +252,25 @@ class Results:
 
     def _csv(self, path: Path) -> pd.DataFrame | None:
         if path.exists():
-            return pd.read_csv(path, dtype={"id": str, "setting": str, "domain": str, "task": str, "document": str})
+            return read_rows(path)
         self._miss(path)
         return None
 
     def _miss(self, path: Path) -> None:
         if path.as_posix() not in self.missing:
             self.missing.append(path.as_posix())
+
+
+def read_rows(file: Path | TextIO) -> pd.DataFrame:
+    """A table of texts or items; where it names no documents, as older ones, each row is a document of its own."""
+    table = pd.read_csv(file, dtype={"id": str, "setting": str, "domain": str, "task": str, "document": str})
+    return table if "document" in table else table.assign(document=table["id"])
+
+
+def totals_by_document(rows: pd.DataFrame) -> np.ndarray:
+    """``by_document`` of rows whose index has the level "document", and "domain" where documents of several meet."""
+    levels = [level for level in ("domain", "document") if level in rows.index.names]
+    return by_document(rows.to_numpy(dtype=float), rows.index.droplevel(rows.index.names.difference(levels)))
 
 
 def plain_metric(name: str) -> str:

@@ -16,7 +16,7 @@ from autocontrastive_gen.experiment.lock import Entry
 from autocontrastive_gen.foundation import statistics
 from autocontrastive_gen.foundation.digests import seed_for
 from autocontrastive_gen.foundation.errors import InputError
-from autocontrastive_gen.report.results import plain_metric
+from autocontrastive_gen.report.results import plain_metric, read_rows, totals_by_document
 from autocontrastive_gen.review.records import cell_name, flatten
 from autocontrastive_gen.review.snapshots import State
 
@@ -78,12 +78,12 @@ class Difference:
 
 @dataclass
 class Group:
-    """Metrics of one setting on one domain or task: values, and one row per document or item where they were kept."""
+    """Metrics of one setting on one domain or task: values, and one row per text or item where they were kept."""
 
     values: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, Metric] = field(default_factory=dict)
     table: pd.DataFrame | None = None
-    """By id."""
+    """By document and id."""
 
     def documents(self, metric: Metric) -> pd.DataFrame | None:
         """The metric's summands; None if they were not kept, are infinite or do not give the reported value."""
@@ -208,10 +208,10 @@ def _paired(a: Group, b: Group, metric: Metric, **options: Any) -> statistics.Co
     both = first.index.intersection(second.index, sort=False)
     if not len(both):
         return None
-    old, new = (side.loc[both].to_numpy(dtype=float) for side in (first, second))
+    old, new = (totals_by_document(side.loc[both]) for side in (first, second))
     if np.array_equal(old, new):
-        return statistics.Comparison(statistics.Interval(0.0, 0.0, 0.0, len(both)), 1.0, None)
-    return statistics.paired_difference(new, old, metric.statistic, **options)
+        return statistics.Comparison(statistics.Interval(0.0, 0.0, 0.0, len(old)), 1.0, None)
+    return statistics.paired_difference(new, old, statistics.per_row(metric.statistic), **options)
 
 
 def _groups(state: State) -> dict[tuple[str, str, str], Group]:
@@ -237,7 +237,8 @@ def _scored(state: State, model: str, _: str) -> dict[tuple[str, str, str], Grou
             values = {name: entry["value"] for name, entry in metrics.items()}
             rows = None
             if table is not None:
-                rows = table[(table["setting"] == setting) & (table["domain"] == domain)].set_index("id")
+                rows = table[(table["setting"] == setting) & (table["domain"] == domain)]
+                rows = rows.set_index(["document", "id"])
             found[model, setting, domain] = Group(values, text_metrics(), rows)
     return found
 
@@ -250,7 +251,7 @@ def _benchmarked(state: State, model: str, setting: str) -> dict[tuple[str, str,
         rows = None
         if table is not None:
             rows = table[table["task"] == task].assign(metric=lambda rows: rows["metric"].map(plain_metric))
-            rows = rows.pivot_table(index="id", columns="metric", values="value", sort=False)
+            rows = rows.pivot_table(index=["document", "id"], columns="metric", values="value", sort=False)
         found[model, setting, task] = Group(values, {name: item_metric(name) for name in values}, rows)
     return found
 
@@ -278,4 +279,4 @@ _READERS = {"train": _trained, "select": _nothing, "generate": _nothing, "score"
 
 
 def _csv(text: str | None) -> pd.DataFrame | None:
-    return None if text is None else pd.read_csv(io.StringIO(text), dtype={"id": str, "setting": str, "task": str})
+    return None if text is None else read_rows(io.StringIO(text))

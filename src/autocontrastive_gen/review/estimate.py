@@ -27,7 +27,7 @@ BYTES_PER_TOKEN = 4.5
 """Of English text."""
 LOGITS_COPIES = 4
 """float32 copies of a step's logits that decoding holds at once: logits, log-probabilities, sorted, warped."""
-_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+_BYTES = {"float32": 4, "mixed": 4, "bfloat16": 2, "float16": 2}
 
 
 @dataclass(frozen=True)
@@ -239,18 +239,17 @@ class Counter:
         decoder = p.decoders[setting.decoder]
         beams = getattr(DECODERS.build(decoder.method, decoder.parameters), "num_beams", 1)
         layers = self.layers_of(setting)
-        prompts = p.prepare.prompts
-        one = self.decoding(prompts, g.new_tokens, g.batch_size, beams, layers)
-        heads = 2 if setting.contrast else 1
+        prompts = p.prompts().values()
+        total, heads = sum(prompts), 2 if setting.contrast else 1
+        parts = [(self.decoding(some, g.new_tokens, g.batch_size, beams, layers), self.narrow) for some in prompts]
         # then every text is read once, for its likelihood and the tokens that contrast changed
-        noted = self.reading(prompts * self.length, self.length, 0, g.batch_size)
-        noted += Work(prompts * g.new_tokens * heads * self.exit_head(), calls=prompts)
-        parts = tuple((work.times(len(p.run.domains)), self.narrow) for work in (one, noted))
-        rows = min(prompts, g.batch_size) * beams
+        noted = self.reading(total * self.length, self.length, 0, g.batch_size)
+        parts.append((noted + Work(total * g.new_tokens * heads * self.exit_head(), calls=total), self.narrow))
+        rows = min(max(prompts), g.batch_size) * beams
         cache = 2 * shape.layers * shape.kv_width * self.bytes * self.length * rows
         memory = self._loaded(setting) + cache + LOGITS_COPIES * 4 * rows * shape.vocabulary
-        texts = 2 * 3 * BYTES_PER_TOKEN * prompts * len(p.run.domains) * self.length
-        return Cost("generate", f"{self.name}-{setting.name}", parts, memory, texts)
+        texts = 2 * 3 * BYTES_PER_TOKEN * total * self.length
+        return Cost("generate", f"{self.name}-{setting.name}", tuple(parts), memory, texts)
 
     def _loaded(self, setting: Setting) -> float:
         """Bytes of the weights that a setting loads: all exits if it uses one."""
@@ -259,7 +258,7 @@ class Counter:
 
     def score(self) -> Cost:
         p = self.params
-        texts = p.prepare.prompts * len(p.run.domains)
+        texts = sum(p.prompts().values())
         sentences = texts * (1 + len(p.run.settings))
         encoded = Work(sentences * self.length * self.encoder.trunk(self.length), calls=sentences / 8)
         parts = [(encoded, False)]

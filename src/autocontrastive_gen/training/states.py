@@ -105,7 +105,7 @@ class StateCache:
     def _digest(self, blocks: slice) -> str:
         digest = hashlib.sha256()
         for stored in self._maps.values():
-            digest.update(stored[blocks].view(torch.uint8).numpy())
+            digest.update(stored[blocks].view(torch.uint8).numpy().data)
         return digest.hexdigest()[:DIGITS]
 
     def sync(self) -> None:

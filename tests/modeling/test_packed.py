@@ -1,0 +1,63 @@
+"""Packed products: y + e has 16 significant bits of the product with rounded inputs, and nothing else changes."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from autocontrastive_gen.modeling.packed import pack
+
+
+@pytest.fixture(autouse=True)
+def _needs_bfloat16():
+    if pack(nn.Linear(32, 32, dtype=torch.bfloat16)) == 0:
+        pytest.skip("this CPU has no bfloat16 instructions, so nothing is packed")
+
+
+def linear(size, out, bias, seed=0):
+    torch.manual_seed(seed)
+    return nn.Linear(size, out, bias, dtype=torch.bfloat16).float()
+
+
+@given(st.lists(st.integers(0, 5), max_size=2), st.booleans(), st.integers(0, 9), st.sampled_from([1e-3, 1.0, 1e3]))
+def test_products_are_those_of_rounded_inputs_to_sixteen_bits(shape, bias, seed, scale):
+    layer = linear(48, 40, bias, seed)
+    x = torch.randn(*shape, 48) * scale
+    exact = nn.functional.linear(x.bfloat16().double(), layer.weight.double())
+    assert pack(layer) == 1
+    found = layer(x).double() - (layer.bias.double() if bias else 0)
+    assert found.shape == (*shape, 40)
+    largest = max(exact.abs().max().item(), 1e-30) if exact.numel() else 1.0
+    assert torch.all((found - exact).abs() <= largest * 2**-14 + (1e-5 if bias else 0))
+
+
+def test_weights_that_are_no_bfloat16_numbers_and_gradients_elsewhere_stay():
+    layer = nn.Linear(32, 32)
+    assert pack(layer) == 0
+    other = copy.deepcopy(layer)
+    other(torch.randn(2, 32)).sum().backward()
+    assert other.weight.grad is not None
+
+
+def test_a_model_keeps_its_parameters_and_its_choices():
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=512, hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4
+    )
+    exact = LlamaForCausalLM(config).bfloat16().float().eval()
+    packed = copy.deepcopy(exact)
+    assert pack(packed) == 3 * 7 + 1
+    assert pack(packed) == 0  # once is enough
+    before, after = exact.state_dict(), packed.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[k], after[k]) for k in before)
+    ids = torch.randint(3, 200, (4, 20), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        one, other = exact(ids).logits, packed(ids).logits
+    assert not torch.equal(one, other)
+    assert (one.argmax(-1) == other.argmax(-1)).float().mean() >= 0.95
+    shared = copy.copy(packed)
+    assert torch.equal(shared(ids).logits, packed(ids).logits)

@@ -19,7 +19,7 @@ export TOKENIZERS_PARALLELISM := false
 
 PYTEST := OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile
 
-.PHONY: help setup reproduce test test-slow test-all lint format ui track bench clean
+.PHONY: help setup demo reproduce test test-slow test-all lint format ui track bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -38,6 +38,10 @@ setup: $(READY) ## set up .venv (every other target does so too)
 reproduce: $(READY) ## run the pipeline with params.yaml, or with a profile: make reproduce PROFILE=smoke
 	$(if $(PROFILE),python -m stages.profile use $(PROFILE),python -m stages.profile check)
 	dvc repro
+	@python -m stages.results
+
+demo: $(READY) ## see what contrast changes in a text, within a minute and before any run
+	python -m stages.demo
 
 test: $(READY) ## run the fast tests
 	$(PYTEST) -m "not slow and not hub"

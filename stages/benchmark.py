@@ -3,10 +3,10 @@
 from autocontrastive_gen.experiment.cell_command import run_cell
 
 
-def work(*cell) -> None:
+def work(*cell) -> str:
     from autocontrastive_gen.pipeline.benchmark_cell import benchmark_cell
 
-    benchmark_cell(*cell)
+    return benchmark_cell(*cell)
 
 
 if __name__ == "__main__":

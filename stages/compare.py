@@ -9,7 +9,7 @@ from autocontrastive_gen.foundation.commands import parser as command_parser
 from autocontrastive_gen.foundation.commands import run
 from autocontrastive_gen.foundation.files import write_text
 
-log = logging.getLogger("compare")
+log = logging.getLogger(__name__)
 WIDTH = 140
 """Width of the tables if the output is not a terminal."""
 

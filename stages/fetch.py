@@ -15,6 +15,7 @@ from pathlib import Path
 
 from autocontrastive_gen.data.assets import provide, provide_tasks
 from autocontrastive_gen.data.sources import drop_archives
+from autocontrastive_gen.experiment.cell_command import cell_of_run
 from autocontrastive_gen.experiment.params import Params, load_params
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import text_sources, write_plan
@@ -46,12 +47,12 @@ def main() -> None:
     write_plan(params)
     paths = Paths(params.profile)
     latest = SCRATCH / "fetch-cost.json"
-    with cost_meter(latest) as cost:
+    with cell_of_run(params.profile, "fetch") as outcome, cost_meter(latest) as cost:
         records = fetch(params, paths)
+        outcome.append(f"{len(records)} assets in {paths.assets.parent}")
         write_json(paths.assets, records)
         cost["assets"] = fingerprint(records)
     keep_first_cost(latest, paths.cost("fetch"))
-    log.info("%d assets in %s", len(records), paths.assets.parent)
 
 
 def keep_first_cost(latest: Path, kept: Path) -> None:

@@ -3,10 +3,10 @@
 from autocontrastive_gen.experiment.cell_command import run_cell
 
 
-def work(*cell) -> None:
+def work(*cell) -> str:
     from autocontrastive_gen.pipeline.generate_cell import generate_cell
 
-    generate_cell(*cell)
+    return generate_cell(*cell)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 
-from autocontrastive_gen.experiment.cell_command import current_profile
+from autocontrastive_gen.experiment.cell_command import cell_of_run, current_profile
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import read_plan
 from autocontrastive_gen.foundation.commands import parser as command_parser
@@ -20,13 +20,16 @@ def main() -> None:
     command_parser("prepare", __doc__).parse_args()
     profile = current_profile()
     paths, plan = Paths(profile), read_plan(profile, "prepare")
-    from autocontrastive_gen.data.preparation import Preparation
+    with cell_of_run(profile, "prepare") as outcome, cost_meter(paths.cost("prepare")):
+        from autocontrastive_gen.data.preparation import Preparation
 
-    with cost_meter(paths.cost("prepare")):
         shutil.rmtree(paths.prepare, ignore_errors=True)
         card = Preparation(plan, paths, read_json(paths.assets)).run()
-    for name, source in card["sources"].items():
-        log.info("%s: %s", name, ", ".join(f"{count} {key}" for key, count in source["counts"].items()))
+        counts = {name: source["counts"] for name, source in card["sources"].items()}
+        for name, found in counts.items():
+            log.debug("%s: %s", name, ", ".join(f"{count} {key}" for key, count in found.items()))
+        for key in ("prompts", "training_words"):
+            outcome.append(f"{sum(found.get(key, 0) for found in counts.values())} {key.replace('_', ' ')}")
 
 
 if __name__ == "__main__":

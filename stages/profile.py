@@ -83,8 +83,8 @@ def make_room(params: Params) -> None:
 
 
 def estimate(arguments: argparse.Namespace) -> None:
-    from autocontrastive_gen.review.estimate import estimate as count
-    from autocontrastive_gen.review.estimate import measured_rates, stated, table
+    from autocontrastive_gen.experiment.estimate import estimate as count
+    from autocontrastive_gen.experiment.estimate import measured_rates, stated, table
 
     for key in ("flops", "bandwidth"):
         value = getattr(arguments, key)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from autocontrastive_gen.experiment.cell_command import current_profile
+from autocontrastive_gen.experiment.cell_command import cell_of_run, current_profile
 from autocontrastive_gen.experiment.lock import read_lock
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import read_plan
@@ -17,7 +17,7 @@ from autocontrastive_gen.foundation.files import write_json
 from autocontrastive_gen.review.records import read_cells
 from autocontrastive_gen.review.tracking import TrackingError, publish
 
-log = logging.getLogger("track")
+log = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -27,15 +27,16 @@ def main() -> None:
     profile = current_profile()
     plan, lock = read_plan(profile), read_lock()
     cells = read_cells(profile, plan, lock)
-    try:
-        count = publish(profile, plan, lock, cells)
-    except TrackingError as error:
-        log.error("%s", error)
-        raise SystemExit(1) from error
-    log.info("%d runs created, %d updated, %d already there", *count.values())
-    if not republish:
-        receipt = {"profile": profile, "cells": {cell.entry.name: cell.entry.key for cell in cells}}
-        write_json(Paths(profile).receipt, receipt)
+    with cell_of_run(profile, "track") as outcome:
+        try:
+            count = publish(profile, plan, lock, cells)
+        except TrackingError as error:
+            log.error("%s", error)
+            raise SystemExit(1) from error
+        outcome += [f"{number} runs {state} in MLflow" for state, number in count.items() if number]
+        if not republish:
+            receipt = {"profile": profile, "cells": {cell.entry.name: cell.entry.key for cell in cells}}
+            write_json(Paths(profile).receipt, receipt)
 
 
 if __name__ == "__main__":

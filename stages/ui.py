@@ -23,7 +23,7 @@ from autocontrastive_gen.foundation.files import SCRATCH
 from autocontrastive_gen.review.mlflow_view import address
 from autocontrastive_gen.review.tracking import TrackingError, store_faults, tracking_uri
 
-log = logging.getLogger("ui")
+log = logging.getLogger(__name__)
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -59,7 +61,9 @@ CELL = """
 import sys
 from autocontrastive_gen.experiment.cell_command import run_cell
 def work(model, setting, plan, paths, cost):
+    print("chatter of a library")
     cost["texts"] = [model, setting, plan["new_tokens"], str(paths.texts(model, setting, "made-a"))]
+    return "3 texts"
 run_cell("generate", "Purpose.", work, setting="a setting")
 """
 
@@ -81,6 +85,8 @@ def test_a_cell_gets_its_names_its_plan_and_a_meter(project):
         "runs/smoke/generate/tiny-greedy/made-a.jsonl",
     ]
     assert cost["wall_s"] > 0
+    assert re.fullmatch(r"generate tiny greedy: 3 texts, in [0-9.]+ s\n", done.stderr) and not done.stdout
+    assert "chatter of a library" in Path(".scratch/logs/generate-tiny-greedy.log").read_text()
     done = command("--model", "tiny", "--setting", "gredy")
     assert done.returncode == 2 and "generate.tiny.gredy: not in" in done.stderr and "Traceback" not in done.stderr
     done = command("--model", "tiny")

@@ -135,9 +135,12 @@ def test_the_mode_of_a_checkpoint_is_not_contradicted(tmp_path):
     assert direct.projection_mode.name == MODES[2]
 
 
-def test_new_exits_are_a_warning(tmp_path, caplog):
+def test_reading_new_exits_is_a_warning(tmp_path, caplog):
     tiny_plain().save_pretrained(tmp_path)
     model = AutoMultiExitModel.from_pretrained(tmp_path, MultiExitConfiguration(MODES[1], (1, 3)))
+    assert "untrained" not in caplog.text, "they may be about to be trained"
+    read = MultiExitConfiguration(MODES[1], (1, 3), use_original_head=False, output_layer_index=3)
+    AutoMultiExitModel.from_pretrained(tmp_path, read)
     assert "2 exits of GPT2LMHeadModel are new and untrained" in caplog.text
     assert all(torch.equal(cast.weight, torch.eye(32)) for cast in model.name_to_conv_matrix.values())
     heads = AutoMultiExitModel.from_pretrained(tmp_path, MultiExitConfiguration(MODES[0], (1,)))

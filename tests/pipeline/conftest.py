@@ -15,6 +15,8 @@ class Clone:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self.log = ""
+        """What the last ``dvc repro`` said."""
         self.environment = {
             **{key: value for key, value in os.environ.items() if key not in ("MLFLOW_TRACKING_URI", "DVC_ROOT")},
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -38,7 +40,8 @@ class Clone:
 
     def repro(self, *arguments: str, code: int | None = 0) -> list[str]:
         """Stages that ran, in order."""
-        return stages_of(self.run("dvc", "repro", *arguments, code=code))
+        self.log = self.run("dvc", "repro", *arguments, code=code)
+        return stages_of(self.log)
 
     def edit(self, old: str, new: str, file: str = "params.yaml") -> None:
         path = self.folder / file

@@ -15,15 +15,19 @@ FREE = {
         "experiment/asset_schema",
         "experiment/cell_command",
         "experiment/launch",
+        "experiment/outdated",
         "experiment/params",
         "experiment/paths",
         "experiment/plan",
+        "experiment/run_progress",
         "experiment/settings",
         "foundation/commands",
+        "foundation/console",
         "foundation/cost",
         "foundation/environment",
         "foundation/errors",
         "foundation/processes",
+        "foundation/progress",
     )
 }
 """Files that change no byte of a result: parameters and names reach a stage through its plan, the rest is messages."""

@@ -13,9 +13,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from autocontrastive_gen.foundation.errors import FileError
+from autocontrastive_gen.foundation.progress import ProgressBar
 from autocontrastive_gen.foundation.resume import Beginning
 
 log = logging.getLogger(__name__)
@@ -139,7 +138,7 @@ def download(urls: Sequence[str], target: Path, open_url: Callable[..., Any] = u
         for _ in part.chunks():
             pass  # what checks out stays
         with HttpStream(urls, part.size, open_url=open_url) as stream:
-            bar = tqdm(total=stream.size, initial=part.size, unit="B", unit_scale=True, desc=target.name, disable=None)
+            bar = ProgressBar(total=stream.size, initial=part.size, unit="B", unit_scale=True, desc=target.name)
             with bar:
                 while chunk := stream.read(CHUNK):
                     part.append(chunk)

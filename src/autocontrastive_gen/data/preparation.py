@@ -14,8 +14,6 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
 
-from tqdm import tqdm
-
 from autocontrastive_gen.data import bundles, corpora, local_tasks, rules
 from autocontrastive_gen.data.prompts import from_paragraphs, identity, prompt_rows, validation_row
 from autocontrastive_gen.data.selection import Document, Seen, hold_out, interleaved, shuffled
@@ -24,6 +22,7 @@ from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.digests import seed_for
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.files import SCRATCH, atomic_path, write_json, write_jsonl
+from autocontrastive_gen.foundation.progress import ProgressBar
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +128,7 @@ class Preparation:
 
     def _hold_out(self, domain: str) -> list[Document]:
         """Documents for prompts, validation and benchmarks; all are spooled to disk if training reads the domain."""
-        documents = tqdm(self._documents(domain), domain, unit=" documents", disable=None)
+        documents = ProgressBar(self._documents(domain), domain, unit=" documents")
         if domain in self.plan["training"]["sources"]:
             documents = _spooled(documents, self._spool(domain))
         wanted = sum(self._wanted(domain).values()) + POOL * sum(self._quota(task) for task in self._tasks_of(domain))
@@ -217,7 +216,7 @@ class Preparation:
         training = self.plan["training"]
         sources = {name: self._training_documents(name) for name in training["sources"]}
         taken = interleaved(sources, training["tokens"])
-        bar = tqdm(total=training["tokens"], desc="training text", unit=" words", disable=None)
+        bar = ProgressBar(total=training["tokens"], desc="training text", unit=" words")
         for shard, rows in enumerate(_batches(self._training_rows(taken, bar), SHARD_DOCUMENTS)):
             write_jsonl(self.paths.training_text / f"text-{shard:05d}.jsonl", rows)
         bar.close()
@@ -237,7 +236,7 @@ class Preparation:
         seed = seed_for(self.plan["seed"], "shuffle", source)
         return islice(shuffled(free, training["shuffle_buffer"], seed), training["documents"])
 
-    def _training_rows(self, taken: Iterable[tuple[str, Document]], bar: tqdm) -> Iterator[dict]:
+    def _training_rows(self, taken: Iterable[tuple[str, Document]], bar: ProgressBar) -> Iterator[dict]:
         for source, document in taken:
             words = len(document.text.split())
             self.counts[source].update(training_documents=1, training_words=words)

@@ -17,6 +17,7 @@ from autocontrastive_gen.experiment.asset_schema import Asset, HubAsset, PypiAss
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
 from autocontrastive_gen.foundation.errors import FileError
 from autocontrastive_gen.foundation.files import SCRATCH
+from autocontrastive_gen.foundation.progress import ProgressBar
 from autocontrastive_gen.foundation.resume import Kept, say_damaged
 
 STORE = SCRATCH / "assets"
@@ -90,7 +91,11 @@ def _hub(name: str, asset: HubAsset, content: Path, again: bool = False) -> str:
 
     try:
         snapshot = snapshot_download(
-            asset.repo, repo_type=asset.repo_type, revision=asset.revision, allow_patterns=asset.files or None
+            asset.repo,
+            repo_type=asset.repo_type,
+            revision=asset.revision,
+            allow_patterns=asset.files or None,
+            tqdm_class=ProgressBar,
         )
     except (GatedRepoError, RepositoryNotFoundError) as error:
         raise _missing(name, asset, error, "if it is gated, accept its terms on the hub and set HF_TOKEN") from None

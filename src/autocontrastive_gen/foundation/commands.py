@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import errno
-import logging
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable
 
+from autocontrastive_gen.foundation import console
 from autocontrastive_gen.foundation.errors import UserError
-from autocontrastive_gen.foundation.files import SCRATCH
 
 FAULT = 2
 """Exit code of bad input."""
@@ -22,13 +21,10 @@ def run(main: Callable[[], None], name: str) -> None:
     """Run a command. What a user can correct ends in one message and exit code 2, a bug in its traceback and 1.
 
     A user can correct a ``UserError`` and whatever the operating system refuses (a full disk, a missing file). The
-    traceback of any failure is kept in ``.scratch/logs/<name>.log``, which the message names. Ctrl-C ends with 130 and
-    SIGTERM with 143, both after the clean-up of all open blocks.
+    traceback of any failure is kept in the command's log file (``foundation.console``), which the message names. Ctrl-C
+    ends with 130 and SIGTERM with 143, both after the clean-up of all open blocks.
     """
-    logging.basicConfig(level=logging.INFO, format=f"{name}: %(message)s", stream=sys.stderr, force=True)
-    noisy = ("httpx", "httpx2", "httpcore", "urllib3", "datasets", "filelock", "alembic", "matplotlib", "fontTools")
-    for library in noisy:
-        logging.getLogger(library).setLevel(logging.WARNING)
+    console.start(name)
     for variable in ("DVC_NO_ANALYTICS", "DO_NOT_TRACK", "HF_HUB_DISABLE_TELEMETRY", "MLFLOW_DISABLE_TELEMETRY"):
         os.environ.setdefault(variable, "1")
     signal.signal(signal.SIGTERM, _terminate)
@@ -48,6 +44,8 @@ def run(main: Callable[[], None], name: str) -> None:
     except Exception:
         _report_bug(name)
         raise
+    finally:
+        console.leave()
 
 
 def parser(name: str, purpose: str) -> argparse.ArgumentParser:
@@ -82,10 +80,6 @@ def _say(name: str, message: str, code: int) -> int:
 
 
 def _keep_traceback(name: str) -> str:
-    try:
-        path = SCRATCH / "logs" / f"{name}.log"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(traceback.format_exc(), encoding="utf-8")
-    except OSError:  # the disk may be what failed
-        return ""
-    return f"\n{name}: full traceback in {path}"
+    own = console.current() or console.Console(name)
+    own.log.write(traceback.format_exc())
+    return f"\n{name}: full traceback in {own.log.path}" if own.log.whole else ""  # the disk may be what failed

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
+from autocontrastive_gen.foundation.progress import ProgressBar
 
 
 class Meter:
@@ -62,7 +62,7 @@ def rounds(ways: Mapping[str, Callable[[], object]], count: int, meter: Meter, t
     """Seconds of each way in each of ``count`` rounds, in an order that rotates from round to round."""
     names = list(ways)
     times: dict[str, list[float]] = {name: [] for name in names}
-    for i in tqdm(range(count), title, disable=None, leave=False):
+    for i in ProgressBar(range(count), title, leave=False):
         first = i % len(names)
         for name in names[first:] + names[:first]:
             times[name].append(meter.seconds(ways[name]))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from autocontrastive_gen.foundation.files import read_jsonl, write_jsonl
+from autocontrastive_gen.foundation.progress import ProgressBar
 from autocontrastive_gen.foundation.resume import Kept
 
 Rows = list[dict]
@@ -52,13 +52,13 @@ def in_batches(
     kept = Kept(keep) if keep else None
     stored = {number: read_jsonl(path) for number, _ in mine if kept and (path := kept.find(_part(number)))}
     done: dict[int, dict] = {}
-    with tqdm(
+    with ProgressBar(
         total=tokens * sum(len(batch) for _, batch in mine),
         initial=tokens * sum(map(len, stored.values())),
         desc=title,
         unit=" tokens",
         unit_scale=True,
-        disable=None if rank == 0 else True,
+        disable=rank > 0,
     ) as bar:
         for number, batch in mine:
             rows = stored.get(number)

@@ -177,7 +177,7 @@ def _with_exits(
     check_stored_base(model)
     if exits is not None:
         model.load_exits(exits)
-    elif fresh:
+    elif fresh and not setting.use_original_head:  # exits that nothing reads may be about to be trained
         logger.warning(
             "%d exits of %s are new and untrained (random heads, identity casts): train them, or load trained ones "
             "with exits=<folder>",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import tempfile
@@ -17,10 +16,8 @@ from autocontrastive_gen.pipeline.cell_model import exit_fields, read_resolved
 from autocontrastive_gen.pipeline.code import code_digest
 from autocontrastive_gen.pipeline.precision import speed_up, state_type
 
-log = logging.getLogger(__name__)
 
-
-def benchmark_cell(name: str, setting: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str, Any]) -> None:
+def benchmark_cell(name: str, setting: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str, Any]) -> str:
     """Write ``paths.results`` and ``paths.items``; answers of an interrupted run are taken from ``.scratch``."""
     resolved = read_resolved(paths, name, setting)
     files = sorted(file for file in paths.tasks.glob("*") if file.is_file())
@@ -32,13 +29,20 @@ def benchmark_cell(name: str, setting: str, plan: Mapping[str, Any], paths: Path
     lm = _load(name, resolved, plan, paths)
     output = evaluate(lm, plan["tasks"], [paths.tasks], plan, cache=scratch / "answers")
     if output is None:  # only the main process has the results
-        return
+        return ""
     shutil.rmtree(paths.benchmark(name, setting), ignore_errors=True)
-    write_json(paths.results(name, setting), results(output))
+    found = results(output)
+    write_json(paths.results(name, setting), found)
     write_csv(paths.items(name, setting), list(ITEM_COLUMNS), items(output))
     shutil.rmtree(scratch, ignore_errors=True)
     cost["items"] = sum(1 for _ in items(output))
-    log.info("%s done; written to %s", ", ".join(plan["tasks"]), paths.benchmark(name, setting))
+    return ", ".join(f"{task} {_first(metrics)}" for task, metrics in found.items() if metrics)
+
+
+def _first(metrics: Mapping[str, Mapping[str, Any]]) -> str:
+    """The accuracy of a task, or the first metric of one that has none: "acc 0.39"."""
+    name = "acc" if "acc" in metrics else min(metrics)
+    return f"{name} {metrics[name]['value']:.2f}"
 
 
 def _load(name: str, resolved: Mapping[str, Any], plan: Mapping[str, Any], paths: Paths):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Mapping
 from itertools import chain, islice
@@ -19,11 +18,12 @@ from autocontrastive_gen.pipeline.cell_model import exit_fields, load_cell_model
 from autocontrastive_gen.pipeline.code import code_digest
 from autocontrastive_gen.pipeline.entries import parameters_of
 
-log = logging.getLogger(__name__)
 
+def generate_cell(name: str, setting_name: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str, Any]) -> str:
+    """Write ``paths.texts`` of every domain; finished batches survive an interruption in ``.scratch``.
 
-def generate_cell(name: str, setting_name: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str, Any]) -> None:
-    """Write ``paths.texts`` of every domain; finished batches survive an interruption in ``.scratch``."""
+    Returns what came out, in a few words.
+    """
     resolved = read_resolved(paths, name, setting_name)
     prompts = {domain: paths.prompts(domain) for domain in plan["domains"]}
     key = [plan, resolved, {domain: file_sha256(path) for domain, path in prompts.items()}, code_digest("generate")]
@@ -47,4 +47,7 @@ def generate_cell(name: str, setting_name: str, plan: Mapping[str, Any], paths: 
         shutil.rmtree(scratch, ignore_errors=True)
     tokens = sum(len(row["tokens"]) for row in texts)
     cost |= {"tokens": tokens, "processes": share[1]}
-    log.info("%d tokens written to %s", tokens, paths.generate(name, setting_name))
+    changed = sum(len(row["changed"] or ()) for row in texts)
+    return f"{len(texts)} texts" + (
+        f", contrast changed {100 * changed / tokens:.0f} % of the tokens" if changed else ""
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Mapping
 from typing import Any
@@ -14,10 +13,8 @@ from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.digests import fingerprint
 from autocontrastive_gen.foundation.files import SCRATCH, read_jsonl, write_csv, write_json
 
-log = logging.getLogger(__name__)
 
-
-def score_cell(name: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str, Any]) -> None:
+def score_cell(name: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str, Any]) -> str:
     """Write ``paths.per_prompt`` and ``paths.metrics`` of one model."""
     texts: Texts = {
         (setting, domain): read_jsonl(paths.texts(name, setting, domain))
@@ -43,7 +40,16 @@ def score_cell(name: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str,
     write_json(paths.metrics(name), scores)
     shutil.rmtree(context.scratch, ignore_errors=True)
     cost["texts"] = len(table)
-    log.info("%d texts scored; written to %s", len(table), paths.score(name))
+    return f"{len(table)} texts, {_headline(scores, plan)}"
+
+
+def _headline(scores: Mapping[str, Mapping[str, Mapping[str, Any]]], plan: Mapping[str, Any]) -> str:
+    """The first settings' diversity, averaged over domains: "diversity greedy 0.20, greedy-acd 0.75"."""
+    means = []
+    for setting in plan["settings"][:3]:
+        values = [entry["diversity"]["value"] for entry in scores[setting].values() if "diversity" in entry]
+        means += [f"{setting} {sum(values) / len(values):.2f}"] if values else []
+    return f"diversity {', '.join(means)}"
 
 
 def _model(name: str, plan: Mapping[str, Any], paths: Paths):

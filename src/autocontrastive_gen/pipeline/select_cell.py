@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 RULE = "highest diversity subject to coherence >= plain - {margin}, greedy search, validation prompts"
 
 
-def select_cell(name: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str, Any]) -> None:
+def select_cell(name: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str, Any]) -> str:
     """Write ``paths.selection`` and ``paths.resolved`` of one model."""
     depth = read_depth(paths.asset(plan["model"]["asset"]))
     measurements = _Measurements(name, plan, paths)
@@ -39,8 +39,17 @@ def select_cell(name: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str
     shutil.rmtree(paths.select(name), ignore_errors=True)
     for setting, content in resolved.items():
         write_json(paths.resolved(name, setting), content, digits=17)  # parameters, which results depend on
-    write_json(paths.selection(name), {key: _selection(found, plan, depth) for key, found in measured.items()})
+    selection = {key: _selection(found, plan, depth) for key, found in measured.items()}
+    write_json(paths.selection(name), selection)
     cost["candidates"] = sum(len(found["candidates"]) for found in measured.values())
+    return ", ".join(map(_chosen, selection, selection.values())) or f"{len(resolved)} settings resolved"
+
+
+def _chosen(contrast: str, selection: Mapping[str, Any]) -> str:
+    """As in "acd contrasts with layer 25"."""
+    chosen = selection["chosen"] or {"lower": None, "parameters": {}}
+    layer = f" contrasts with layer {chosen['lower']}" if chosen["lower"] else ""
+    return " ".join([contrast + layer, *(f"{key} {value}" for key, value in chosen["parameters"].items())])
 
 
 def _selection(measured: Measured, plan: Mapping[str, Any], depth: int) -> dict[str, Any]:
@@ -82,7 +91,7 @@ class _Measurements:
         prompts = {domain: read_jsonl(path) for domain, path in self.prompts.items()}
         with model.set_exits(**fields):
             scores = score_exits(model, tokenizer, encoder, prompts, self.plan["new_tokens"], self.plan["seed"])
-        log.info("%s: diversity %.3f, coherence %.3f", title, *summary(scores).values())
+        log.debug("%s: diversity %.3f, coherence %.3f", title, *summary(scores).values())
         kept.write_json(file, scores)
         return scores
 

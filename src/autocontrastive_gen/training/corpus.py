@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.files import atomic_path
+from autocontrastive_gen.foundation.progress import ProgressBar
 from autocontrastive_gen.training.blocks import pack
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ def write_blocks(path: Path, texts: Iterable[str], tokenizer: Any, block_size: i
     most = None if tokens is None else tokens // block_size
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         blocks = islice(pack(texts, tokenizer, block_size), most)
-        for block in tqdm(blocks, "tokens", unit=" blocks", total=most, disable=None):
+        for block in ProgressBar(blocks, "tokens", unit=" blocks", total=most):
             file.write(np.ascontiguousarray(block, dtype=np.int32).tobytes())
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from autocontrastive_gen.foundation.digests import seed_for
 from autocontrastive_gen.foundation.processes import Processes
+from autocontrastive_gen.foundation.progress import ProgressBar
 from autocontrastive_gen.foundation.resume import Kept
 from autocontrastive_gen.training.cast import NormalEquations
 from autocontrastive_gen.training.corpus import TokenBlocks
@@ -37,7 +37,7 @@ def collect_generated(
     starts = processes.deal(range(0, texts, size))
     progress = Progress(kept, f"generated-{processes.rank}.safetensors", equations)
     done = progress.resume()
-    for number in tqdm(range(done, len(starts)), "generated", unit=" batches", disable=None):
+    for number in ProgressBar(range(done, len(starts)), "generated", unit=" batches"):
         start = starts[number]
         half = blocks[start : min(start + size, texts)][:, : blocks.block_size // 2]
         tokens = _continued(trunk.model, half, blocks.block_size, seed_for(seed, "generated", start))

@@ -18,11 +18,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from autocontrastive_gen.foundation.digests import seed_for
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.processes import Processes
+from autocontrastive_gen.foundation.progress import ProgressBar
 from autocontrastive_gen.foundation.resume import Kept
 from autocontrastive_gen.training.corpus import TokenBlocks
 from autocontrastive_gen.training.exits import Exits
@@ -121,7 +121,7 @@ class Loop:
         self._resume()
         every = max(1, self.steps // CURVE_POINTS)
         since = 0  # steps since the last point of the curve; every checkpoint is at a point
-        progress = tqdm(total=self.steps, initial=self.step, desc="exits", unit=" steps", disable=None)
+        progress = ProgressBar(total=self.steps, initial=self.step, desc="exits", unit=" steps")
         while self.step < self.steps and not self._exhausted():
             losses = self.take_step()
             self.recent += losses

@@ -15,10 +15,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.processes import Processes
+from autocontrastive_gen.foundation.progress import ProgressBar
 from autocontrastive_gen.foundation.resume import DIGITS, Kept, say_damaged, sync
 from autocontrastive_gen.training.cast import NormalEquations
 from autocontrastive_gen.training.corpus import TokenBlocks
@@ -151,7 +151,7 @@ def collect(
     parts = [slice(start, min(start + size, last)) for start in starts]
     progress = Progress(kept, f"collected-{processes.rank}.safetensors", equations, cache)
     done = 0 if trunk.sharded else progress.resume(parts)
-    bar = tqdm(parts, "trunk", initial=done, total=len(parts), unit=" passes", disable=None)
+    bar = ProgressBar(parts, "trunk", initial=done, total=len(parts), unit=" passes")
     for number, part in enumerate(parts[done:], done + 1):
         states = trunk(blocks[part])
         if cache is not None:

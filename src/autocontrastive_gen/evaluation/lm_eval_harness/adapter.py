@@ -10,10 +10,10 @@ import torch
 from lm_eval.api.registry import register_model
 from lm_eval.models.huggingface import HFLM
 from torch import Tensor
-from tqdm import tqdm
 
 from autocontrastive_gen.evaluation.lm_eval_harness.order import DocumentOrder
 from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.progress import ProgressBar
 from autocontrastive_gen.generation.batches import pad, pad_token
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
@@ -78,7 +78,7 @@ class MultiExitLM(DocumentOrder, HFLM):
             alike.setdefault((*context, *continuation[:-1]), []).append(i)
         texts, size = sorted(alike, key=lambda text: (-len(text), text)), override_bs or self.batch_size
         found: dict[int, tuple[float, bool]] = {}
-        bar = tqdm(total=len(requests), desc="loglikelihoods", disable=True if disable_tqdm or self.rank else None)
+        bar = ProgressBar(total=len(requests), desc="loglikelihoods", disable=disable_tqdm or self.rank > 0)
         for batch in (texts[start : start + size] for start in range(0, len(texts), size)):
             longest = max(len(requests[i][2]) for text in batch for i in alike[text])
             for text, log_probs in zip(batch, self._last_log_probs(batch, longest), strict=True):

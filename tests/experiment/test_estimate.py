@@ -5,10 +5,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from autocontrastive_gen.experiment import estimate, model_sizes
 from autocontrastive_gen.experiment.params import check, load_profile, profiles
 from autocontrastive_gen.experiment.plan import grid_of
 from autocontrastive_gen.experiment.settings import Setting
-from autocontrastive_gen.review import estimate, model_sizes
 from stages import profile
 
 CONFIGS = {

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from autocontrastive_gen.experiment.choices import combinations
+from autocontrastive_gen.experiment.model_sizes import Shape, of_asset, read_sizes
 from autocontrastive_gen.experiment.params import Params
 from autocontrastive_gen.experiment.plan import grid_of
 from autocontrastive_gen.experiment.schema import Model
 from autocontrastive_gen.experiment.settings import Grid, Setting
 from autocontrastive_gen.generation.decoder import DECODERS
 from autocontrastive_gen.modeling.contrast import resolve
-from autocontrastive_gen.review.model_sizes import Shape, of_asset, read_sizes
 
 START_S = 8.0
 """Imports and loading, per process."""

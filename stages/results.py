@@ -1,0 +1,27 @@
+"""What the run of params.yaml came to: its headline numbers, where its page is, and what to try next."""
+
+from autocontrastive_gen.experiment.cell_command import current_profile
+from autocontrastive_gen.experiment.paths import Paths
+from autocontrastive_gen.experiment.plan import read_plan
+from autocontrastive_gen.foundation.commands import parser as command_parser
+from autocontrastive_gen.foundation.commands import run
+from autocontrastive_gen.foundation.errors import MissingFileError
+
+
+def main() -> None:
+    command_parser("results", __doc__).parse_args()
+    profile = current_profile()
+    paths, plan = Paths(profile), read_plan(profile, "report")
+    if not (paths.reports / "index.html").exists():
+        raise MissingFileError(
+            f"{paths.reports}/index.html: the run of profile {profile} has no page yet; `dvc repro` makes it"
+        )
+
+    from autocontrastive_gen.report.headlines import closing
+    from autocontrastive_gen.report.results import Results
+
+    print(closing(Results(paths, plan)))
+
+
+if __name__ == "__main__":
+    run(main, "results")

@@ -174,5 +174,6 @@ def test_parameters_shown_are_valid(document):
 
 def merged(content: dict, shown: dict) -> dict:
     for key, value in shown.items():
-        content[key] = merged(content.get(key, {}), value) if isinstance(value, dict) else value
+        part = isinstance(value, dict) and "method" not in value  # an entry of a catalogue is whole
+        content[key] = merged(content.get(key, {}), value) if part else value
     return content

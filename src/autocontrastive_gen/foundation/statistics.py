@@ -18,8 +18,8 @@ from scipy import stats as scipy_stats
 
 from autocontrastive_gen.foundation.errors import InputError
 
-Statistic = Callable[[np.ndarray, int], np.ndarray]
-"""(totals of shape (..., columns), number of documents) -> values of shape (...)."""
+Statistic = Callable[[np.ndarray, int | np.ndarray], np.ndarray]
+"""(totals of shape (..., columns), number of documents or numbers of shape (...)) -> values of shape (...)."""
 
 _BATCH = 2**22
 """How many numbers a batch of resamples may hold: bounds memory, whatever the number of documents."""
@@ -56,18 +56,18 @@ class Comparison:
     effect: float | None
 
 
-def mean(totals: np.ndarray, n: int) -> np.ndarray:
+def mean(totals: np.ndarray, n: int | np.ndarray) -> np.ndarray:
     """Mean over documents of the only column."""
     return totals[..., 0] / n
 
 
-def exp_mean(totals: np.ndarray, n: int) -> np.ndarray:
+def exp_mean(totals: np.ndarray, n: int | np.ndarray) -> np.ndarray:
     """Exponential of the mean over documents: a perplexity, if the documents' values are nats per token."""
     with np.errstate(over="ignore"):  # exp(710) is infinite
         return np.exp(mean(totals, n))
 
 
-def pooled_product(totals: np.ndarray, n: int) -> np.ndarray:
+def pooled_product(totals: np.ndarray, n: int | np.ndarray) -> np.ndarray:
     """Product over k of numerator / denominator, for totals with the columns (numerator_1, denominator_1, ...).
 
     Corpus diversity applies this to (unique, total) counts of 2-, 3- and 4-grams, counted in each text and summed over
@@ -98,7 +98,7 @@ def by_document(rows: np.ndarray, documents: Iterable[Hashable]) -> np.ndarray:
 def per_row(statistic: Statistic) -> Statistic:
     """The statistic of all rows, from what ``by_document`` has made of them."""
 
-    def of_totals(totals: np.ndarray, n: int) -> np.ndarray:
+    def of_totals(totals: np.ndarray, n: int | np.ndarray) -> np.ndarray:
         return statistic(totals[..., :-1], totals[..., -1])
 
     return of_totals
@@ -210,7 +210,7 @@ def _matched(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _difference(statistic: Statistic, columns: int) -> Statistic:
     """Statistic of the first ``columns`` columns less that of the rest."""
 
-    def difference(totals: np.ndarray, n: int) -> np.ndarray:
+    def difference(totals: np.ndarray, n: int | np.ndarray) -> np.ndarray:
         return statistic(totals[..., :columns], n) - statistic(totals[..., columns:], n)
 
     return difference

@@ -12,7 +12,7 @@ from autocontrastive_gen.experiment.params import load_params
 @pytest.mark.slow
 def test_a_dry_run_lists_every_cell_of_a_profile_that_has_not_begun(root, fresh):
     stages = yaml.safe_load((root / "dvc.yaml").read_text())["stages"].values()
-    for name in ("smoke", "paper", "paper-released"):
+    for name in ("smoke", "study", "paper", "paper-released"):
         fresh.run(sys.executable, "-m", "stages.profile", "use", name)
         run = load_params(root / f"conf/profiles/{name}.yaml").run
         axes = [stage.get("matrix", {}).values() for stage in stages]  # such as "${run.models}"

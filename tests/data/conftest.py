@@ -24,6 +24,8 @@ class Server:
         self.files: dict[str, bytes] = {}
         self.cut: int | None = None
         self.ranges = True
+        self.status = 200
+        """Of an answer with the whole file."""
         self.credentials: str | None = None
         """"user:password" that every request must have."""
         self.requests: list[tuple[str, int]] = []
@@ -62,7 +64,7 @@ class Server:
             handler.send_header("Content-Range", f"bytes */{len(content)}")
             handler.end_headers()
             return
-        handler.send_response(206 if start else 200)
+        handler.send_response(206 if start else self.status)
         handler.send_header("Content-Length", str(len(content) - start))
         handler.send_header("ETag", '"v1"')
         handler.end_headers()

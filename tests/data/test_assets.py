@@ -1,8 +1,11 @@
 """Every kind of asset: fetched whole and verified, kept once, or refused with the way to provide it."""
 
+import gzip
 import hashlib
 import io
+import random
 import subprocess
+import tarfile
 import zipfile
 from pathlib import Path
 from unittest.mock import Mock
@@ -34,6 +37,24 @@ def wheel_bytes(**entries: bytes) -> bytes:
         for name, content in sorted(entries.items()):
             archive.writestr(zipfile.ZipInfo(f"package/{name}.txt"), content)
     return buffer.getvalue()
+
+
+def tar_gz() -> bytes:
+    """Three members of noise, the same bytes each time."""
+    buffer = io.BytesIO()
+    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
+        for number in range(3):
+            info = tarfile.TarInfo(f"{number}.bin")
+            info.size = 5000
+            archive.addfile(info, io.BytesIO(random.Random(number).randbytes(info.size)))
+    return buffer.getvalue()
+
+
+def damaged(content: bytes, place: float) -> bytes:
+    """The content with one bit flipped."""
+    changed = bytearray(content)
+    changed[int(place * len(content))] ^= 4
+    return bytes(changed)
 
 
 @pytest.fixture
@@ -206,6 +227,36 @@ class TestUrl:
     def test_archive_is_opened(self, project, server):
         server.files["all.zip"] = wheel_bytes(data=TEXT)
         assert provide("asset", self.asset(server, "all.zip"), FOLDER)["files"] == {"package/data.txt": DIGEST}
+
+    @pytest.mark.parametrize(
+        ("name", "content", "message"),
+        [
+            ("f.txt", b"", "the file is empty"),
+            ("f.txt", b"\n<!DOCTYPE HTML><title>Directory listing", "the server sent a web page"),
+            ("f.tar.gz", b"<html>", "the server sent a web page"),
+            ("f.tar.gz", damaged(tar_gz(), place=0.5), "damaged or not an archive"),
+            ("f.tar.gz", damaged(tar_gz(), place=0.99), "damaged or not an archive"),
+            ("f.tar.gz", tar_gz()[:-5], "damaged or not an archive"),
+            ("f.tar.gz", tar_gz()[:900], "damaged or not an archive"),
+            ("f.zip", wheel_bytes(data=TEXT)[:-30], "damaged or not an archive"),
+        ],
+    )
+    def test_what_is_not_the_file_is_refused_without_a_digest(self, project, server, name, content, message):
+        server.files[name] = content
+        with pytest.raises(OSError, match=message):
+            provide("a", self.asset(server, name), FOLDER)
+        assert not FOLDER.exists()
+        server.files[name] = {"f.txt": TEXT, "f.tar.gz": tar_gz(), "f.zip": wheel_bytes(data=TEXT)}[name]
+        assert provide("a", self.asset(server, name), FOLDER)["files"]
+
+    def test_a_page_is_taken_if_it_is_called_one(self, project, server):
+        server.files["f.html"] = b"<html>"
+        assert provide("a", self.asset(server, "f.html"), FOLDER)["files"]
+
+    def test_an_answer_without_a_file_is_an_error(self, project, server):
+        server.files["text.txt"], server.status = b"", 204
+        with pytest.raises(OSError, match="text.txt: the server answered 204, without the file"):
+            provide("a", self.asset(server), FOLDER)
 
     def test_missing_names_mirrors_and_path(self, project, server):
         with pytest.raises(OSError, match=r"404.*assets\.a\.mirrors.*kind: path"):

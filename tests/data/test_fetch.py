@@ -1,5 +1,6 @@
 """Stage fetch: parameters first, then exactly the assets that the run uses."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -146,3 +147,27 @@ def test_publishers_files_reach_the_benchmark(params):
     config = (PATHS.tasks / "piqa.yaml").read_text()
     assert "runs/smoke/prepare/tasks/piqa.validation.parquet" in config and str(Path.cwd()) not in config
     assert read_json(PATHS.data_card)["tasks"]["piqa"]["splits"]["validation"]["rows"] == 1
+
+
+WRONG = {
+    "an exit beyond the last layer": (
+        lambda content: content["models"]["tiny"].update(exits=[2, 4, 7]),
+        r"models.tiny.exits: \[2, 4, 7\] is not allowed: the model has layers 1 to 6",
+    ),
+    "items of an unknown task": (
+        lambda content: content["prepare"]["benchmark_items"].update({"last-wrd": 3}),
+        "prepare.benchmark_items: 'last-wrd' .*did you mean last-word?",
+    ),
+    "sources of an unknown task": (
+        lambda content: content["prepare"].update(benchmark_sources={"nonsense": ["made-a"]}),
+        "prepare.benchmark_sources: 'nonsense' .*there are: last-word, continuation",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_only_fetch_can_know_to_be_wrong(params, case):
+    edit, message = WRONG[case]
+    params(edit)
+    done = fetch()
+    assert done.returncode == 2 and re.search(message, done.stderr), done.stderr

@@ -1,3 +1,4 @@
+import math
 import subprocess
 
 import pytest
@@ -206,3 +207,58 @@ def test_a_choice_is_read_and_rendered(content, tmp_path):
     check(content, "params.yaml")  # 60 candidates with the one layer
     content["decoders"]["top-p"]["choose"] = {"top_p": [0.9, 0.95]}
     assert any("decoders.top-p.choose: unknown key" in fault for fault in faults(content))
+
+
+URL = {"kind": "url", "url": "https://example.org/f", "licence": "MIT"}
+HUB = {"kind": "hub", "repo": "a/b", "revision": "main", "licence": "MIT"}
+WRONG = [
+    ("run.tasks", [""]),
+    ("run.tasks", ["../../etc/passwd"]),
+    ("run.tasks", ["last-word", "last-word"]),
+    ("run.domains", ["wikipedia", "wikipedia"]),
+    ("run.models", ["smollm2", "smollm2"]),
+    ("run.settings", ["greedy-exit015"]),
+    ("run.benchmark_settings", ["acd015"]),
+    ("contrasts.mine", {"method": ""}),
+    ("contrasts.mine", {"method": "../../etc/passwd"}),
+    ("contrasts.mine", {"method": "nomodule:fn"}),
+    ("contrasts.mine", {"method": "os:nofn"}),
+    ("contrasts.mine", {"method": "acd", "alpha": math.inf}),
+    ("decoders.mine", {"method": "temperature", "temperature": math.inf}),
+    ("select.coherence_margin", math.inf),
+    ("select.coherence_margin", math.nan),
+    ("train.learning_rate", math.inf),
+    ("train.weight_decay", math.inf),
+    ("train.betas", [0.9, math.inf]),
+    ("train.betas", [0.9, 1.0]),
+    ("train.cast.damping", math.inf),
+    ("seed", 2**64),
+    ("report.paper", "nothing"),
+    ("report.paper", "../profiles/laptop"),
+    ("report.paper", "/etc/passwd"),
+    ("report.paper", "claims"),
+    ("track.experiment", "  "),
+    ("assets.mine", URL | {"url": "https://example.org/folder/"}),
+    ("assets.mine", URL | {"url": "https://example.org/?name=f"}),
+    ("assets.mine", URL | {"url": "https:///f"}),
+    ("assets.mine", URL | {"mirrors": ["file:///etc/passwd"]}),
+    ("assets.mine", HUB | {"repo": ""}),
+    ("assets.mine", HUB | {"revision": ""}),
+    ("assets.mine", HUB | {"files": ["../*"]}),
+    ("assets.mine", {"kind": "path", "path": "", "licence": "MIT"}),
+    ("domains.wikipedia.files", "../*"),
+    ("domains.wikipedia.files", "/etc/*"),
+    ("domains.wikipedia.files", "~user/*"),
+]
+"""Values that can't be right, by their key."""
+
+
+@pytest.mark.parametrize(("key", "value"), WRONG, ids=[f"{key}={value}" for key, value in WRONG])
+def test_a_value_that_cannot_be_right_is_refused_by_its_key(content, key, value):
+    *sections, last = key.split(".")
+    section = content
+    for name in sections:
+        section = section[name]
+    section[last] = value
+    start = "params.yaml: train:" if key == "train.betas" and math.inf not in value else f"params.yaml: {key}"
+    assert any(line.startswith(start) for line in faults(content))

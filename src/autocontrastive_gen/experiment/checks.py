@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from autocontrastive_gen.experiment.choices import MOST_CANDIDATES, choice_faults, choices_of, combinations, count
+from autocontrastive_gen.experiment.paths import PUBLISHED, RULES
 from autocontrastive_gen.experiment.settings import RESERVED, Setting, parse_benchmark_setting, parse_setting
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.named import Named, build
@@ -45,6 +46,7 @@ class _Checks:
         yield from self.entries()
         yield from self.training_sources()
         yield from self.prompts_of_documents()
+        yield from self.published()
         for name, exits in self.exits.items():
             if sorted(set(exits)) != exits:
                 yield f"models.{name}.exits: {exits} must ascend without repetition"
@@ -141,6 +143,13 @@ class _Checks:
                     f"domains.{name}.prompts_per_document: {most} needs prompt_at: paragraph; a document has one "
                     "beginning"
                 )
+
+    def published(self) -> Iterator[str]:
+        """A source of published values that does not exist."""
+        name = self.get("report", dict).get("paper")
+        known = sorted(path.stem for path in PUBLISHED.glob("*.yaml") if path.stem not in RULES)
+        if isinstance(name, str) and name not in known:
+            yield f"report.paper: {name!r} is not allowed: {PUBLISHED} has {', '.join(known) or 'no such file'}"
 
     def repeated_names(self) -> Iterator[str]:
         for key in ("models", "domains", "settings", "benchmark_settings", "tasks"):

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STAGES = ("fetch", "prepare", "train", "select", "generate", "score", "benchmark", "report", "track")
+PUBLISHED = Path("conf/paper")
+"""Folder of published values, a file per source."""
+RULES = ("claims", "deviations")
+"""Files of that folder that hold no published values."""
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from autocontrastive_gen.experiment.asset_schema import Asset, Section
+from autocontrastive_gen.experiment.asset_schema import Asset, Glob, Section
 from autocontrastive_gen.experiment.derived import section_of
 from autocontrastive_gen.training.train_settings import TrainSettings
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Task = Annotated[str, Field(pattern=r"^[^/\\\s][^/\\]*$")]
 Letters = Annotated[str, Field(pattern=r"^[a-z]+$")]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
@@ -29,7 +30,7 @@ class Run(Section):
     """<decoder>[-exit<l>][-<contrast>[<l>]], with the names of the catalogues decoders and contrasts."""
     benchmark_settings: list[str] = Field(min_length=1)
     """original, exit<l>, <contrast>[<l>] or exit<u>-<contrast>[<l>]."""
-    tasks: list[str] = Field(min_length=1)
+    tasks: list[Task] = Field(min_length=1)
     """Tasks that prepare makes from held-out text (last-word, continuation), or tasks of lm-eval."""
 
 
@@ -84,7 +85,7 @@ class Domain(Section):
     """mediawiki: an XML dump of articles; lines: one document per line; txt: documents separated by an empty line;
     jsonl and parquet: one document per row; parquet-lines: one line of txt per row, as in the hub's form of CC-100;
     squad: the articles of a SQuAD file; coqa: the stories of a CoQA file."""
-    files: str = "*"
+    files: Glob = "*"
     """Glob pattern of the asset's files."""
     text_field: str = "text"
     """Field with the text (jsonl, parquet, parquet-lines)."""
@@ -212,7 +213,7 @@ class Report(Section):
 class Track(Section):
     """Tracking in MLflow."""
 
-    experiment: Annotated[str, Field(min_length=1)] = "autocontrastive-decoding"
+    experiment: Annotated[str, Field(pattern=r"\S")] = "autocontrastive-decoding"
     """Name of the experiment."""
 
 

@@ -4,7 +4,7 @@ import logging
 import os
 from typing import Any
 
-from safetensors import SafetensorError
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -17,6 +17,7 @@ from autocontrastive_gen.modeling import heads
 from autocontrastive_gen.modeling.checkpoint import check_stored_base, settle_exits
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 from autocontrastive_gen.modeling.multi_exit import MultiExitModel, multi_exit_class
+from autocontrastive_gen.modeling.weights import check_tensors, readable
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class AutoMultiExitModel:
         Raises:
             InputError: the configuration contradicts itself or the checkpoint, or the model can't be given exits.
             TypeError: ``multi_exit_config`` is not a ``MultiExitConfiguration``.
-            FileError: a file is missing or unreadable.
+            FileError: a file is missing or unreadable, or the tensors of the trunk are not those that the model needs.
             WrongBaseError: the exits were trained for another base model.
 
         >>> setting = MultiExitConfiguration(
@@ -75,16 +76,17 @@ class AutoMultiExitModel:
             config = _config_of(config, {key: kwargs[key] for key in HUB_OPTIONS if key in kwargs})
         settle_exits(config, setting, exits is not None)
         model_class = multi_exit_class(plain_class(config))
-        kwargs.pop("output_loading_info", None)
-        with mendable(f"{pretrained_model_name_or_path}", (OSError, SafetensorError)):
+        mismatched = {"ignore_mismatched_sizes": True}  # reported by name below, unless the caller accepts them
+        with readable(pretrained_model_name_or_path):
             model, info = model_class.from_pretrained(
-                pretrained_model_name_or_path, config=config, output_loading_info=True, **kwargs
+                pretrained_model_name_or_path, config=config, **kwargs | mismatched | {"output_loading_info": True}
             )
+        fresh = check_tensors(pretrained_model_name_or_path, info, kwargs.get("ignore_mismatched_sizes", False))
         if model.config.output_hidden_states and "output_hidden_states" not in kwargs:
             # The reference stores it in its checkpoints, where it makes generate return an object.
             model.config.output_hidden_states = False
             model.generation_config.update(output_hidden_states=False, return_dict_in_generate=False)
-        return _with_exits(model, setting, exits, set(info["missing_keys"]))
+        return _with_exits(model, setting, exits, fresh)
 
     @classmethod
     def from_model(
@@ -133,7 +135,7 @@ def _setting(given: Any) -> MultiExitConfiguration:
 
 def _config_of(source: str | os.PathLike, options: dict[str, Any]) -> PreTrainedConfig:
     try:
-        with mendable(f"{source}"):
+        with mendable(f"{source}", (OSError, ValueError, TypeError, StrictDataclassError)):
             return AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
     except InputError as error:
         if "trust_remote_code" not in str(error):

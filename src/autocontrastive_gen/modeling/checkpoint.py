@@ -120,10 +120,11 @@ def settle_exits(config: PreTrainedConfig, setting: MultiExitConfiguration, exit
         exits_follow: whether exits stored alone are loaded afterwards.
 
     Raises:
-        InputError: the setting's mode contradicts the exits of the checkpoint.
+        InputError: the setting's mode contradicts the exits of the checkpoint, or config.json describes them wrongly.
     """
     stored_layers = getattr(config, "lm_head_layer_indices", None)
     stored_mode = getattr(config, "vocab_projection_mode", None)
+    _check_stored(stored_layers, stored_mode)
     if exits_follow:
         stored_layers = stored_mode = None
         config.lm_head_layer_indices = None
@@ -139,6 +140,15 @@ def settle_exits(config: PreTrainedConfig, setting: MultiExitConfiguration, exit
     layers = setting.lm_head_layer_indices or stored_layers
     if layers and not exits_follow:
         config.lm_head_layer_indices = sorted(layer for layer in layers if layer != ORIGINAL)
+
+
+def _check_stored(layers: Any, mode: Any) -> None:
+    modes = VocabularyProjectionMode.__members__
+    if mode is not None and mode not in modes:
+        raise InputError(f"config.json: vocab_projection_mode is {mode!r}, but must be one of {', '.join(modes)}")
+    whole = isinstance(layers, list | tuple) and all(type(layer) is int or layer == ORIGINAL for layer in layers)
+    if layers is not None and not whole:
+        raise InputError(f"config.json: lm_head_layer_indices is {layers!r}, but must be a list of layers")
 
 
 def write_exits(model: PreTrainedModel, folder: str | os.PathLike) -> None:

@@ -9,11 +9,10 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from autocontrastive_gen.experiment.paths import PUBLISHED as FOLDER
+from autocontrastive_gen.experiment.paths import RULES
 from autocontrastive_gen.foundation.errors import InputError, MissingFileError
 
-FOLDER = Path("conf/paper")
-RULES = ("claims", "deviations")
-"""Files of the folder that hold no published values."""
 REPRODUCED, OUTSIDE, NOT_RUN, NOT_COMPARABLE = "reproduced", "outside", "not run", "not comparable"
 
 

@@ -53,6 +53,14 @@ def test_a_pipe_gets_a_line_now_and_then(command, clock):
     assert "\r" not in stream.getvalue()
 
 
+def test_the_end_of_work_is_no_line_of_its_own(command, clock):
+    stream = command(io.StringIO())
+    with ProgressBar(total=1, desc="texts", mininterval=0) as bar:
+        clock[0] += 100.0
+        bar.update(1)
+    assert stream.getvalue() == ""
+
+
 def test_short_work_says_nothing_on_a_pipe(command):
     stream = command(io.StringIO())
     with ProgressBar(total=5, desc="texts") as bar:

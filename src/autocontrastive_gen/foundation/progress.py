@@ -44,7 +44,8 @@ class ProgressBar(tqdm):
         if not self.lines:
             return super().display(msg, pos)
         now = time.time()
-        if msg is None and now - self.said >= PAUSE_S:
+        finished = self.total is not None and self.n >= self.total  # what follows says so
+        if msg is None and not finished and now - self.said >= PAUSE_S:
             self.said = now
             print(f"{self.prefix}{self}", file=self.fp, flush=True)
         return None

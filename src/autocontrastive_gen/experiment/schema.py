@@ -96,7 +96,7 @@ class Domain(Section):
     prompt_at: Literal["document", "paragraph"] = "document"
     """Where prompts begin: with the document, or with one of its paragraphs that has enough words, as in WikiText."""
     prompts_per_document: Count = 1
-    """At most this many prompts from one document, from paragraphs of their own (prompt_at: paragraph). Intervals and
+    """At most this many prompts from one document, each from another paragraph (prompt_at: paragraph). Intervals and
     tests resample documents."""
     prompts: Count | None = None
     """Prompts of this domain whose results are reported; null takes prepare.prompts."""

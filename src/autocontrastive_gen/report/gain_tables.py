@@ -31,9 +31,9 @@ def gains_table(results: Results) -> Table:
     note = (
         f"Setting less what it is compared with, on the same prompts: every setting with {results.baseline}, contrasts"
         " also with their own decoder without contrast. All: the prompts of all domains together. "
-        f"{resampled(results)}, which n counts; p of a two-sided permutation test that swaps the two settings within "
-        "documents, against no difference, with Holm's correction over the rows of a domain, for each metric apart. "
-        "(The claims have tests of their own, some of them against a margin.)"
+        f"{resampled(results)}; n is the number of documents; p of a two-sided permutation test that swaps the two "
+        "settings within documents, against no difference, with Holm's correction over the rows of a domain, for each "
+        "metric apart. (The claims have tests of their own, some of them against a margin.)"
     )
     return Table("gains", "Paired differences", columns, rows, note, groups=("model", "domain"))
 

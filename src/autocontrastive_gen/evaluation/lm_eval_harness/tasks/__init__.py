@@ -1,5 +1,7 @@
-"""Tasks that lm-eval lacks, in its own format: published protocols whose numbers mean something else than those of its
-tasks. Outside the pipeline, ``--include_path`` with this folder adds them to lm-eval's."""
+"""Tasks that lm-eval lacks, in its own format: published protocols whose numbers differ from those of its tasks.
+
+Bundles find them by name (``autocontrastive_gen.data.bundles``).
+"""
 
 from pathlib import Path
 

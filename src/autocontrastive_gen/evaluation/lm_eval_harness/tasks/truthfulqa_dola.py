@@ -21,7 +21,7 @@ def choices(doc: Mapping[str, Any]) -> list[str]:
 
 
 def best_answer(doc: Mapping[str, Any]) -> int:
-    """The place of the best answer among the true ones.
+    """Index of the best answer among the choices.
 
     Raises:
         InputError: it is none of them.
@@ -64,7 +64,7 @@ def multiple_choice_scores(true: np.ndarray, false: np.ndarray, best: int) -> di
 def _likelihoods(scores: np.ndarray) -> np.ndarray:
     """``exp(scores)``; where all of them are too small for float64, the scores are halved until one is not.
 
-    That is no likelihood any more, but it is what decides the published MC2 of answers whose tokens were masked with
+    Halved scores are no likelihoods any more, but the released code's MC2 rests on them where tokens were masked with
     -1000.
     """
     with np.errstate(over="ignore"):

@@ -49,7 +49,7 @@ def test_a_choice_runs_cells_again_only_if_another_value_comes_out(clone):
     assert clone.repro() == unchanged, "the same value comes out"
     clone.edit(f"choose: {{alpha: [{other}, {alpha}]}}", f"alpha: {alpha}")
     assert clone.repro() == unchanged, "it runs with the same value"
-    clone.edit(f"alpha: {alpha}}}", f"alpha: {other}}}")
+    clone.edit(f"alpha: {alpha}}}", "alpha: 0.05}")  # a value whose results DVC has not seen
     assert {"generate@tiny-greedy-acd", "benchmark@tiny-acd"} <= set(clone.repro())
 
 

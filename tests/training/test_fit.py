@@ -297,7 +297,7 @@ def test_models_that_it_cannot_train_are_refused(tokenizer):
     model = AutoMultiExitModel.from_model(plain, casts)
     with pytest.raises(ValueError, match="block_size: 64 is more than the 32 positions of the model"):
         fit_exits(model, tokenizer, texts, block_size=64)
-    with pytest.raises(ValueError, match="tokens: 0 must be at least 1"):
+    with pytest.raises(ValueError, match="tokens: 0 must be a whole number of at least 1"):
         fit_exits(model, tokenizer, texts, tokens=0, block_size=16)
     sizes = {"d_model": 8, "d_kv": 4, "d_ff": 8, "num_heads": 2, "num_layers": 2, "vocab_size": 64}
     t5 = T5ForConditionalGeneration(T5Config(**sizes, decoder_start_token_id=0))
@@ -317,3 +317,25 @@ def test_reading_and_writing_weights_round_trips():
     exits.write()
     assert torch.equal(Exits(model).weights[3], torch.full((16, 16), 3.0))
     assert exits.digests() == Exits(model).digests() and len(set(exits.digests().values())) == 3
+
+
+WRONG = [
+    ({"tokenizer": None}, "tokenizer: give the model's own"),
+    ({"texts": None}, "texts: give an iterable of strings"),
+    ({"texts": "one text"}, "texts: give an iterable of strings"),
+    ({"texts": [1, 2]}, "texts: item 0 is a int"),
+    ({"validation": 7}, "validation texts of validation: give an iterable"),
+    ({"settings": 7}, "settings: give TrainSettings or a mapping, got a int"),
+    ({"tokens": "9"}, "tokens: '9' must be a whole number"),
+    ({"tokens": 9.5}, "tokens: 9.5 must be a whole number"),
+    ({"folder": __file__}, "folder: .*File exists"),
+    ({"model": None}, "model: NoneType has no exits to train"),
+    ({"model": torch.nn.Linear(2, 2)}, "model: Linear has no exits to train"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), WRONG, ids=[message for _, message in WRONG])
+def test_arguments_that_are_wrong_are_named(tokenizer, changes, message):
+    arguments = {"model": build_model(), "tokenizer": tokenizer, "texts": texts, "settings": settings()} | changes
+    with pytest.raises((ValueError, TypeError, OSError), match=message):
+        fit_exits(**arguments)

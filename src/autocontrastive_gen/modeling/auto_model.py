@@ -58,7 +58,7 @@ class AutoMultiExitModel:
 
         Raises:
             InputError: the configuration contradicts itself or the checkpoint, or the model can't be given exits.
-            TypeError: ``multi_exit_config`` is not a ``MultiExitConfiguration``.
+            TypeError: ``multi_exit_config`` is not a ``MultiExitConfiguration``, or the source no path or name.
             FileError: a file is missing or unreadable, or the tensors of the trunk are not those that the model needs.
             WrongBaseError: the exits were trained for another base model.
 
@@ -71,6 +71,9 @@ class AutoMultiExitModel:
         if kwargs.pop("trust_remote_code", None):
             raise InputError(f"trust_remote_code=True: {CODE_IS_NOT_RUN}")
         setting = _setting(multi_exit_config)
+        if not isinstance(pretrained_model_name_or_path, str | os.PathLike):
+            kind = type(pretrained_model_name_or_path).__name__
+            raise TypeError(f"from_pretrained takes a folder or a name on the hub, got {kind}; from_model takes models")
         config = kwargs.pop("config", None) or pretrained_model_name_or_path
         if isinstance(config, str | os.PathLike):
             config = _config_of(config, {key: kwargs[key] for key in HUB_OPTIONS if key in kwargs})
@@ -110,6 +113,8 @@ class AutoMultiExitModel:
         setting = _setting(multi_exit_config)
         if not isinstance(model, PreTrainedModel):
             raise TypeError(f"from_model takes a loaded model of transformers, got {type(model).__name__}")
+        if model.get_output_embeddings() is None:
+            raise InputError(f"{type(model).__name__} has no output matrix; load it with AutoModelForCausalLM")
         plain = type(model)
         before = _exits_of(model.config)
         settle_exits(model.config, setting, exits is not None)
@@ -122,6 +127,8 @@ class AutoMultiExitModel:
             return _with_exits(model, setting, exits, set())
         except (ValueError, OSError):
             model.__class__ = plain
+            for key, value in zip(_EXIT_KEYS, before, strict=True):
+                setattr(model.config, key, value)
             if "_old_forward" in model.__dict__:
                 reach_forward(model)
             raise
@@ -151,8 +158,11 @@ def reach_forward(model: PreTrainedModel) -> None:
         raise InputError(f"{type(model).__name__}: its forward was replaced on this instance; add exits before that")
 
 
+_EXIT_KEYS = ("vocab_projection_mode", "lm_head_layer_indices")
+
+
 def _exits_of(config: PreTrainedConfig) -> tuple:
-    return tuple(getattr(config, key, None) for key in ("vocab_projection_mode", "lm_head_layer_indices"))
+    return tuple(getattr(config, key, None) for key in _EXIT_KEYS)
 
 
 def plain_class(config: PreTrainedConfig) -> type[PreTrainedModel]:

@@ -185,13 +185,17 @@ def read_exits(source: str | os.PathLike) -> StoredExits:
     try:
         description = json.loads(Path(_file(source, DESCRIPTION)).read_text())
         mode = VocabularyProjectionMode[description["vocab_projection_mode"]]
-        layers = tuple(int(layer) for layer in description["lm_head_layer_indices"])
+        layers, base = description["lm_head_layer_indices"], description.get("base")
+        if not isinstance(layers, list) or not all(type(layer) is int for layer in layers):
+            raise ValueError(f"lm_head_layer_indices is {layers!r}, but must be a list of layers")
+        if not isinstance(base, dict | None):
+            raise ValueError(f"base is {base!r}, but must be a mapping")
         state = load_file(_file(source, WEIGHTS))
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
         raise FileError(
             f"{source}: no readable exits ({type(error).__name__}: {error}); train or fetch them again"
         ) from None
-    return StoredExits(mode, layers, description.get("base"), state)
+    return StoredExits(mode, tuple(layers), base, state)
 
 
 def _file(source: str | os.PathLike, name: str) -> str:

@@ -62,7 +62,7 @@ class GivenLogits(Lowers):
         upper_layer: the layer of the upper exit; by default the next one.
 
     Raises:
-        InputError: the shapes differ.
+        InputError: they are no float tensors, or their shapes differ.
     """
 
     def __init__(
@@ -72,6 +72,10 @@ class GivenLogits(Lowers):
         states: Mapping[Exit, Tensor] | None = None,
         upper_layer: int | None = None,
     ) -> None:
+        for each in (upper_logits, *logits.values()):
+            if not isinstance(each, Tensor) or not each.is_floating_point() or not each.numel() or not each.dim():
+                kind = f"{each.dtype}, shape {tuple(each.shape)}" if isinstance(each, Tensor) else type(each).__name__
+                raise InputError(f"logits must be a float tensor (..., V) with at least one token, got {kind}")
         for other in logits.values():
             if other.shape != upper_logits.shape:
                 raise InputError(

@@ -28,6 +28,7 @@ from autocontrastive_gen.modeling.configuration import MultiExitConfiguration, V
 from autocontrastive_gen.modeling.early_exit import EarlyExitPass
 from autocontrastive_gen.modeling.exit_states import ExitStates, ModelLowers, upper_and_lowers
 from autocontrastive_gen.modeling.heads import ExitHead
+from autocontrastive_gen.modeling.inputs import explained
 from autocontrastive_gen.modeling.layers import ORIGINAL, Exit, depth_of
 from autocontrastive_gen.modeling.trunk import tap_head, trunk_run, whole_trunk
 
@@ -237,6 +238,15 @@ class MultiExitModel(_Model):
         """Logits (..., V) from a product with an output matrix, soft-capped and scaled as in the plain model."""
         return self.anatomy.logits(product)
 
+    def generate(self, inputs: Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Generate as transformers does.
+
+        Raises:
+            InputError: prompts are empty, too long, or hold tokens that the model does not know.
+        """
+        with explained(self, kwargs | {"inputs": inputs}):
+            return super().generate(inputs, *args, **kwargs)
+
     def _exit_forward(self, args: tuple, kwargs: dict) -> Any:
         active = self.active_exits
         trains = self.training and bool(self.listed_layers)
@@ -362,7 +372,8 @@ def _mixed(plain: Any) -> Any:
 
     @functools.wraps(plain.forward)  # generate, Trainer and lm-eval read the signature
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return self._exit_forward(args, kwargs)
+        with explained(self, dict(zip(self._argument_names, args, strict=False)) | kwargs):
+            return self._exit_forward(args, kwargs)
 
     parameters = list(inspect.signature(plain.forward).parameters.values())[1:]
     namespace = {

@@ -23,8 +23,9 @@ from autocontrastive_gen.foundation.commands import run
 from autocontrastive_gen.foundation.digests import seed_for
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.files import read_jsonl
+from autocontrastive_gen.modeling.multi_exit import MultiExitModel
 from autocontrastive_gen.training.spans import corrupt
-from autocontrastive_gen.training.texts import stream
+from autocontrastive_gen.training.texts import check_tokenizer, stream
 
 log = logging.getLogger(__name__)
 
@@ -174,8 +175,15 @@ def fine_tune(
     """
     from transformers import PrinterCallback, Trainer, TrainingArguments
 
-    if max_length < 2:
-        raise InputError(f"max_length: {max_length} must be at least 2")
+    if type(max_length) is not int or max_length < 2:
+        raise InputError(f"max_length: {max_length!r} must be a whole number of at least 2")
+    if not isinstance(model, MultiExitModel):
+        raise InputError(
+            f"model: {type(model).__name__} has no exits to train; give it some with AutoMultiExitModel.from_model"
+        )
+    check_tokenizer(tokenizer)
+    if not isinstance(data, Iterable) or isinstance(data, str | Mapping):
+        raise InputError(f"data: give an iterable of rows such as a list, got a {type(data).__name__}")
     examples, recipe = _encoded(model, tokenizer, data, objective, max_length, seed)
     if not examples:
         raise InputError("fine-tuning: there is no example; give at least one row of data")

@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from autocontrastive_gen.foundation.digests import fingerprint, seed_for
-from autocontrastive_gen.foundation.errors import FileError, InputError
+from autocontrastive_gen.foundation.errors import FileError, InputError, mendable
 from autocontrastive_gen.foundation.processes import Processes
 from autocontrastive_gen.foundation.resume import Kept
 from autocontrastive_gen.modeling.multi_exit import MultiExitModel
@@ -25,7 +25,7 @@ from autocontrastive_gen.training.generated import collect_generated
 from autocontrastive_gen.training.loop import Loop
 from autocontrastive_gen.training.quality import Quality, Validation, pooled_perplexity
 from autocontrastive_gen.training.states import FrozenTrunk, StateCache, collect, source_of
-from autocontrastive_gen.training.texts import Texts, by_domain, hold_out, stream
+from autocontrastive_gen.training.texts import Texts, by_domain, check_tokenizer, hold_out, stream
 from autocontrastive_gen.training.train_settings import TrainSettings
 
 log = logging.getLogger(__name__)
@@ -98,9 +98,12 @@ def fit_exits(
     """
     if isinstance(settings, Mapping):
         settings = TrainSettings.read(settings)
+    if not isinstance(settings, TrainSettings | None):
+        raise TypeError(f"settings: give TrainSettings or a mapping, got a {type(settings).__name__}")
     settings = (settings or TrainSettings()).changed(changes)
     processes = processes or Processes()
     _check(model, tokens, folder, settings, processes)
+    check_tokenizer(tokenizer)
     model.requires_grad_(False)
     exits = Exits(model)
     trunk = FrozenTrunk(model, tuple(sorted({*exits.layers, exits.final})), sharded=processes.sharded)
@@ -137,8 +140,8 @@ def _check(model: Any, tokens: int | None, folder: Any, settings: TrainSettings,
             f"model: {type(model).__name__} is an encoder-decoder, fit_exits trains decoder-only models on plain text; "
             "use autocontrastive_gen.training.fine_tune"
         )
-    if tokens is not None and tokens < 1:
-        raise InputError(f"tokens: {tokens} must be at least 1, or None for all of the texts")
+    if tokens is not None and (type(tokens) is not int or tokens < 1):
+        raise InputError(f"tokens: {tokens!r} must be a whole number of at least 1, or None for all of the texts")
     context = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
     if context is not None and settings.block_size > context:
         raise InputError(f"block_size: {settings.block_size} is more than the {context} positions of the model")
@@ -152,7 +155,8 @@ def _working_folder(folder: Path | str | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="fit_exits-", ignore_cleanup_errors=True) as temporary:
             yield Path(temporary)
         return
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    with mendable(f"folder: {folder}"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
     yield Path(folder)
 
 

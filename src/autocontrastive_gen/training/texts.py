@@ -14,6 +14,17 @@ HELD_OUT = 0.1
 """Share of the tokens held out, as long as there are not enough."""
 
 
+def check_tokenizer(tokenizer: Any) -> None:
+    """Refuse what is no tokenizer.
+
+    Raises:
+        TypeError: it can't be called.
+    """
+    if not callable(tokenizer):
+        kind = type(tokenizer).__name__
+        raise TypeError(f"tokenizer: give the model's own, from AutoTokenizer.from_pretrained, got a {kind}")
+
+
 def stream(texts: Texts, what: str = "texts") -> Iterator[str]:
     """The texts one after the other.
 

@@ -76,6 +76,13 @@ def test_a_log_that_cannot_be_written_stops_nothing(tmp_path):
     assert "one line" in shown and "printed by a library" not in shown
 
 
+def test_a_log_that_has_begun_keeps_its_name(tmp_path):
+    command(tmp_path, CHATTY.replace("def main():", "def main():\n    logging.warning('before the cell')"))
+    kept = (tmp_path / ".scratch/logs/trial.log").read_text()
+    assert "before the cell" in kept and "printed by a library" in kept
+    assert not (tmp_path / ".scratch/logs/trial-cell.log").exists()
+
+
 def test_a_command_that_says_nothing_leaves_no_log(tmp_path):
     command(tmp_path, "from autocontrastive_gen.foundation.commands import run\nrun(lambda: None, 'trial')")
     assert not (tmp_path / ".scratch").exists()

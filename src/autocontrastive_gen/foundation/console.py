@@ -1,7 +1,7 @@
 """What a command shows, and what goes to its log file: our own words, and the chatter of the libraries.
 
-A library's log records, warnings, printed lines and progress bars are in ``.scratch/logs/<name>.log``; its errors are
-shown. With ``AUTOCONTRASTIVE_VERBOSE=1`` everything is shown as it comes.
+A library's log records, warnings, printed lines and progress bars go to ``.scratch/logs/<name>.log``. Errors that
+it logs without a handler of its own are shown as well. With ``AUTOCONTRASTIVE_VERBOSE=1`` everything is shown.
 """
 
 from __future__ import annotations
@@ -44,6 +44,11 @@ class LogFile(io.TextIOBase):
             self.whole = False
         return len(text)
 
+    def move(self, path: Path) -> None:
+        """Write to another file, unless this one has words in it."""
+        if self._file is None:
+            self.path = path
+
     def writable(self) -> bool:
         return True
 
@@ -74,7 +79,7 @@ class Console:
     @contextmanager
     def quiet(self, cell: str = "") -> Iterator[None]:
         """Within it, whatever is printed goes to the log file, which is named after the ``cell`` too."""
-        self.log.path = _log_path("-".join(filter(None, (self.name, cell))))
+        self.log.move(_log_path("-".join(filter(None, (self.name, cell)))))
         if self.verbose:
             yield
             return

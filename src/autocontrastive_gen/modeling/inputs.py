@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import Cache
 
 from autocontrastive_gen.foundation.errors import InputError
 
@@ -58,7 +59,8 @@ def _positions(model: Any, inputs: Mapping[str, Any]) -> int:
         return 0
     cache, config = inputs.get("past_key_values"), inputs.get("generation_config") or model.generation_config
     new = inputs.get("max_new_tokens", getattr(config, "max_new_tokens", None)) if "inputs" in inputs else None
-    return (cache.get_seq_length() if hasattr(cache, "get_seq_length") else 0) + given.shape[1] + (new or 0)
+    cached = cache.get_seq_length() if isinstance(cache, Cache) else 0
+    return cached + given.shape[1] + (new or 0)
 
 
 def _ids_faults(name: str, ids: Any, vocabulary: int) -> Iterator[str]:

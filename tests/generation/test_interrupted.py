@@ -38,7 +38,7 @@ def generate(project):
     """Runs the stage; the argument is the number of batches after which it is killed, 0 for never."""
     write_plan(load_params())
     shutil.copytree(ROOT / "tests/fixtures/smoke/model", PATHS.asset("tiny"))
-    write_json(PATHS.resolved("tiny", "greedy"), {"upper": "original", "lower": None})
+    write_json(PATHS.resolved("tiny", "greedy"), {"upper": "original", "lower": None, "contrast": None})
     for domain in ("made-a", "made-b"):
         rows = [{"id": f"{domain}-{i}", "prompt": "wool and hail " * (i + 1), "human": "x"} for i in range(5)]
         write_jsonl(PATHS.prompts(domain), rows)

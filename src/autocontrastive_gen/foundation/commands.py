@@ -15,6 +15,8 @@ from autocontrastive_gen.foundation.errors import UserError
 
 FAULT = 2
 """Exit code of bad input."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says of a full disk."""
 
 
 def run(main: Callable[[], None], name: str) -> None:
@@ -41,7 +43,9 @@ def run(main: Callable[[], None], name: str) -> None:
             _report_bug(name)
             raise
         sys.exit(_say(name, f"{error}{_remedy(error)}{_keep_traceback(name)}", FAULT))
-    except Exception:
+    except Exception as error:
+        if full := _full_disk(error):
+            sys.exit(_say(name, f"{full}{_remedy(full)}{_keep_traceback(name)}", FAULT))
         _report_bug(name)
         raise
     finally:
@@ -65,9 +69,18 @@ def _report_bug(name: str) -> None:
 
 def _remedy(error: OSError) -> str:
     """What to do about a full disk, which the system's own message does not say."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in FULL:
         return "; the disk or your share of it is full: make room, then run the same command again to continue"
     return ""
+
+
+def _full_disk(error: BaseException | None) -> OSError | None:
+    """The full disk behind an exception in which a library has wrapped it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _terminate(signum, frame):

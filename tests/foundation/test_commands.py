@@ -39,6 +39,14 @@ def test_an_error_of_the_system_is_shown_in_its_own_words(tmp_path, body):
     assert done.returncode == 2 and "trial: [Errno" in done.stderr and "Traceback" not in done.stderr
 
 
+def test_a_full_disk_is_named_although_a_library_wraps_it(tmp_path):
+    done = run(
+        "try: open('/dev/full', 'w').write('x' * 10**6)\n    except OSError as e: raise RuntimeError('no') from e",
+        tmp_path,
+    )
+    assert done.returncode == 2 and "is full: make room" in done.stderr and "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("body", ["{}['x']", "list(zip([1], [], strict=True))", "raise OSError('of some library')"])
 def test_a_bug_keeps_its_traceback(tmp_path, body):
     done = run(body, tmp_path)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from autocontrastive_gen.modeling.packed import pack
+from autocontrastive_gen.generation.lookahead import require_lookahead
+from autocontrastive_gen.modeling.packed import pack, rounding
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +55,8 @@ def test_a_model_keeps_its_parameters_and_its_choices():
     assert pack(packed) == 0  # once is enough
     before, after = exact.state_dict(), packed.state_dict()
     assert before.keys() == after.keys() and all(torch.equal(before[k], after[k]) for k in before)
+    assert rounding(exact) == torch.finfo(torch.float32).eps and rounding(packed) == torch.finfo(torch.bfloat16).eps
+    require_lookahead(packed, 30)
     ids = torch.randint(3, 200, (4, 20), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         one, other = exact(ids).logits, packed(ids).logits

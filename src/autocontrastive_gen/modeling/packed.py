@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 ROWS = 32
 """Rows that the layout is made for; oneDNN accepts others."""
@@ -52,6 +53,16 @@ def pack(model: nn.Module) -> int:
             module.forward = _PackedLinear(module)  # type: ignore[method-assign,assignment]
             packed += 1
     return packed
+
+
+def rounding(model: PreTrainedModel) -> float:
+    """The relative rounding of what a model's products read: its type's or, if coarser, that of their 16-bit inputs."""
+    own = torch.finfo(model.dtype).eps
+    if any(isinstance(vars(module).get("forward"), _PackedLinear) for module in model.modules()):
+        return max(own, torch.finfo(torch.bfloat16).eps)
+    if model.device.type == "cuda" and torch.backends.cuda.matmul.allow_tf32:
+        return max(own, 2**-10)
+    return own
 
 
 def _suits(weight: Tensor) -> bool:

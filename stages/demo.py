@@ -76,16 +76,16 @@ def fetched() -> Path:
 
 def load(source: str | Path):
     """A model whose exits read their layers with its own head, and its tokenizer."""
-    import torch
     from transformers import AutoTokenizer
 
     from autocontrastive_gen import AutoMultiExitModel, MultiExitConfiguration
+    from autocontrastive_gen.foundation.processes import Processes
 
     with mendable(f"{source}: cannot load a tokenizer from it"):
         tokenizer = AutoTokenizer.from_pretrained(source)
     direct = MultiExitConfiguration("SHARED_PROJECTION_DIRECT")
     model = AutoMultiExitModel.from_pretrained(source, multi_exit_config=direct, dtype="auto")
-    return model.to(torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"), tokenizer
+    return model.to(Processes.start().device), tokenizer
 
 
 def show(texts, prompt: str, contrast: str, scores: list[float]) -> None:

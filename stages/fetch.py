@@ -26,7 +26,7 @@ from autocontrastive_gen.foundation.cost import cost_meter
 from autocontrastive_gen.foundation.digests import fingerprint
 from autocontrastive_gen.foundation.errors import FileError, InputError
 from autocontrastive_gen.foundation.files import SCRATCH, read_json, write_json
-from autocontrastive_gen.modeling.layers import depth_of
+from autocontrastive_gen.modeling.layers import read_depth
 
 log = logging.getLogger(__name__)
 
@@ -76,10 +76,10 @@ def check_exits(params: Params, paths: Paths) -> None:
     """
     for name in params.run.models:
         model = params.models[name]
-        config = paths.asset(model.asset) / "config.json"
-        if not config.exists():
+        folder = paths.asset(model.asset)
+        if not (folder / "config.json").exists():
             continue  # the stage that loads the model says what is missing
-        layers = depth_of(read_json(config))
+        layers = read_depth(folder)
         if max(model.exits) > layers:
             raise InputError(
                 f"params.yaml: models.{name}.exits: {model.exits} is not allowed: the model has layers 1 to {layers}"

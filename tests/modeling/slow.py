@@ -42,6 +42,13 @@ def slow_ensemble(upper, lowers: dict, weights) -> np.ndarray:
     return np.log(p + sum(w * np.exp(log_softmax(x)) for w, x in zip(weights, lowers.values(), strict=True)))
 
 
+def several_layers(scale: float, shares: dict[int, float]):
+    """Random upper logits, and by layer a share of them with noise of the same size."""
+    torch.manual_seed(5)
+    upper = torch.randn(2, 4, 60) * scale
+    return upper, {layer: upper * share + torch.randn(2, 4, 60) * scale for layer, share in shares.items()}
+
+
 def over(method, upper, lowers: dict):
     return method.evaluate(upper, GivenLogits(upper, lowers))
 

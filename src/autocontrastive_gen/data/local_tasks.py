@@ -6,7 +6,6 @@ a network.
 
 from __future__ import annotations
 
-import difflib
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from autocontrastive_gen.data.passages import passages
 from autocontrastive_gen.data.prompts import identity
 from autocontrastive_gen.data.selection import Document
 from autocontrastive_gen.foundation.digests import seed_for
-from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.errors import InputError, did_you_mean
 from autocontrastive_gen.foundation.files import write_jsonl, write_text
 
 CONTINUATION_CONTEXT = 30
@@ -141,8 +140,7 @@ def check_names(key: str, names: Iterable[str]) -> None:
     """
     for name in names:
         if name not in TASKS:
-            near = difflib.get_close_matches(name, TASKS, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(TASKS)}"
+            hint = did_you_mean(name, TASKS) or f"there are: {', '.join(TASKS)}"
             raise InputError(f"{key}: {name!r} is no task made from held-out text; {hint}")
 
 

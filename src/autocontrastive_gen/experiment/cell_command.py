@@ -15,6 +15,7 @@ from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation import console
 from autocontrastive_gen.foundation.commands import parser as command_parser
 from autocontrastive_gen.foundation.commands import run
+from autocontrastive_gen.foundation.cost import cost_meter, duration
 from autocontrastive_gen.foundation.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,6 @@ def _cell(stage: str, purpose: str, work: Callable[..., str], setting: str, laun
         return
 
     from autocontrastive_gen.experiment.plan import read_plan
-    from autocontrastive_gen.foundation.cost import cost_meter
 
     profile = current_profile()
     plan, paths = read_plan(profile, stage, *cell), Paths(profile)
@@ -84,7 +84,7 @@ def cell_of_run(profile: str, stage: str, *rest: str) -> Iterator[list[str]]:
         progress = _progress(profile, (stage, *rest), own)
         yield outcome
         came_out = ", ".join(filter(None, outcome)) or "done"
-        taken = f"{' '.join((stage, *rest))}: {came_out}, in {_brief(time.perf_counter() - began)}"
+        taken = f"{' '.join((stage, *rest))}: {came_out}, in {duration(time.perf_counter() - began)}"
         where = _finished(progress, (stage, *rest))
     if os.environ.get("RANK", "0") == "0":
         own.say(f"{taken}{where}")
@@ -118,8 +118,3 @@ def _finished(progress, cell: tuple[str, ...]) -> str:
     except Exception:
         log.debug("the progress of the run is not known", exc_info=True)
         return ""
-
-
-def _brief(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s" if rest > 9 else f"{seconds:.1f} s"

@@ -6,7 +6,6 @@ single values.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from itertools import islice
@@ -15,7 +14,7 @@ from typing import Any
 from autocontrastive_gen.experiment.choices import MOST_CANDIDATES, choice_faults, choices_of, combinations, count
 from autocontrastive_gen.experiment.paths import PUBLISHED, RULES
 from autocontrastive_gen.experiment.settings import RESERVED, Setting, parse_benchmark_setting, parse_setting
-from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.errors import InputError, did_you_mean
 from autocontrastive_gen.foundation.named import Named, build
 from autocontrastive_gen.generation.decoder import DECODERS
 from autocontrastive_gen.modeling import contrast as contrasting
@@ -177,8 +176,7 @@ class _Checks:
         for key, names, known in uses:
             for name in names:
                 if isinstance(name, str) and name and name not in known:
-                    near = difflib.get_close_matches(name, known, 1)
-                    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known)) or 'none'}"
+                    hint = did_you_mean(name, known) or f"known: {', '.join(sorted(known)) or 'none'}"
                     yield f"{key}: {name!r} is not defined; {hint}"
 
 
@@ -230,8 +228,7 @@ def _faults(key: str, cls: type[Named], name: str, value: Any) -> Iterator[str]:
     """What is wrong with one parameter of a registered method."""
     known = {field.name: field.metadata.get("range") for field in fields(cls)}
     if name not in known:
-        near = difflib.get_close_matches(str(name), known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(['method', *known])}"
+        hint = did_you_mean(name, known) or f"known keys: {', '.join(['method', *known])}"
         yield f"{key}.{name}: unknown key (value {value!r}); {hint}"
     elif known[name] is not None:
         try:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from autocontrastive_gen.experiment.asset_schema import HubAsset, PathAsset, PypiAsset, UrlAsset
 from autocontrastive_gen.experiment.schema import Params
+from autocontrastive_gen.foundation.errors import did_you_mean
 
 
 def faults(error: ValidationError) -> Iterator[str]:
@@ -48,8 +49,8 @@ def _readable(item: dict) -> str:
     context = item.get("ctx", {})
     if item["type"] == "literal_error" and isinstance(item["input"], str):
         choices = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        near = difflib.get_close_matches(item["input"], choices, 1)
-        return f"one of {', '.join(choices)}" + (f" (did you mean {near[0]}?)" if near else "")
+        near = did_you_mean(item["input"], choices)
+        return f"one of {', '.join(choices)}" + (f" ({near})" if near else "")
     if item["type"] == "union_tag_invalid":
         return f"one of {context['expected_tags']}"
     if item["type"] == "string_pattern_mismatch":

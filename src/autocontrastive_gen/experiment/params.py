@@ -6,7 +6,6 @@ entries to them or replaces entries.
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from pydantic import ValidationError
 
 from autocontrastive_gen.experiment import faults
 from autocontrastive_gen.experiment.schema import Params
-from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.errors import InputError, did_you_mean
 from autocontrastive_gen.foundation.files import read_yaml
 
 PARAMS = Path("params.yaml")
@@ -57,8 +56,7 @@ def load_profile(name: str) -> Params:
         InputError: there is no such profile; the message names the nearest.
     """
     if name not in profiles():
-        near = difflib.get_close_matches(name, profiles(), 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(profiles())}"
+        hint = did_you_mean(name, profiles()) or f"there are: {', '.join(profiles())}"
         raise InputError(f"profile {name!r} is unknown; {hint}")
     return load_params(PROFILES / f"{name}.yaml")
 

@@ -38,16 +38,13 @@ def run(main: Callable[[], None], name: str) -> None:
         sys.exit(_say(name, "stopped; what was finished is kept, run the same command again to continue", 130))
     except UserError as error:
         sys.exit(_say(name, f"{error}{_keep_traceback(name)}", FAULT))
-    except OSError as error:
-        if error.errno is None:  # not from the system but from some library, and nothing that a user would understand
-            _report_bug(name)
-            raise
-        sys.exit(_say(name, f"{error}{_remedy(error)}{_keep_traceback(name)}", FAULT))
     except Exception as error:
-        if full := _full_disk(error):
-            sys.exit(_say(name, f"{full}{_remedy(full)}{_keep_traceback(name)}", FAULT))
-        _report_bug(name)
-        raise
+        refusal = _refusal(error)
+        if refusal is None:
+            bug = "this is a bug in the program and not a mistake in your input; please report it"
+            _say(name, f"{bug}{_keep_traceback(name)}", 1)
+            raise
+        sys.exit(_say(name, f"{refusal}{_remedy(refusal)}{_keep_traceback(name)}", FAULT))
     finally:
         console.leave()
 
@@ -59,12 +56,15 @@ def parser(name: str, purpose: str) -> argparse.ArgumentParser:
     )
 
 
-def _report_bug(name: str) -> None:
-    _say(
-        name,
-        f"this is a bug in the program and not a mistake in your input; please report it{_keep_traceback(name)}",
-        1,
-    )
+def _refusal(error: BaseException | None) -> OSError | None:
+    """What the operating system refused: the exception itself, or the full disk that a library has wrapped in it."""
+    if isinstance(error, OSError) and error.errno is not None:  # without a number it is a library's own
+        return error
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _remedy(error: OSError) -> str:
@@ -72,15 +72,6 @@ def _remedy(error: OSError) -> str:
     if error.errno in FULL:
         return "; the disk or your share of it is full: make room, then run the same command again to continue"
     return ""
-
-
-def _full_disk(error: BaseException | None) -> OSError | None:
-    """The full disk behind an exception in which a library has wrapped it."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in FULL:
-            return error
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def _terminate(signum, frame):

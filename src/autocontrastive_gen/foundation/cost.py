@@ -27,6 +27,14 @@ def cost_meter(path: Path) -> Iterator[dict]:
     write_json(path, {"wall_s": time.perf_counter() - start, "cpu_s": _cpu_seconds() - cpu, **_machine(), **extra})
 
 
+def duration(seconds: float) -> str:
+    """As in ``9.5 s``, ``3 min 20 s`` and ``2 h 5 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def _cpu_seconds() -> float:
     return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 

@@ -6,7 +6,8 @@ built-in kinds that a caller of the library expects: ``ValueError`` for a value,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 
@@ -44,6 +45,16 @@ class FileError(UserError, OSError):
 
 class MissingFileError(FileError, FileNotFoundError):
     """A file that does not exist; the message says what makes it."""
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """The question whether the nearest of the ``known`` names was meant; empty if none is near.
+
+    >>> did_you_mean("lptop", ["smoke", "laptop"])
+    'did you mean laptop?'
+    """
+    near = difflib.get_close_matches(str(name), known, 1)
+    return f"did you mean {near[0]}?" if near else ""
 
 
 @contextmanager

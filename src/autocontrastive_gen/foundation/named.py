@@ -6,7 +6,6 @@ Parameter files, command-line arguments and error messages read them from the cl
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import math
 import pkgutil
@@ -14,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
-from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.errors import InputError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -181,8 +180,8 @@ class Registry(Generic[T]):
         """
         self._find()
         if name not in self._classes:
-            near = difflib.get_close_matches(str(name), self._classes, 1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
+            near = did_you_mean(name, self._classes)
+            hint = f" ({near})" if near else ""
             raise InputError(f"{name!r} is not a {self.kind}; there are: {', '.join(self._classes)}{hint}")
         return self._classes[name]
 
@@ -214,8 +213,8 @@ def build(cls: type[T], parameters: Mapping[str, Any]) -> T:
     """
     known = [each.name for each in fields(cls)]
     if unknown := sorted(set(parameters) - set(known)):
-        near = difflib.get_close_matches(unknown[0], known, 1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
+        near = did_you_mean(unknown[0], known)
+        hint = f" ({near})" if near else ""
         raise InputError(
             f"{cls.name} has no parameter {', '.join(map(repr, unknown))}; it takes {', '.join(known) or 'none'}{hint}"
         )

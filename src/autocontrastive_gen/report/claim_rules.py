@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from autocontrastive_gen.evaluation.metrics import Metric, item_metric, text_metrics
+from autocontrastive_gen.experiment.paths import PUBLISHED
 from autocontrastive_gen.foundation.errors import InputError
-from autocontrastive_gen.report.paper import FOLDER, Section, read_checked
+from autocontrastive_gen.report.paper import Section, read_checked
 
 Decoder = Literal["greedy", "beam", "top-k", "top-p"]
 """Decoders of the paper, by their names in the catalogue."""
@@ -90,7 +91,7 @@ class Claims(Section):
     trade_offs: TradeOffs | None = None
 
 
-def read_claims(folder: Path = FOLDER) -> Claims:
+def read_claims(folder: Path = PUBLISHED) -> Claims:
     return read_checked(folder / "claims.yaml", Claims)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from autocontrastive_gen.experiment.paths import STAGES
+from autocontrastive_gen.foundation.cost import duration
 from autocontrastive_gen.foundation.files import write_json, write_text
 from autocontrastive_gen.report.results import Results
 
@@ -54,13 +55,6 @@ def write_cost(results: Results) -> dict[str, Any]:
     lines += ["", "Each cell as of its last run; a cell taken from the cache costs nothing.", ""]
     write_text(results.paths.reports / "cost.md", "\n".join(lines))
     return cost
-
-
-def duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def size(count: float) -> str:

@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from autocontrastive_gen.experiment.paths import PUBLISHED as FOLDER
-from autocontrastive_gen.experiment.paths import RULES
+from autocontrastive_gen.experiment.paths import PUBLISHED, RULES
 from autocontrastive_gen.foundation.errors import InputError, MissingFileError
 
 REPRODUCED, OUTSIDE, NOT_RUN, NOT_COMPARABLE = "reproduced", "outside", "not run", "not comparable"
@@ -100,14 +99,14 @@ class Paper(Section):
         return {"published": published, "difference": difference, "tolerance": allowed, "verdict": verdict}
 
 
-def read_papers(first: str | None, folder: Path = FOLDER) -> list[Paper]:
+def read_papers(first: str | None, folder: Path = PUBLISHED) -> list[Paper]:
     """Every source of published values, the one that the profile replicates first; MissingFileError if it has none."""
     names = sorted(path.stem for path in folder.glob("*.yaml") if path.stem not in RULES)
     order = dict.fromkeys([*([first] if first else []), *names])
     return [read_checked(folder / f"{name}.yaml", Paper) for name in order]
 
 
-def read_deviations(folder: Path = FOLDER) -> list[Deviation]:
+def read_deviations(folder: Path = PUBLISHED) -> list[Deviation]:
     """Deviations of every profile."""
     return read_checked(folder / "deviations.yaml", Deviations).deviations
 

@@ -5,7 +5,6 @@ Each returns the text of a file by its path in the project, wherever the file is
 
 from __future__ import annotations
 
-import difflib
 import subprocess
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +15,7 @@ import yaml
 from autocontrastive_gen.experiment.lock import LOCK, Entry, parse_lock
 from autocontrastive_gen.experiment.params import PARAMS
 from autocontrastive_gen.experiment.paths import Paths
-from autocontrastive_gen.foundation.errors import InputError, MissingFileError
+from autocontrastive_gen.foundation.errors import InputError, MissingFileError, did_you_mean
 from autocontrastive_gen.foundation.files import parse_json
 from autocontrastive_gen.review.records import cell_folder, cell_name, grid_cells
 from autocontrastive_gen.review.tracking import PIPELINE, store_faults, tracking_uri
@@ -187,6 +186,5 @@ def _tracked(name: str) -> TrackedRun | None:
 def _unknown(name: str) -> str:
     branches = subprocess.run(["git", "for-each-ref", "--format=%(refname)"], capture_output=True, text=True)
     known = {reference.rpartition("/")[2] for reference in branches.stdout.split()}
-    near = difflib.get_close_matches(name, [*known, WORKSPACE], 1)
-    hint = f"did you mean {near[0]}?" if near else "`dvc exp show` and `make ui` list the names"
+    hint = did_you_mean(name, [*known, WORKSPACE]) or "`dvc exp show` and `make ui` list the names"
     return f"{name!r} is not a git revision, a DVC experiment, an MLflow run or `{WORKSPACE}`; {hint}"

@@ -8,7 +8,7 @@ from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.modeling.contrast import resolve
 from autocontrastive_gen.modeling.method import GivenLogits
 from tests.modeling.conftest import MODES, tiny_ids, tiny_model
-from tests.modeling.slow import assert_exact, log_softmax, over, slow_plausible
+from tests.modeling.slow import assert_exact, log_softmax, over, several_layers, slow_plausible
 
 
 def slow_delta(upper, lowers: dict, upper_layer: int, beyond=1.0, alpha=0.1, outside=-np.inf) -> np.ndarray:
@@ -22,19 +22,12 @@ def slow_delta(upper, lowers: dict, upper_layer: int, beyond=1.0, alpha=0.1, out
     return out
 
 
-def several_layers(scale: float):
-    torch.manual_seed(5)
-    upper = torch.randn(2, 4, 60) * scale
-    noise = (torch.randn(2, 4, 60) * scale for _ in range(3))
-    return upper, {layer: upper * share + x for layer, share, x in zip((7, 2, 4), (0.9, 0.2, 0.5), noise, strict=True)}
-
-
 @pytest.mark.parametrize("scale", [0.3, 3.0, 10.0])
 @pytest.mark.parametrize(
     "parameters", [{}, {"beyond": 2.5, "alpha": 0.01, "outside": -1000}, {"beyond": 0}, {"alpha": 1}]
 )
 def test_it_equals_the_slow_version(scale, parameters):
-    upper, lowers = several_layers(scale)
+    upper, lowers = several_layers(scale, {7: 0.9, 2: 0.2, 4: 0.5})
     method = resolve({"name": "delta", "layers": [7, 2, 4], **parameters})
     got = method.evaluate(upper, GivenLogits(upper, lowers, upper_layer=9)).flatten(0, 1)
     rows = zip(upper.flatten(0, 1).numpy(), *(x.flatten(0, 1).numpy() for x in lowers.values()), strict=True)

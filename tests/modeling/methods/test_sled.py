@@ -6,7 +6,7 @@ import torch
 
 from autocontrastive_gen.modeling.contrast import resolve
 from tests.modeling.conftest import MODES, tiny_ids, tiny_model
-from tests.modeling.slow import log_softmax, over
+from tests.modeling.slow import log_softmax, over, several_layers
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
@@ -44,13 +44,6 @@ def slow_sled(upper, lowers: list, rate=2.0, scale=10, steps=1, lower_bound=-100
     return log_softmax(evolved)
 
 
-def several_layers(scale: float):
-    torch.manual_seed(5)
-    upper = torch.randn(2, 4, 60) * scale
-    noise = (torch.randn(2, 4, 60) * scale for _ in range(3))
-    return upper, {layer: upper * share + x for layer, share, x in zip((2, 4, 6), (0.2, 0.5, 0.9), noise, strict=True)}
-
-
 @pytest.mark.parametrize("scale", [0.3, 3.0, 30.0])
 @pytest.mark.parametrize(
     "parameters",
@@ -61,7 +54,7 @@ def several_layers(scale: float):
     ],
 )
 def test_it_equals_the_slow_version(scale, parameters):
-    upper, lowers = several_layers(scale)
+    upper, lowers = several_layers(scale, {2: 0.2, 4: 0.5, 6: 0.9})
     got = over(resolve({"name": "sled", **parameters}), upper, lowers).flatten(0, 1)
     slow = {name.removeprefix("evolution_"): value for name, value in parameters.items()}
     for i, row in enumerate(upper.flatten(0, 1).numpy()):

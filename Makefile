@@ -8,6 +8,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && command -v $$p && break; done; true)
 VENV := .venv
 READY := $(VENV)/.ready
+DOCS := .venv-docs
 PROFILE ?=
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -19,7 +20,7 @@ export TOKENIZERS_PARALLELISM := false
 
 PYTEST := OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile
 
-.PHONY: help setup demo reproduce test test-slow test-all lint format ui track bench clean
+.PHONY: help setup demo reproduce test test-slow test-all lint format docs ui track bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -57,6 +58,15 @@ lint: $(READY) ## check style, formatting, and the types of the library
 
 format: $(READY) ## correct style and formatting
 	ruff check --fix . && ruff format .
+
+$(DOCS)/.ready: requirements-docs.lock
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-docs.lock
+	@touch $@
+
+docs: $(DOCS)/.ready ## build the documentation site and check its links
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+	@echo "open site/index.html"
 
 ui: $(READY) ## open the tracked runs in MLflow, on http://127.0.0.1:5000 or on the server of MLFLOW_TRACKING_URI
 	python -m stages.ui

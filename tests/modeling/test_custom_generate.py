@@ -248,7 +248,8 @@ def test_a_function_of_your_own_takes_its_parameters():
         (("dola", {"layers": "high", "lower": 1}), "names its layers itself here; leave out lower=1"),
         (("acd", {"lower": 0}), "numbered from 1"),
         (("acd", {"lower": 9}), "no exit 9"),
-        (("acd", {"lower": 3, "upper": 2}), "must lie below the upper exit 2"),
+        (("acd", {"lower": 2, "upper": 2}), "the lower exit 2 is the upper exit 2"),
+        (("dola", {"layers": [3], "upper": 2}), "must lie below the upper exit 2"),
         (("dola", {"layers": [1, 7]}), "no exit 7"),
     ],
 )

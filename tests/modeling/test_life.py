@@ -146,7 +146,9 @@ def test_trainer_trains_every_exit_and_nothing_else(mode, tmp_path):
         disable_tqdm=True,
     )
     trainer = Trainer(model=model, args=arguments, train_dataset=rows, eval_dataset=rows)
+    first = trainer.evaluate()["eval_loss"]
     trainer.train()
+    assert trainer.evaluate()["eval_loss"] < first
     moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert moved == {name for name in before if name.startswith("name_to_")}
     assert len(moved) == 3
@@ -156,7 +158,7 @@ def test_trainer_trains_every_exit_and_nothing_else(mode, tmp_path):
         assert torch.equal(_logits(again), _logits(model.eval()))
 
 
-def test_training_loss_is_the_sum_over_exits():
+def test_the_loss_is_the_sum_over_exits_while_they_are_trained():
     model = tiny_model(MODES[1])
     ids = tiny_ids()
     labels = ids.clone()
@@ -169,10 +171,15 @@ def test_training_loss_is_the_sum_over_exits():
             )
             for layer in model.exit_layers
         )
-        original = model(ids, labels=labels).loss
+        torch.testing.assert_close(model(ids, labels=labels).loss, expected)  # as `Trainer` evaluates
+        with model.set_exits(use_original_head=True):  # chosen, so this is what is evaluated
+            output = model(ids, labels=labels)
+        of_logits = torch.nn.functional.cross_entropy(output.logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+        torch.testing.assert_close(output.loss, of_logits)
+        assert not torch.isclose(output.loss, expected)
+        torch.testing.assert_close(model(ids, labels=labels).loss, expected)  # the setting before is back
     model.train()
     torch.testing.assert_close(model(ids, labels=labels).loss, expected)
-    assert not torch.isclose(original, expected)
 
 
 def test_t5_trains_its_exits(reference_folder):

@@ -51,14 +51,24 @@ class ModelExits:
                 "its own head: 'original'"
             )
 
+    def require_different(self, lower: Exit, upper: Exit) -> None:
+        """Raise InputError if both are one head of one layer: there is nothing to contrast."""
+        two_heads = lower != upper and self.mode is VocabularyProjectionMode.LAYER_SPECIFIC_PROJECTION
+        if self.layer_of(lower) == self.layer_of(upper) and not two_heads:
+            others = [layer for layer in self.layers if layer != self.layer_of(upper)]
+            raise InputError(
+                f"contrast_layer_indices: the lower exit {lower} is the upper exit {upper}; other exits: "
+                f"{', '.join(map(str, others)) or 'none'}"
+            )
+
     def require_below(self, lower: Exit, upper: Exit) -> None:
         """Raise InputError unless ``lower`` lies below ``upper``, or both are different heads of one layer."""
-        below, above = self.layer_of(lower), self.layer_of(upper)
-        two_heads = lower != upper and self.mode is VocabularyProjectionMode.LAYER_SPECIFIC_PROJECTION
-        if below > above or (below == above and not two_heads):
+        self.require_different(lower, upper)
+        above = self.layer_of(upper)
+        if self.layer_of(lower) > above:
             candidates = [layer for layer in self.layers if layer < above]
             raise InputError(
-                f"contrast_layer_indices: the lower exit must lie below the upper exit {upper}, got {lower}; "
+                f"contrast_function: layers: an exit must lie below the upper exit {upper}, got {lower}; "
                 f"exits below it: {', '.join(map(str, candidates)) or 'none'}"
             )
 
@@ -67,7 +77,8 @@ def activated(config: MultiExitConfiguration, exits: ModelExits) -> ActiveExits:
     """What a setting computes on a model.
 
     Raises:
-        InputError: the model lacks an exit, or the lower exit is not below the upper one.
+        InputError: the model lacks an exit, the lower exit is the upper one, or a layer that the method names is not
+            below the upper exit.
     """
     if config.use_original_head:
         return PLAIN
@@ -81,8 +92,12 @@ def activated(config: MultiExitConfiguration, exits: ModelExits) -> ActiveExits:
     exits.require("contrast_layer_indices", upper)
     lowers = config.contrast_function.lower_exits(lower, upper, exits.layers, exits.depth)
     for exit_ in dict.fromkeys((*lowers, *((lower,) if lower is not None else ()))):
-        exits.require("contrast_layer_indices" if exit_ == lower else "contrast_function: layers", exit_)
-        exits.require_below(exit_, upper)
+        if exit_ == lower:  # it may lie above the upper exit, as in the reference
+            exits.require("contrast_layer_indices", exit_)
+            exits.require_different(exit_, upper)
+        else:
+            exits.require("contrast_function: layers", exit_)
+            exits.require_below(exit_, upper)
     return ActiveExits(upper, lowers, config.contrast_function)
 
 
@@ -127,6 +142,4 @@ def changed(config: MultiExitConfiguration, fields: dict[str, Any], given: bool)
     if not given and (not fields or any(fields.get(name) is not None for name in SELECTING)):
         named = any(fields.get(name) is not None for name in SELECTING[1:])
         fields = {**dict(zip(SELECTING, (not named, None, None, None), strict=True)), **fields}
-    if fields and not config.mode_is_given:
-        fields = {"vocab_projection_mode": None, **fields}
-    return replace(config, **fields) if fields else config
+    return config.replaced(**fields) if fields else config

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 HUB_OPTIONS = ("cache_dir", "code_revision", "force_download", "local_files_only", "proxies", "revision", "subfolder",
                "token", "gguf_file")  # fmt: skip
+NOT_OVERRIDES = ("dtype", "torch_dtype", "quantization_config")
+"""Arguments that bear the name of an entry of config.json, and which the loading of the weights reads."""
 CODE_IS_NOT_RUN = (
     "code that comes with a checkpoint is not run; use a family of transformers, or load the model yourself and pass "
     "it to AutoMultiExitModel.from_model"
@@ -76,7 +78,7 @@ class AutoMultiExitModel:
             raise TypeError(f"from_pretrained takes a folder or a name on the hub, got {kind}; from_model takes models")
         config = kwargs.pop("config", None) or pretrained_model_name_or_path
         if isinstance(config, str | os.PathLike):
-            config = _config_of(config, {key: kwargs[key] for key in HUB_OPTIONS if key in kwargs})
+            config, kwargs = _config_of(config, kwargs)
         settle_exits(config, setting, exits is not None)
         model_class = multi_exit_class(plain_class(config))
         mismatched = {"ignore_mismatched_sizes": True}  # reported by name below, unless the caller accepts them
@@ -140,10 +142,16 @@ def _setting(given: Any) -> MultiExitConfiguration:
     return given or MultiExitConfiguration()
 
 
-def _config_of(source: str | os.PathLike, options: dict[str, Any]) -> PreTrainedConfig:
+def _config_of(source: str | os.PathLike, arguments: dict[str, Any]) -> tuple[PreTrainedConfig, dict[str, Any]]:
+    """The model's configuration, with those of the arguments that override it; and the arguments that do not."""
+    options = {key: arguments[key] for key in HUB_OPTIONS if key in arguments}
+    overrides = {key: value for key, value in arguments.items() if key not in (*HUB_OPTIONS, *NOT_OVERRIDES)}
     try:
         with mendable(f"{source}", (OSError, ValueError, TypeError, StrictDataclassError)):
-            return AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
+            config, left = AutoConfig.from_pretrained(
+                source, trust_remote_code=False, return_unused_kwargs=True, **options, **overrides
+            )
+            return config, {key: value for key, value in arguments.items() if key not in overrides or key in left}
     except InputError as error:
         if "trust_remote_code" not in str(error):
             raise

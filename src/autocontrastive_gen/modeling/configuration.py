@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +52,7 @@ class MultiExitConfiguration:
             vocab_projection_mode: "VocabularyProjectionMode | str | None" = None,
             lm_head_layer_indices: Sequence[int] | str | None = None,
             freeze_parameters: bool | str = False,
-            use_original_head: bool | str = True,
+            use_original_head: bool | str | None = None,
             output_layer_index: int | str | None = None,
             contrast_layer_indices: Sequence[int | str | None] | str | None = None,
             contrast_function: Callable[[Tensor, Tensor], Tensor] | Method | str | Mapping[str, Any] | None = None,
@@ -65,8 +65,9 @@ class MultiExitConfiguration:
     """Layers with an exit; needed once, to create them: the checkpoint stores them."""
     freeze_parameters: bool = False
     """Freeze everything but the exits; only ``requires_grad_`` undoes it."""
-    use_original_head: bool = True
-    """Ignore the exits: the plain model."""
+    use_original_head: bool = None  # type: ignore[assignment]
+    """Ignore the exits: the plain model. None stands for True, and says that exits may be in training: with labels,
+    the model then evaluates with the loss that trains them, the sum over its exits."""
     output_layer_index: int | None = None
     """Generate from this exit."""
     contrast_layer_indices: tuple[Exit, int | None] | None = None
@@ -81,7 +82,8 @@ class MultiExitConfiguration:
         self.vocab_projection_mode = _mode(self.vocab_projection_mode)
         self.lm_head_layer_indices = _head_layers(self.lm_head_layer_indices)
         self.freeze_parameters = _flag("freeze_parameters", self.freeze_parameters)
-        self.use_original_head = _flag("use_original_head", self.use_original_head)
+        self.head_is_given = self.use_original_head is not None
+        self.use_original_head = _flag("use_original_head", self.use_original_head) if self.head_is_given else True
         if self.output_layer_index is not None:
             self.output_layer_index = _layer("output_layer_index", self.output_layer_index)
         given: Any = self.contrast_function
@@ -136,6 +138,11 @@ class MultiExitConfiguration:
                 "use_original_head=False needs an exit: set output_layer_index (one exit), contrast_layer_indices "
                 "(two of them) or early_exit"
             )
+
+    def replaced(self, **fields: Any) -> "MultiExitConfiguration":
+        """The same with some fields changed; what was left to its default stays so."""
+        given = {"vocab_projection_mode": self.mode_is_given, "use_original_head": self.head_is_given}
+        return replace(self, **{name: None for name in given if not given[name]} | fields)
 
     def get_description(self) -> str:
         """A short name of what generates: ``original_head``, ``24_vs_12`` or ``layer_12``."""

@@ -5,11 +5,9 @@ import inspect
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint as recomputed
 from transformers import GenerationMixin, PreTrainedModel
 from transformers.modeling_utils import slice_logits_to_keep
 
@@ -26,10 +24,12 @@ from autocontrastive_gen.modeling.active_exits import (
 from autocontrastive_gen.modeling.anatomy import Anatomy, find_anatomy
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration, VocabularyProjectionMode
 from autocontrastive_gen.modeling.early_exit import EarlyExitPass
+from autocontrastive_gen.modeling.exit_loss import exit_loss
 from autocontrastive_gen.modeling.exit_states import ExitStates, ModelLowers, upper_and_lowers
 from autocontrastive_gen.modeling.heads import ExitHead
 from autocontrastive_gen.modeling.inputs import explained
 from autocontrastive_gen.modeling.layers import ORIGINAL, Exit, depth_of
+from autocontrastive_gen.modeling.self_drafting import with_draft
 from autocontrastive_gen.modeling.trunk import tap_head, trunk_run, whole_trunk
 
 Mode = VocabularyProjectionMode
@@ -185,8 +185,8 @@ class MultiExitModel(_Model):
             )
         active = activated(config, self._exits)
         self.anatomy.tap(self, tuple(sorted({self.layer_of(exit_) for exit_ in active.lower})))
-        self._setting = replace(
-            config, vocab_projection_mode=self.projection_mode, lm_head_layer_indices=self.listed_layers or None
+        self._setting = config.replaced(
+            vocab_projection_mode=self.projection_mode, lm_head_layer_indices=self.listed_layers or None
         )
         self.active_exits = active
         self.tokens_per_layer = Counter()
@@ -239,18 +239,20 @@ class MultiExitModel(_Model):
         return self.anatomy.logits(product)
 
     def generate(self, inputs: Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
-        """Generate as transformers does.
+        """Generate as transformers does; with ``assistant_early_exit``, the exit of that layer drafts.
 
         Raises:
-            InputError: prompts are empty, too long, or hold tokens that the model does not know.
+            InputError: prompts are empty, too long, or hold tokens that the model does not know; or there is no such
+                exit.
         """
+        args, kwargs = with_draft(self, args, kwargs)
         with explained(self, kwargs | {"inputs": inputs}):
             return super().generate(inputs, *args, **kwargs)
 
     def _exit_forward(self, args: tuple, kwargs: dict) -> Any:
         active = self.active_exits
-        trains = self.training and bool(self.listed_layers)
-        if active == PLAIN and not (trains and self._labels(args, kwargs) is not None):
+        trains = self._labels(args, kwargs) is not None and self._trains_exits
+        if active == PLAIN and not trains:
             with whole_trunk():
                 return self.plain_class.forward(self, *args, **kwargs)
         kwargs.update(zip(self._argument_names, args, strict=False))
@@ -265,10 +267,15 @@ class MultiExitModel(_Model):
         output, states = self._run_trunk(tuple(sorted(layers)), kwargs, early.wrap if early is not None else None)
         output.logits = self._combined(active, states) if early is None else early.finish(states[self.num_layers])
         if labels is not None:
-            loss = self._loss(output.logits, states if trains else None, labels, kwargs)
+            loss = exit_loss(self, output.logits, states if trains else None, labels, kwargs)
             output = type(output)(**{**output, "loss": loss})
         wants_dict = self.config.return_dict if return_dict is None else return_dict
         return output if wants_dict else output.to_tuple()
+
+    @property
+    def _trains_exits(self) -> bool:
+        """Whether the loss is that of the exits: in training, and in evaluation while nobody has chosen what to use."""
+        return bool(self.listed_layers) and (self.training or not self.multi_exit_config.head_is_given)
 
     def _labels(self, args: tuple, kwargs: dict) -> Tensor | None:
         return {**dict(zip(self._argument_names, args, strict=False)), **kwargs}.get("labels")
@@ -293,22 +300,6 @@ class MultiExitModel(_Model):
         if active.method is None:
             return self.project_exit(states[self.layer_of(active.upper)], active.upper)
         return active.method.evaluate(*upper_and_lowers(self, active, states))
-
-    def _loss(self, logits: Tensor, states: ExitStates | None, labels: Tensor, kwargs: dict) -> Tensor:
-        """Sum over the exits of the mean cross-entropy; without states, the cross-entropy of ``logits``."""
-        names = ("num_items_in_batch", "ignore_index", "shift_labels")
-        options = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
-        if self.config.is_encoder_decoder:
-            options["shift_labels"] = labels  # the decoder's inputs were shifted instead
-        loss = functools.partial(self.loss_function, labels=labels, vocab_size=logits.shape[-1], **options)
-        if states is None:
-            return loss(logits=logits)
-
-        def of_exit(state: Tensor, layer: int) -> Tensor:
-            return loss(logits=self.project_exit(state, layer))
-
-        # One exit's logits at a time, recomputed in the backward pass: memory does not grow with the number of exits.
-        return sum(recomputed(of_exit, states[layer], layer, use_reentrant=False) for layer in self.listed_layers)
 
     # life ----------------------------------------------------------------------------------------------------------
     def attach(self, config: MultiExitConfiguration | None = None, anatomy: Anatomy | None = None) -> None:

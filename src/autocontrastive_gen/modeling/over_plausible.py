@@ -53,10 +53,11 @@ class OverPlausible(Method):
 
     def rows(self, upper: Tensor, lower: Tensor) -> Tensor:
         """Log-probabilities (rows, V) from both exits' logits (rows, V) in float32."""
-        limit = upper.shape[-1] // DENSE_SHARE  # few plausible tokens are picked out even here, for float64 is slow
-        found = plausible_candidates(upper.detach(), self.alpha, self.minimum_candidates, limit)
-        if found is not None:
-            return self._at(upper, found, lower.gather(-1, found.token_ids))
+        if not torch.compiler.is_compiling():  # a compiled graph can't look at how many tokens are plausible
+            limit = upper.shape[-1] // DENSE_SHARE  # few of them are picked out even here: float64 is slow
+            found = plausible_candidates(upper.detach(), self.alpha, self.minimum_candidates, limit)
+            if found is not None:
+                return self._at(upper, found, lower.gather(-1, found.token_ids))
         mask = plausible_mask(upper.detach(), self.alpha, self.minimum_candidates)
         return self._contrasted(upper, lower, self._base(upper), mask)
 

@@ -33,6 +33,7 @@ class Delta(OverLayers):
     """
 
     name: ClassVar[str] = "delta"
+    _kept: ClassVar[Cd]
     layers: str | tuple[Exit, ...] = layers_parameter(
         (), "Layers on the line besides the upper exit; empty: the lower layer of the contrast and all exits above it."
     )
@@ -41,6 +42,11 @@ class Delta(OverLayers):
         0.1, "Tokens with at least alpha times the largest predicted probability are kept.", low=0, high=1
     )
     outside: float | None = outside_parameter()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # Made here and not in a pass: torch.compile can't trace the checks of the parameters.
+        object.__setattr__(self, "_kept", Cd(alpha=self.alpha, outside=self.outside))
 
     def lower_exits(self, lower: Exit | None, upper: Exit, exits: Sequence[int], depth: int) -> tuple[Exit, ...]:
         """Without ``layers``, every exit from the chosen layer to below the upper one."""
@@ -57,7 +63,7 @@ class Delta(OverLayers):
             never = (upper == -torch.inf) | (logits == -torch.inf)  # what can't be said stays so
             predicted = predicted + weight * (logits.float() - upper).masked_fill(never, 0.0)
         nothing = predicted.new_zeros(()).expand_as(predicted)
-        return Cd(alpha=self.alpha, outside=self.outside).rows(predicted, nothing)
+        return self._kept.rows(predicted, nothing)
 
     def _weights(self, lowers: Lowers) -> list[float]:
         """How much the logits of each lower exit weigh in the prediction; the upper exit has the rest of one."""

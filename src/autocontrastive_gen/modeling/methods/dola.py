@@ -43,6 +43,7 @@ class Dola(OverLayers):
     """
 
     name: ClassVar[str] = "dola"
+    _contrast: ClassVar[Cd]
     layers: str | tuple[Exit, ...] = layers_parameter(
         (), "Candidate layers; empty: the lower layer of the contrast alone (the paper's DoLa-static)."
     )
@@ -64,6 +65,11 @@ class Dola(OverLayers):
         kind=str,
         choices=("plausible", "vocabulary", "nothing"),
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # Made here and not in a pass: torch.compile can't trace the checks of the parameters.
+        object.__setattr__(self, "_contrast", Cd(alpha=self.alpha, outside=self.outside))
 
     @property
     def is_distribution(self) -> bool:
@@ -91,10 +97,6 @@ class Dola(OverLayers):
         chosen = distances.nan_to_num(nan=-1.0).argmax(0)
         farthest = lower[chosen, torch.arange(len(upper), device=upper.device)]
         return self._contrast.rows(upper, farthest) if self.is_distribution else self._scores(upper, farthest)
-
-    @property
-    def _contrast(self) -> Cd:
-        return Cd(alpha=self.alpha, outside=self.outside)
 
     def _scores(self, upper: Tensor, lower: Tensor) -> Tensor:
         """Scores (rows, V): the difference of the log-probabilities (rows, V), masked last."""

@@ -1,0 +1,109 @@
+"""What transformers does with any language model, done with a multi-exit one."""
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, TextIteratorStreamer, TextStreamer, pipeline
+
+from autocontrastive_gen.foundation.errors import FileError, InputError
+from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
+from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
+from tests.modeling.conftest import MODES, tiny_ids, tiny_model
+
+CONTRAST = {"use_original_head": False, "contrast_layer_indices": ("original", 2)}
+CHAT = "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}assistant:"
+GREEDY = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(smoke_model_folder):
+    tokenizer = AutoTokenizer.from_pretrained(smoke_model_folder)
+    tokenizer.chat_template = CHAT
+    return tokenizer
+
+
+@pytest.fixture
+def model(smoke_model_folder):
+    setting = MultiExitConfiguration("SHARED_PROJECTION_DIRECT", **CONTRAST)
+    return AutoMultiExitModel.from_pretrained(smoke_model_folder, setting)
+
+
+def _continued(model, tokenizer, text):
+    inputs = tokenizer(text, return_tensors="pt")
+    return tokenizer.decode(model.generate(**inputs, **GREEDY)[0, inputs["input_ids"].shape[1] :])
+
+
+def test_a_pipeline_continues_text_and_chats(model, tokenizer):
+    generator = pipeline("text-generation", model=model, tokenizer=tokenizer)
+    said = generator("humpty dumpty sat", return_full_text=False, **GREEDY)
+    assert said[0]["generated_text"] == _continued(model, tokenizer, "humpty dumpty sat")
+    messages = [{"role": "user", "content": "who sat on a wall"}]
+    answer = generator(messages, **GREEDY)[0]["generated_text"][-1]
+    prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    assert prompt == "user: who sat on a wall\nassistant:"
+    assert answer == {"role": "assistant", "content": _continued(model, tokenizer, prompt)}
+
+
+def test_streamers_get_the_text(model, tokenizer, capsys):
+    inputs = tokenizer("humpty dumpty sat", return_tensors="pt")
+    expected = _continued(model, tokenizer, "humpty dumpty sat")
+    model.generate(**inputs, **GREEDY, streamer=TextStreamer(tokenizer, skip_prompt=True))
+    assert capsys.readouterr().out.strip() == expected.strip()
+    streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, timeout=60)
+    model.generate(**inputs, **GREEDY, streamer=streamer)
+    assert "".join(streamer) == expected
+
+
+def test_overrides_of_the_configuration_pass_through(tmp_path):
+    tiny_model(MODES[1]).save_pretrained(tmp_path)
+    given = {"attn_pdrop": 0.25, "dtype": "bfloat16", "attn_implementation": "eager", "revision": "main"}
+    model = AutoMultiExitModel.from_pretrained(tmp_path, **given)
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path, **given)
+    for one in (model, plain):
+        assert one.config.attn_pdrop == 0.25 and one.transformer.h[0].attn.attn_dropout.p == 0.25
+        assert one.dtype == torch.bfloat16 and one.config._attn_implementation == "eager"
+    assert model.exit_layers == (1, 2, 3)
+    config = AutoConfig.from_pretrained(tmp_path)
+    model = AutoMultiExitModel.from_pretrained(tmp_path, config=config, dtype="auto")
+    assert model.config.attn_pdrop == 0.0 and model.dtype == torch.float32
+    with pytest.raises((TypeError, InputError, FileError), match="attn_pdorp"):
+        AutoMultiExitModel.from_pretrained(tmp_path, attn_pdorp=0.0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_lower_layer_may_be_contrasted_with_one_above_it(mode):
+    model = tiny_model(mode)
+    with torch.no_grad():
+        states = model.exit_states(tiny_ids(), layers=(1, 3))
+        upper, lower = model.project_exit(states[1], 1), model.project_exit(states[3], 3)
+        for function in ("acd", "cd", lambda u, low: (u - low).log_softmax(-1)):
+            model.set_exits(contrast_layer_indices=(1, 3), contrast_function=function)
+            expected = model.multi_exit_config.contrast_function(upper, lower)
+            torch.testing.assert_close(model(tiny_ids()).logits, expected, atol=1e-5, rtol=1e-5)
+    with pytest.raises(InputError, match="the lower exit 3 is the upper exit 3"):
+        model.set_exits(contrast_layer_indices=(3, 3))
+
+
+COMPILED = (
+    {"contrast_layer_indices": ("original", 2)},
+    {"contrast_layer_indices": (3, 1), "contrast_function": "cd"},
+    {"contrast_layer_indices": ("original", 1), "contrast_function": "delta"},
+    {"contrast_layer_indices": "original", "contrast_function": {"name": "dola", "layers": "all"}},
+    {"contrast_layer_indices": "original", "contrast_function": "sled"},
+    {"contrast_layer_indices": "original", "contrast_function": {"name": "ensemble", "layers": [1, 3]}},
+    {"output_layer_index": 2},
+    {},
+)
+
+
+@pytest.mark.parametrize("fields", COMPILED)
+@pytest.mark.parametrize("mode", MODES[:2])
+def test_compiling_a_forward_breaks_no_graph(fields, mode):
+    model = tiny_model(mode, "llama", **fields)
+    compiled = torch.compile(model, backend="eager", fullgraph=True)  # raises at a break
+    try:
+        with torch.no_grad():
+            for kept in (0, 1):
+                got = compiled(tiny_ids(), logits_to_keep=kept).logits
+                torch.testing.assert_close(got, model(tiny_ids(), logits_to_keep=kept).logits)
+    finally:
+        torch.compiler.reset()

@@ -13,6 +13,7 @@ import torch
 import yaml
 from lm_eval.api.instance import Instance
 from lm_eval.api.registry import get_model
+from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
@@ -83,6 +84,20 @@ def test_loglikelihoods_of_several_tokens(folder, setting):
         found = load(folder, setting, batch_size).loglikelihood(requests, disable_tqdm=True)
         for (value, greedy), (exact, exact_greedy) in zip(found, expected, strict=True):
             assert value == pytest.approx(exact, abs=2e-4) and greedy == exact_greedy
+
+
+@pytest.mark.parametrize("softmax_dtype", [None, "float32"])
+def test_a_sixteen_bit_model_scores_as_lm_evals_own(folder, softmax_dtype):
+    requests = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(PAIRS)]
+    options = {"pretrained": folder, "device": "cpu", "dtype": "bfloat16", "softmax_dtype": softmax_dtype}
+    ours, own, exact = (
+        cls(**options | changed).loglikelihood(requests, disable_tqdm=True)
+        for cls, changed in ((MultiExitLM, DIRECT), (HFLM, {}), (HFLM, {"softmax_dtype": "float64"}))
+    )
+    assert ours == own
+    assert ours != exact  # else the test could not tell the types apart
+    contrast = MultiExitLM(**options, **DIRECT, **SETTINGS["contrast"])
+    assert contrast._last_log_probs([(5, 6, 7)], 2).dtype == torch.float32
 
 
 def test_only_positions_of_continuations_are_projected(folder, monkeypatch):

@@ -104,6 +104,11 @@ def test_device_map_and_offloading(model, tmp_path):
             tmp_path / "model", setting, device_map=device_map, offload_folder=tmp_path / "offload"
         )
         torch.testing.assert_close(_logits(again), _logits(model))
+        view = copy.copy(again)
+        with model.set_exits(output_layer_index=1):
+            view.set_exits(output_layer_index=1)
+            torch.testing.assert_close(_logits(view), _logits(model))
+        torch.testing.assert_close(_logits(again), _logits(model))
 
 
 def test_accelerate_prepare(model):

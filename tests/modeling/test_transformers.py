@@ -2,7 +2,18 @@
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, TextIteratorStreamer, TextStreamer, pipeline
+from datasets import Dataset
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    QuantoConfig,
+    TextIteratorStreamer,
+    TextStreamer,
+    TorchAoConfig,
+    Trainer,
+    pipeline,
+)
 
 from autocontrastive_gen.foundation.errors import FileError, InputError
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
@@ -83,8 +94,7 @@ def test_a_lower_layer_may_be_contrasted_with_one_above_it(mode):
         model.set_exits(contrast_layer_indices=(3, 3))
 
 
-COMPILED = (
-    {"contrast_layer_indices": ("original", 2)},
+SLOW = (
     {"contrast_layer_indices": (3, 1), "contrast_function": "cd"},
     {"contrast_layer_indices": ("original", 1), "contrast_function": "delta"},
     {"contrast_layer_indices": "original", "contrast_function": {"name": "dola", "layers": "all"}},
@@ -93,12 +103,12 @@ COMPILED = (
     {"output_layer_index": 2},
     {},
 )
+COMPILED = ({"contrast_layer_indices": ("original", 2)}, *(pytest.param(each, marks=pytest.mark.slow) for each in SLOW))
 
 
 @pytest.mark.parametrize("fields", COMPILED)
-@pytest.mark.parametrize("mode", MODES[:2])
-def test_compiling_a_forward_breaks_no_graph(fields, mode):
-    model = tiny_model(mode, "llama", **fields)
+def test_compiling_a_forward_breaks_no_graph(fields):
+    model = tiny_model(MODES[1], "llama", **fields)
     compiled = torch.compile(model, backend="eager", fullgraph=True)  # raises at a break
     try:
         with torch.no_grad():
@@ -107,3 +117,51 @@ def test_compiling_a_forward_breaks_no_graph(fields, mode):
                 torch.testing.assert_close(got, model(tiny_ids(), logits_to_keep=kept).logits)
     finally:
         torch.compiler.reset()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("backend", ["torchao", "optimum.quanto"])
+def test_weights_of_eight_bits(mode, backend, tmp_path):
+    pytest.importorskip(backend)
+    model = tiny_model(mode, "llama")
+    model.save_pretrained(tmp_path)
+    if backend == "torchao":
+        from torchao.quantization import Int8WeightOnlyConfig
+
+        quantised = TorchAoConfig(Int8WeightOnlyConfig())
+    else:
+        quantised = QuantoConfig(weights="int8")
+    again = AutoMultiExitModel.from_pretrained(tmp_path, quantization_config=quantised)
+    for fields in ({}, {"output_layer_index": 2}, {"contrast_layer_indices": ("original", 2)}):
+        with torch.no_grad(), model.set_exits(**fields), again.set_exits(**fields):
+            expected, got = model(tiny_ids()).logits.log_softmax(-1), again(tiny_ids()).logits.log_softmax(-1)
+            divergence = (expected.exp() * (expected - got)).sum(-1)
+            assert 0 < divergence.median() < 0.05
+            assert again.generate(tiny_ids(1), max_new_tokens=4, do_sample=False).shape[1] > tiny_ids(1).shape[1]
+    if mode != MODES[2]:
+        with pytest.raises(InputError, match="is quantised, offloaded or sharded"):
+            again.save_exits(tmp_path / "exits")
+
+
+def test_trls_data_and_our_loss(smoke_model_folder, tokenizer, tmp_path):
+    trl = pytest.importorskip("trl")
+
+    class ExitTrainer(trl.SFTTrainer):
+        compute_loss = Trainer.compute_loss
+
+    setting = MultiExitConfiguration(MODES[1], (2, 4), freeze_parameters=True)
+    model = AutoMultiExitModel.from_pretrained(smoke_model_folder, setting)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    rows = Dataset.from_list([{"prompt": "humpty dumpty", "completion": " sat on a wall"}] * 8)
+    arguments = trl.SFTConfig(
+        tmp_path, max_steps=3, learning_rate=1e-2, report_to=[], use_cpu=True, bf16=False, disable_tqdm=True
+    )
+    tokenizer.pad_token = tokenizer.eos_token
+    trainer = ExitTrainer(
+        model=model, args=arguments, train_dataset=rows, eval_dataset=rows, processing_class=tokenizer
+    )
+    first = trainer.evaluate()["eval_loss"]
+    trainer.train()
+    assert trainer.evaluate()["eval_loss"] < first
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {f"name_to_conv_matrix.{layer}_to_6.weight" for layer in (2, 4)}

@@ -16,6 +16,7 @@ from autocontrastive_gen.foundation.errors import InputError, mendable
 from autocontrastive_gen.modeling import heads
 from autocontrastive_gen.modeling.checkpoint import check_stored_base, settle_exits
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
+from autocontrastive_gen.modeling.dispatched import reach_forward
 from autocontrastive_gen.modeling.multi_exit import MultiExitModel, multi_exit_class
 from autocontrastive_gen.modeling.weights import check_tensors, readable
 
@@ -156,14 +157,6 @@ def _config_of(source: str | os.PathLike, arguments: dict[str, Any]) -> tuple[Pr
         if "trust_remote_code" not in str(error):
             raise
         raise InputError(f"{source}: its model is defined by its own code; {CODE_IS_NOT_RUN}") from None
-
-
-def reach_forward(model: PreTrainedModel) -> None:
-    """Where the instance has a forward of its own, as after accelerate's dispatch, make it call that of the class."""
-    if "_old_forward" in model.__dict__:
-        model._old_forward = type(model).forward.__get__(model)
-    elif "forward" in model.__dict__:
-        raise InputError(f"{type(model).__name__}: its forward was replaced on this instance; add exits before that")
 
 
 _EXIT_KEYS = ("vocab_projection_mode", "lm_head_layer_indices")

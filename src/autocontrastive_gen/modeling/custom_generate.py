@@ -13,9 +13,9 @@ from transformers.generation.utils import GENERATION_MODES_MAPPING
 
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.modeling.anatomy import Anatomy
-from autocontrastive_gen.modeling.auto_model import reach_forward
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration, VocabularyProjectionMode
 from autocontrastive_gen.modeling.contrast import Method, resolve
+from autocontrastive_gen.modeling.dispatched import reach_forward
 from autocontrastive_gen.modeling.layers import ORIGINAL, Exit
 from autocontrastive_gen.modeling.multi_exit import MultiExitModel, multi_exit_class
 

@@ -23,6 +23,7 @@ from autocontrastive_gen.modeling.active_exits import (
 )
 from autocontrastive_gen.modeling.anatomy import Anatomy, find_anatomy
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration, VocabularyProjectionMode
+from autocontrastive_gen.modeling.dispatched import rebind_forward
 from autocontrastive_gen.modeling.early_exit import EarlyExitPass
 from autocontrastive_gen.modeling.exit_loss import exit_loss
 from autocontrastive_gen.modeling.exit_states import ExitStates, ModelLowers, upper_and_lowers
@@ -342,6 +343,13 @@ class MultiExitModel(_Model):
     def _require_anatomy(self) -> None:
         if not self._attached:
             self.attach()
+
+    def __copy__(self) -> "MultiExitModel":
+        """A view with a setting of its own, which shares the weights."""
+        view = _blank(self.plain_class)
+        view.__dict__.update(self.__dict__)
+        rebind_forward(view)
+        return view
 
     def __reduce__(self) -> tuple:
         return _blank, (self.plain_class,), self.__dict__

@@ -58,6 +58,7 @@ def _load(name: str, resolved: Mapping[str, Any], plan: Mapping[str, Any], paths
         dtype=state_type(dtype),
         device=processes.device.type,
         batch_size=plan["batch_size"],
+        softmax_dtype="float32",  # as contrast's is, so that both are compared alike in a 16-bit model
         **fields,
     )
     speed_up(lm.model, dtype)

@@ -97,7 +97,8 @@ class MultiExitLM(DocumentOrder, HFLM):
     def _last_log_probs(self, texts: list[tuple[int, ...]], count: int) -> Tensor:
         """Log-probabilities (B, count, V) after each of the last ``count`` tokens of each text, padded on the right.
 
-        A method whose result is no distribution gives its scores instead.
+        As in lm-eval's ``hf``, a 16-bit model's own are of 16 bits unless ``softmax_dtype`` says otherwise; those of a
+        contrast are of 32. A method whose result is no distribution gives its scores instead.
         """
         kept = [list(text[-self.max_length :]) for text in texts]
         ids, mask = pad(kept, pad_token(self.tokenizer), "right", self.device)
@@ -108,7 +109,7 @@ class MultiExitLM(DocumentOrder, HFLM):
             logits = self.model(ids, attention_mask=mask, logits_to_keep=positions).logits
         if not self._gives_distributions:
             return logits
-        return logits.log_softmax(-1, dtype=self.softmax_dtype or torch.float32)  # contrast comes in float32, too
+        return logits.log_softmax(-1, dtype=self.softmax_dtype)
 
     @property
     def _gives_distributions(self) -> bool:

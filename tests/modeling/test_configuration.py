@@ -71,8 +71,7 @@ def test_an_exit_beside_the_original_head_is_ignored_with_a_warning():
     [
         ({"output_layer_index": 3}, "no exit 3; exits of its 4 layers: 1, 2"),
         ({"contrast_layer_indices": ("original", 3)}, "no exit 3"),
-        ({"contrast_layer_indices": (1, 2)}, "below the upper exit 1"),
-        ({"contrast_layer_indices": (2, 2)}, "below the upper exit 2, got 2; exits below it: 1"),
+        ({"contrast_layer_indices": (2, 2)}, "the lower exit 2 is the upper exit 2; other exits: 1"),
         (
             {"contrast_layer_indices": ("original", 1), "contrast_function": {"name": "dola", "layers": [1, 3]}},
             "no exit 3",

@@ -8,7 +8,16 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-PUBLISHED = ("*.md", "CITATION.cff", "LICENSE", "conf/accelerate/*", "docs/**/*", "examples/*.py", "reports/**/*")
+PUBLISHED = (
+    "*.md",
+    "CITATION.cff",
+    "LICENSE",
+    "pyproject.toml",
+    "conf/accelerate/*",
+    "docs/**/*",
+    "examples/*.py",
+    "reports/**/*",
+)
 
 
 class Notebook(File):

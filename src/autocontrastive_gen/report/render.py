@@ -7,7 +7,8 @@ import shutil
 from typing import Any
 
 from autocontrastive_gen.experiment.paths import Paths
-from autocontrastive_gen.foundation.files import write_json
+from autocontrastive_gen.foundation.files import write_json, write_text
+from autocontrastive_gen.report.badge import claims_badge
 from autocontrastive_gen.report.claim_rules import read_claims
 from autocontrastive_gen.report.cost_summary import write_cost
 from autocontrastive_gen.report.figures import all_figures, cost_figure
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def write_report(paths: Paths, plan: dict[str, Any]) -> Results:
-    """Write tables, figures, metrics.json, cost and page of a profile under ``reports/<profile>/``.
+    """Write tables, figures, metrics.json, badge, cost and page of a profile under ``reports/<profile>/``.
 
     Args:
         plan: the plan's entry "report".
@@ -39,6 +40,7 @@ def write_report(paths: Paths, plan: dict[str, Any]) -> Results:
         for part in parts:
             part.write(folder)
     write_json(paths.reports / "metrics.json", flat(results))
+    write_text(paths.reports / "badge.svg", claims_badge(paths.profile, findings.checks))
     cost = write_cost(results)
     if drawn := cost_figure(cost):
         drawn.write(paths.reports)

@@ -131,6 +131,14 @@ def test_a_model_that_is_not_recognised_is_refused_and_left_alone():
     assert type(model) is plain
 
 
+@pytest.mark.parametrize("model_type", ["bert", "electra", "megatron-bert"])
+def test_an_encoder_is_refused_and_a_decoder_of_its_family_is_not(model_type):
+    direct = MultiExitConfiguration("SHARED_PROJECTION_DIRECT")
+    with pytest.raises(ValueError, match="can't be given exits: a token changes what it reads before that token"):
+        AutoMultiExitModel.from_model(tiny_family(model_type), direct)
+    assert AutoMultiExitModel.from_model(tiny_family(model_type, is_decoder=True), direct).num_layers
+
+
 def test_a_step_on_the_logits_that_is_not_recognised_is_refused():
     class Shifting(type(tiny_plain())):
         def forward(self, *args, **kwargs):

@@ -77,6 +77,14 @@ CASES = {
         tensors(transformer__h__3__mlp__c_fc__weight=torch.ones(3, 3)),
         rf"{TENSOR} has shape \(3, 3\), but must have \(32, 128\)",
     ),
+    "a weight is NaN": (
+        tensors(transformer__h__3__mlp__c_fc__weight=torch.full((32, 128), torch.nan)),
+        f"{TENSOR} holds NaN or infinity",
+    ),
+    "a weight is infinite": (
+        tensors(transformer__wte__weight=torch.full((512, 32), torch.inf)),
+        "transformer.wte.weight holds NaN or infinity",
+    ),
     "more layers in the configuration": (config(n_layer=8), NEEDS.format("transformer.h.6") + "|21 more"),
     "fewer layers in the configuration": (config(n_layer=5), "the files hold transformer.h.5"),
     "another vocabulary in the configuration": (config(vocab_size=5), r"must have \(5, 32\)"),

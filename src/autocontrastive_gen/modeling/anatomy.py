@@ -2,7 +2,8 @@
 
 No family is known by name. A probe of four tokens shows which list of blocks the text runs through, which modules lead
 from the last block to the output matrix, and what happens to the logits after it. The parts, put together again, must
-reproduce the model's logits, from its last layer and from a trunk that ends early; otherwise the model is refused.
+reproduce the model's logits, from its last layer and from a trunk that ends early, and a token may change nothing before
+it; otherwise the model is refused.
 """
 
 from collections import Counter
@@ -103,8 +104,11 @@ def find_anatomy(model: PreTrainedModel) -> Anatomy:
     """Find and verify the parts of a model, and make its list of blocks a ``Trunk``.
 
     Raises:
-        UnsupportedModelError: they were not found, or do not reproduce the model's logits.
+        UnsupportedModelError: they were not found or do not reproduce the model's logits, or the model is no causal
+            one, as an encoder.
+        InputError: a weight is NaN or infinite; the message names its tensor.
     """
+    _check_finite(model)
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -123,6 +127,7 @@ def _found_and_verified(model: PreTrainedModel) -> Anatomy:
     watched = _Watch(model, steps)
     blocks, finish, before = watched.path_to(head)
     trunk, seen = model.get_submodule(blocks), watched.input_of(head)
+    _verify_causal(model, head, seen)
     after = _explain(*_large_logits(model, head, seen), steps)
     if after is None:
         raise UnsupportedModelError(model, "its steps on the logits after the output matrix were not recognised")
@@ -130,6 +135,29 @@ def _found_and_verified(model: PreTrainedModel) -> Anatomy:
     anatomy.prepare(model)
     _verify_early_end(model, anatomy, head, seen)
     return anatomy
+
+
+def _check_finite(model: PreTrainedModel) -> None:
+    for name, parameter in model.named_parameters():
+        if parameter.is_floating_point() and not parameter.is_meta and parameter.numel() and parameter.itemsize > 1:
+            ends = torch.stack(parameter.detach().aminmax())  # without a copy of the weights
+            if not ends.isfinite().all():
+                raise InputError(
+                    f"{type(model).__name__} can't be given exits: {name} holds NaN or infinity; fetch the model's "
+                    "weights again, or take others"
+                )
+
+
+def _verify_causal(model: PreTrainedModel, head: nn.Module, seen: Tensor) -> None:
+    """Another token at the end changes nothing before it."""
+    found: list[Tensor] = []
+    hook = head.register_forward_pre_hook(lambda module, inputs: found.append(inputs[0]))
+    try:
+        _probe(model, last=PROBE_LENGTH)
+    finally:
+        hook.remove()
+    if not _close(found[0][:, :-1], seen[:, :-1]):
+        raise UnsupportedModelError(model, "a token changes what it reads before that token, as in an encoder")
 
 
 def _large_logits(model: PreTrainedModel, head: nn.Module, seen: Tensor) -> tuple[Tensor, Tensor]:
@@ -161,13 +189,19 @@ def _verify_early_end(model: PreTrainedModel, anatomy: Anatomy, head: nn.Module,
         raise UnsupportedModelError(model, "ending its loop over blocks early changes more than the last layer")
 
 
-def _probe(model: PreTrainedModel) -> Any:
-    """The outputs for four tokens from the middle of the vocabulary, away from special tokens."""
+def _probe(model: PreTrainedModel, last: int = PROBE_LENGTH - 1) -> Any:
+    """The outputs for four tokens from the middle of the vocabulary, away from special tokens.
+
+    ``last`` is the distance of the last token from the first in the vocabulary.
+    """
     weight = model.get_input_embeddings().weight
-    ids = (torch.arange(PROBE_LENGTH, device=weight.device) + weight.shape[0] // 2) % weight.shape[0]
-    inputs = {"decoder_input_ids": ids[None]} if model.config.is_encoder_decoder else {}
+    steps = torch.tensor([*range(PROBE_LENGTH - 1), last], device=weight.device)
+    ids = (steps + weight.shape[0] // 2) % weight.shape[0]
+    inputs = {"input_ids": ids[None]}
+    if model.config.is_encoder_decoder:
+        inputs = {"input_ids": ids[None, :-1], "decoder_input_ids": ids[None]}
     try:
-        return model(input_ids=ids[None], use_cache=False, return_dict=True, **inputs)
+        return model(**inputs, use_cache=False, return_dict=True)
     except Exception as error:  # any kind: families raise what they like
         raise UnsupportedModelError(model, f"it fails on plain text ({type(error).__name__}: {error})") from error
 

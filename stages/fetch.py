@@ -14,8 +14,9 @@ import shutil
 from pathlib import Path
 
 from autocontrastive_gen.data.assets import provide, provide_tasks
-from autocontrastive_gen.data.local_tasks import check_names
+from autocontrastive_gen.data.fetched import check_fetched
 from autocontrastive_gen.data.sources import drop_archives
+from autocontrastive_gen.data.task_names import check_tasks
 from autocontrastive_gen.experiment.cell_command import cell_of_run
 from autocontrastive_gen.experiment.params import Params, load_params
 from autocontrastive_gen.experiment.paths import Paths
@@ -24,9 +25,8 @@ from autocontrastive_gen.foundation.commands import parser as command_parser
 from autocontrastive_gen.foundation.commands import run
 from autocontrastive_gen.foundation.cost import cost_meter
 from autocontrastive_gen.foundation.digests import fingerprint
-from autocontrastive_gen.foundation.errors import FileError, InputError
+from autocontrastive_gen.foundation.errors import FileError
 from autocontrastive_gen.foundation.files import SCRATCH, read_json, write_json
-from autocontrastive_gen.modeling.layers import read_depth
 
 log = logging.getLogger(__name__)
 
@@ -46,14 +46,13 @@ def main() -> None:
         log.info("%d tasks in %s", len(install(arguments.to, arguments.to)), arguments.to)
         return
     params = load_params()
-    check_names("prepare.benchmark_items", params.prepare.benchmark_items)
-    check_names("prepare.benchmark_sources", params.prepare.benchmark_sources)
+    check_tasks(params)
     write_plan(params)
     paths = Paths(params.profile)
     latest = SCRATCH / "fetch-cost.json"
     with cell_of_run(params.profile, "fetch") as outcome, cost_meter(latest) as cost:
         records = fetch(params, paths)
-        check_exits(params, paths)
+        check_fetched(params, paths)
         outcome.append(f"{len(records)} assets in {paths.assets.parent}")
         write_json(paths.assets, records)
         cost["assets"] = fingerprint(records)
@@ -66,24 +65,6 @@ def keep_first_cost(latest: Path, kept: Path) -> None:
     if not kept.exists() or read_json(kept).get("assets") != read_json(latest)["assets"]:
         kept.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(latest, kept)
-
-
-def check_exits(params: Params, paths: Paths) -> None:
-    """Refuse exits at layers that a fetched model does not have.
-
-    Raises:
-        InputError: names the model and its number of layers.
-    """
-    for name in params.run.models:
-        model = params.models[name]
-        folder = paths.asset(model.asset)
-        if not (folder / "config.json").exists():
-            continue  # the stage that loads the model says what is missing
-        layers = read_depth(folder)
-        if max(model.exits) > layers:
-            raise InputError(
-                f"params.yaml: models.{name}.exits: {model.exits} is not allowed: the model has layers 1 to {layers}"
-            )
 
 
 def used_assets(params: Params) -> dict[str, bool]:

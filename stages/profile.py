@@ -41,9 +41,16 @@ def main() -> None:
     elif arguments.verb == "diff":
         sys.stdout.writelines(difference(arguments.name))
     elif arguments.verb == "check":
-        write_plan(load_params())
+        check(load_params())
     else:
         show()
+
+
+def check(params: Params) -> None:
+    from autocontrastive_gen.data.task_names import check_tasks
+
+    check_tasks(params)
+    write_plan(params)
 
 
 def difference(name: str) -> list[str]:

@@ -265,7 +265,7 @@ def evaluate(folders, tasks=TASKS):
 @pytest.fixture
 def own(hub):
     """lm-eval's own tasks on the hub's rows."""
-    root = bundles._tasks_folder()
+    root = bundles.tasks_folder()
     names = ("lambada", "hellaswag", "piqa", "winogrande", "arc", "truthfulqa", "blimp", "bigbench")
     return evaluate([root / name for name in names])
 
@@ -370,7 +370,7 @@ def test_unfit_files(hub, project, task, name, content, message):
 def test_unknown_tasks_and_an_unreachable_hub(hub, project, monkeypatch):
     import datasets
 
-    monkeypatch.setitem(bundles._INDICES, bundles._tasks_folder(), {})  # spares the index of 14,000 tasks
+    monkeypatch.setitem(bundles._INDICES, bundles.tasks_folder(), {})  # spares the index of 14,000 tasks
     with pytest.raises(ValueError, match="task 'lambada_opnai': not a task of lm-eval"):
         bundles.collect(["lambada_opnai"], Path("bundle"))
     monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: (_ for _ in ()).throw(OSError("no route")))

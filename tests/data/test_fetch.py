@@ -1,6 +1,5 @@
 """Stage fetch: parameters first, then exactly the assets that the run uses."""
 
-import re
 import shutil
 import subprocess
 import sys
@@ -9,7 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from autocontrastive_gen.experiment.params import load_params
+from autocontrastive_gen.data.bundles import tasks_folder
+from autocontrastive_gen.data.fetched import check_fetched
+from autocontrastive_gen.data.task_names import check_tasks, names_of_lm_eval
+from autocontrastive_gen.experiment.params import ParamsError, check, load_params
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.files import read_json
 from stages.fetch import used_assets
@@ -154,20 +156,79 @@ WRONG = {
         lambda content: content["models"]["tiny"].update(exits=[2, 4, 7]),
         r"models.tiny.exits: \[2, 4, 7\] is not allowed: the model has layers 1 to 6",
     ),
+    "a lower layer that is the last": (
+        lambda content: content["models"]["tiny"].update(exits=[2, 6], lower=6),
+        "run.settings: 'greedy-acd' leaves models.tiny no lower exit below layer 6",
+    ),
+    "a halfway layer without an exit": (
+        lambda content: content["models"]["tiny"].update(lower="halfway"),
+        r"run.settings: 'greedy-acd' asks for the halfway layer 3 of 6, but models.tiny.exits has \[2, 4\]",
+    ),
+    "continuations beyond the window": (
+        lambda content: content["generate"].update(new_tokens=1000),
+        "generate.new_tokens: 1000 is not allowed: with prepare.prompt_words = 8, texts are longer than the 256",
+    ),
+    "candidates beyond the window": (
+        lambda content: content["select"].update(new_tokens=249),
+        "select.new_tokens: 249 is not allowed",
+    ),
+    "an encoder that is a language model": (
+        lambda content: content["score"].update(coherence_asset="tiny"),
+        "score.coherence_asset: 'tiny' is not allowed: .* nor a pooler",
+    ),
+    "an encoder that is text": (
+        lambda content: content["score"].update(coherence_asset="made-a"),
+        "score.coherence_asset: 'made-a' is not allowed: it is no sentence encoder",
+    ),
+    "a model that is text": (
+        lambda content: content["models"]["tiny"].update(asset="made-a"),
+        "models.tiny.asset: 'made-a' is not allowed: it is no model of transformers",
+    ),
     "items of an unknown task": (
         lambda content: content["prepare"]["benchmark_items"].update({"last-wrd": 3}),
-        "prepare.benchmark_items: 'last-wrd' .*did you mean last-word?",
+        "prepare.benchmark_items.last-wrd: .*did you mean last-word?",
     ),
     "sources of an unknown task": (
         lambda content: content["prepare"].update(benchmark_sources={"nonsense": ["made-a"]}),
-        "prepare.benchmark_sources: 'nonsense' .*there are: last-word, continuation",
+        "prepare.benchmark_sources.nonsense: .*there are: last-word, continuation",
+    ),
+    "a task without a number of items": (
+        lambda content: content["prepare"].update(benchmark_items={"continuation": 4}),
+        "no number of items for the task 'last-word'",
+    ),
+    "an unknown task": (
+        lambda content: content["run"].update(tasks=["last-wrd"]),
+        "run.tasks: 'last-wrd' is not allowed: .*did you mean last-word?",
+    ),
+    "an unknown task of lm-eval": (
+        lambda content: content["run"].update(tasks=["lambada_opnai"]),
+        "run.tasks: 'lambada_opnai' is not allowed: .*did you mean lambada_openai?",
+    ),
+    "as many examples as items": (
+        lambda content: content["benchmark"].update(num_fewshot=4),
+        "benchmark.num_fewshot: 4 is not allowed: .*benchmark_items.last-word = 4 leaves 3",
     ),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_only_fetch_can_know_to_be_wrong(params, case):
+def test_what_is_wrong_is_known_before_anything_is_prepared(project, smoke_params, case):
     edit, message = WRONG[case]
-    params(edit)
-    done = fetch()
-    assert done.returncode == 2 and re.search(message, done.stderr), done.stderr
+    content = yaml.safe_load(smoke_params)
+    edit(content)
+    for name, asset in content["assets"].items():
+        source, folder = ROOT / asset["path"], PATHS.asset(name)
+        place = folder if source.is_dir() else folder / source.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(source)
+    with pytest.raises(ParamsError, match=message):
+        params = check(content, "params.yaml")
+        check_tasks(params)
+        check_fetched(params, PATHS)
+
+
+@pytest.mark.slow
+def test_every_name_of_lm_eval_is_known():
+    from lm_eval.tasks._index import TaskIndex
+
+    assert set(TaskIndex.build([tasks_folder()])) <= names_of_lm_eval()

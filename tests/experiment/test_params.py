@@ -104,7 +104,7 @@ def test_several_prompts_per_document_need_paragraphs(content):
 
 def test_contrast_without_a_lower_exit_is_refused(content):
     content["run"]["settings"] = ["greedy-exit15-acd"]
-    assert any("no lower exit below 15" in fault for fault in faults(content))
+    assert any("no lower exit below layer 15" in fault for fault in faults(content))
 
 
 @pytest.mark.parametrize("text", ["", "- a\n", "a: [", "profile: laptop\n"])
@@ -233,6 +233,12 @@ WRONG = [
     ("train.betas", [0.9, 1.0]),
     ("train.cast.damping", math.inf),
     ("seed", 2**64),
+    ("benchmark.num_fewshot", -1),
+    ("benchmark.num_fewshot", 10**6),
+    ("benchmark.num_fewshot", 300),
+    ("select.new_tokens", 10**9),
+    ("generate.new_tokens", 10**9),
+    ("prepare.prompt_words", 51),
     ("report.paper", "nothing"),
     ("report.paper", "../profiles/laptop"),
     ("report.paper", "/etc/passwd"),
@@ -251,6 +257,16 @@ WRONG = [
     ("domains.wikipedia.files", "~user/*"),
 ]
 """Values that can't be right, by their key."""
+
+
+def test_a_streamed_corpus_is_only_trained_on(content):
+    content["assets"]["news"] = URL | {"stream": True}
+    content["domains"]["news"]["where"] = {"topic": ["sport"]}
+    content["prepare"]["benchmark_sources"] = {"last-word": ["news"]}
+    whole = "'news' is not allowed: it is read over the network and never whole"
+    told = "\n".join(faults(content))
+    assert f"run.domains: {whole}" in told and f"prepare.benchmark_sources.last-word: {whole}" in told
+    assert "domains.news.where: {'topic': ['sport']} is not allowed" in told
 
 
 @pytest.mark.parametrize(("key", "value"), WRONG, ids=[f"{key}={value}" for key, value in WRONG])

@@ -14,6 +14,7 @@ FREE = {
     for file in (
         "experiment/asset_schema",
         "experiment/cell_command",
+        "experiment/checks",
         "experiment/launch",
         "experiment/outdated",
         "experiment/params",

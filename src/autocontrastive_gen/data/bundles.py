@@ -123,7 +123,7 @@ def _index(name: str) -> dict:
     """The index of a folder that defines the task: ours, one of lm-eval's named like its start, else all (20 s)."""
     from lm_eval.tasks._index import TaskIndex
 
-    root = _tasks_folder()
+    root = tasks_folder()
     parts = name.split("_")
     likely = [own_tasks.FOLDER, *(root / "_".join(parts[:count]) for count in range(len(parts), 0, -1))]
     likely += [folder for folder in _INDICES if name in _INDICES[folder]]
@@ -137,13 +137,14 @@ def _index(name: str) -> dict:
     )
 
 
-def _tasks_folder() -> Path:
+def tasks_folder() -> Path:
+    """The folder of lm-eval's own tasks."""
     return Path(importlib.util.find_spec("lm_eval").origin).parent / "tasks"
 
 
 def _portable(config: dict) -> dict:
     """The configuration with its functions named by module instead of by a path on this machine."""
-    packages = {f"{_tasks_folder()}/": "lm_eval.tasks.", f"{own_tasks.FOLDER}/": f"{own_tasks.__name__}."}
+    packages = {f"{tasks_folder()}/": "lm_eval.tasks.", f"{own_tasks.FOLDER}/": f"{own_tasks.__name__}."}
 
     def convert(value):
         if isinstance(value, dict):

@@ -7,7 +7,7 @@ a network.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from autocontrastive_gen.data.passages import passages
 from autocontrastive_gen.data.prompts import identity
 from autocontrastive_gen.data.selection import Document
 from autocontrastive_gen.foundation.digests import seed_for
-from autocontrastive_gen.foundation.errors import InputError, did_you_mean
+from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.files import write_jsonl, write_text
 
 CONTINUATION_CONTEXT = 30
@@ -127,21 +127,6 @@ TASKS = {
     ),
 }
 """The local tasks by name: the only place that lists them."""
-
-
-def check_names(key: str, names: Iterable[str]) -> None:
-    """Refuse names of tasks that prepare cannot make.
-
-    Args:
-        key: where the names stand in the parameters, for the message.
-
-    Raises:
-        InputError: a name is none of ``TASKS``.
-    """
-    for name in names:
-        if name not in TASKS:
-            hint = did_you_mean(name, TASKS) or f"there are: {', '.join(TASKS)}"
-            raise InputError(f"{key}: {name!r} is no task made from held-out text; {hint}")
 
 
 def take(items: dict[str, list[list[dict]]], count: int, task: str) -> list[dict]:

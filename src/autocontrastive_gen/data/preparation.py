@@ -43,7 +43,6 @@ class Preparation:
         self.counts: dict[str, Counter] = {name: Counter() for name in plan["sources"]}
         self._seen = Seen()
         self._held: set[str] = set()
-        self._check()
 
     def run(self) -> dict:
         """Write everything and return the data card."""
@@ -70,25 +69,6 @@ class Preparation:
         }
         write_json(self.paths.data_card, card)
         return card
-
-    def _check(self) -> None:
-        for task in self.tasks:
-            if task not in self.plan["benchmark_items"]:
-                raise InputError(
-                    f"prepare.benchmark_items: gives no number of items for the task {task!r} of run.tasks; add it"
-                )
-        for domain in self.read_whole:
-            if self._record(domain).get("stream"):
-                key = "run.domains" if domain in self.plan["domains"] else "prepare.benchmark_sources"
-                raise InputError(
-                    f"{key}: {domain!r} is read over the network and never whole, so neither prompts nor benchmark "
-                    "items can be drawn from it; name it in prepare.training.sources alone"
-                )
-        if self.plan["prompt_words"] >= self.plan["min_words"]:
-            raise InputError(
-                f"prepare.prompt_words: {self.plan['prompt_words']} leaves texts of prepare.min_words = "
-                f"{self.plan['min_words']} no human continuation; it must be lower"
-            )
 
     # Reading --------------------------------------------------------------------------------------------------------
 
@@ -118,8 +98,6 @@ class Preparation:
         if record.get("stream"):
             from autocontrastive_gen.data.streams import documents
 
-            if domain["where"]:
-                raise InputError(f"domains.{source}.where: a streamed corpus is read whole; leave `where` out")
             return documents(record, domain["format"], domain["text_field"])
         folder = self.paths.asset(domain["asset"])
         return corpora.read(folder, domain["format"], domain["files"], domain["text_field"], domain["where"])

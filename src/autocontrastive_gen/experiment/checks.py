@@ -6,13 +6,14 @@ single values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from itertools import islice
 from typing import Any
 
 from autocontrastive_gen.experiment.choices import MOST_CANDIDATES, choice_faults, choices_of, combinations, count
-from autocontrastive_gen.experiment.paths import PUBLISHED, RULES
+from autocontrastive_gen.experiment.paths import PUBLISHED, RULES, halfway
+from autocontrastive_gen.experiment.schema import Prepare
 from autocontrastive_gen.experiment.settings import RESERVED, Setting, parse_benchmark_setting, parse_setting
 from autocontrastive_gen.foundation.errors import InputError, did_you_mean
 from autocontrastive_gen.foundation.named import Named, build
@@ -20,14 +21,18 @@ from autocontrastive_gen.generation.decoder import DECODERS
 from autocontrastive_gen.modeling import contrast as contrasting
 
 
-def cross_faults(content: dict) -> list[str]:
-    """Every fault that involves several keys, one line each."""
-    return list(_Checks(content).faults())
+def cross_faults(content: dict, depths: Mapping[str, int] | None = None) -> list[str]:
+    """Every fault that involves several keys, one line each.
+
+    Args:
+        depths: number of layers by model, once its files are there.
+    """
+    return list(_Checks(content, depths or {}).faults())
 
 
 class _Checks:
-    def __init__(self, content: dict) -> None:
-        self.content = content
+    def __init__(self, content: dict, depths: Mapping[str, int]) -> None:
+        self.content, self.depths = content, depths
         self.assets, self.models, self.domains = (self.get(key, dict) for key in ("assets", "models", "domains"))
         self.decoders, self.contrasts = self.get("decoders", dict), self.get("contrasts", dict)
         self.exits = {name: _layers(model) for name, model in self.models.items() if isinstance(model, dict)}
@@ -45,6 +50,9 @@ class _Checks:
         yield from self.entries()
         yield from self.training_sources()
         yield from self.prompts_of_documents()
+        yield from self.held_out_words()
+        yield from self.streams()
+        yield from self.examples()
         yield from self.published()
         for name, exits in self.exits.items():
             if sorted(set(exits)) != exits:
@@ -74,11 +82,16 @@ class _Checks:
             for layer in setting.layers:
                 if layer not in exits:
                     yield f"{setting.name!r} asks for exit {layer}, but models.{model}.exits has {exits}"
+            depth = self.depths.get(model)
             upper = setting.exit or self.models[model].get("upper", "original")
             lower = setting.lower or self.models[model].get("lower", "auto")
+            if lower == "halfway" and depth and takes_lower and (lower := halfway(depth)) not in exits:
+                half = f"the halfway layer {lower} of {depth}"
+                yield f"{setting.name!r} asks for {half}, but models.{model}.exits has {exits}"
+            upper = depth if upper == "original" else upper
             if takes_lower and isinstance(upper, int):
                 if isinstance(lower, int) and lower >= upper or min(exits) >= upper:
-                    yield f"{setting.name!r} leaves models.{model} no lower exit below {upper}"
+                    yield f"{setting.name!r} leaves models.{model} no lower exit below layer {upper}; exits: {exits}"
 
     def takes_lower(self, name: str | None) -> bool | None:
         """Whether a contrast needs a lower layer; None if its entry is wrong, which is reported elsewhere."""
@@ -123,13 +136,10 @@ class _Checks:
     def training_sources(self) -> Iterator[str]:
         """Training sources whose text is for evaluation only."""
         for source in self.get("prepare.training.sources", list):
-            domain = self.domains.get(source) if isinstance(source, str) else None
-            asset = domain.get("asset") if isinstance(domain, dict) else None
-            terms = self.assets.get(asset) if isinstance(asset, str) else None
-            if isinstance(terms, dict) and terms.get("evaluation_only"):
+            if self.asset_of(source).get("evaluation_only"):
                 yield (
-                    f"prepare.training.sources: {source!r} reads the asset {asset!r}, which is marked evaluation_only "
-                    "and must never be trained on; name another source"
+                    f"prepare.training.sources: {source!r} reads the asset {self.domains[source]['asset']!r}, which is "
+                    "marked evaluation_only and must never be trained on; name another source"
                 )
 
     def prompts_of_documents(self) -> Iterator[str]:
@@ -142,6 +152,54 @@ class _Checks:
                     f"domains.{name}.prompts_per_document: {most} needs prompt_at: paragraph; a document has one "
                     "beginning"
                 )
+
+    def held_out_words(self) -> Iterator[str]:
+        """Prompts that are as long as the shortest document."""
+        fields = Prepare.model_fields
+        prompt, least = (
+            self.get(f"prepare.{key}", int) or fields[key].default for key in ("prompt_words", "min_words")
+        )
+        if prompt >= least:
+            yield (
+                f"prepare.prompt_words: {prompt} is not allowed: it must be lower than prepare.min_words = {least}, or "
+                "texts of that length have no human continuation"
+            )
+
+    def streams(self) -> Iterator[str]:
+        """Uses of a corpus that is read over the network, beyond training on it."""
+        streamed = [name for name in self.domains if self.asset_of(name).get("stream")]
+        whole = {"run.domains": self.get("run.domains", list)}
+        for task in self.get("run.tasks", list):
+            if isinstance(task, str):
+                whole[f"prepare.benchmark_sources.{task}"] = self.get(f"prepare.benchmark_sources.{task}", list)
+        for key, names in whole.items():
+            for name in names:
+                if name in streamed:
+                    yield (
+                        f"{key}: {name!r} is not allowed: it is read over the network and never whole, so neither "
+                        "prompts nor benchmark items can be drawn from it; name it in prepare.training.sources alone"
+                    )
+        for name in streamed:
+            if where := self.domains[name].get("where"):
+                yield f"domains.{name}.where: {where!r} is not allowed: a streamed corpus is read whole; leave it out"
+
+    def examples(self) -> Iterator[str]:
+        """More examples before an item than a task has other items."""
+        shots, items = self.get("benchmark.num_fewshot", int), self.get("prepare.benchmark_items", dict)
+        for task in self.get("run.tasks", list):
+            count = items.get(task) if isinstance(task, str) else None
+            if isinstance(count, int) and count <= shots:
+                yield (
+                    f"benchmark.num_fewshot: {shots} is not allowed: examples are other items of the same task, and "
+                    f"prepare.benchmark_items.{task} = {count} leaves {count - 1}"
+                )
+
+    def asset_of(self, domain: Any) -> dict:
+        """The entry of the asset that a domain reads; empty if it is not defined."""
+        entry = self.domains.get(domain) if isinstance(domain, str) else None
+        name = entry.get("asset") if isinstance(entry, dict) else None
+        asset = self.assets.get(name) if isinstance(name, str) else None
+        return asset if isinstance(asset, dict) else {}
 
     def published(self) -> Iterator[str]:
         """A source of published values that does not exist."""

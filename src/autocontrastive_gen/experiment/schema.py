@@ -18,6 +18,8 @@ Task = Annotated[str, Field(pattern=r"^[^/\\\s][^/\\]*$")]
 Letters = Annotated[str, Field(pattern=r"^[a-z]+$")]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
+Tokens = Annotated[int, Field(ge=1, le=100_000)]
+"""Tokens of a continuation; ``fetch`` compares them with each model's window."""
 Mode = Literal["LAYER_SPECIFIC_PROJECTION", "SHARED_PROJECTION_CAST_OUTPUTS", "SHARED_PROJECTION_DIRECT"]
 
 
@@ -147,7 +149,7 @@ class Select(Section):
     """How the lower layer of a contrast and its parameters under `choose` are chosen: the most diverse candidate under
     greedy search on validation prompts, among those whose coherence stays above the plain setting's less the margin."""
 
-    new_tokens: Count = 100
+    new_tokens: Tokens = 100
     """Tokens per continuation."""
     coherence_margin: Annotated[float, Field(ge=0)] = 0.02
     """How much coherence a candidate may lose."""
@@ -156,7 +158,7 @@ class Select(Section):
 class Generate(Section):
     """Continuations, all of the same length."""
 
-    new_tokens: Count = 100
+    new_tokens: Tokens = 100
     """Tokens per continuation."""
     batch_size: Count = 48
     """Prompts per batch, of all domains together."""
@@ -193,7 +195,7 @@ class Benchmark(Section):
     """Requests per batch."""
     limit: Count | None = None
     """At most this many items per task; null takes all."""
-    num_fewshot: Natural = 0
+    num_fewshot: Annotated[int, Field(ge=0, le=1000)] = 0
     """Examples that precede each item."""
 
 

@@ -2,8 +2,8 @@
 
 No family is known by name. A probe of four tokens shows which list of blocks the text runs through, which modules lead
 from the last block to the output matrix, and what happens to the logits after it. The parts, put together again, must
-reproduce the model's logits, from its last layer and from a trunk that ends early, and a token may change nothing before
-it; otherwise the model is refused.
+reproduce the model's logits, from its last layer and from a trunk that ends early, and a token may change nothing that
+stands before it; otherwise the model is refused.
 """
 
 from collections import Counter

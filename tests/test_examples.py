@@ -9,7 +9,7 @@ import pytest
 
 import autocontrastive_gen
 
-ROOMS = ("foundation", "modeling", "training")
+ROOMS = ("foundation", "modeling", "training", "inspection")
 BASE = Path(autocontrastive_gen.__path__[0])
 
 

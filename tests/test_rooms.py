@@ -12,6 +12,7 @@ ROOMS = (
     "modeling",
     "training",
     "generation",
+    "inspection",
     "evaluation",
     "experiment",
     "data",

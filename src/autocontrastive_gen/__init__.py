@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from autocontrastive_gen.contrast_calculation import calculate_contrasted_logits
     from autocontrastive_gen.foundation.errors import FileError, InputError, UserError
     from autocontrastive_gen.generation.cache import growing_cache
+    from autocontrastive_gen.inspection.lens_reading import lens
+    from autocontrastive_gen.inspection.lens_view import Lens
     from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
     from autocontrastive_gen.modeling.configuration import MultiExitConfiguration, VocabularyProjectionMode
     from autocontrastive_gen.modeling.custom_generate import contrast
@@ -41,6 +43,7 @@ __all__ = [
     "FileError",
     "Fitted",
     "InputError",
+    "Lens",
     "MultiExitConfiguration",
     "MultiExitModel",
     "SampledSoftmax",
@@ -53,12 +56,15 @@ __all__ = [
     "fine_tune",
     "fit_exits",
     "growing_cache",
+    "lens",
     "pack",
 ]
 
 _MODULES = {
     "contrast_calculation": ("calculate_contrasted_logits",),
     "foundation.errors": ("FileError", "InputError", "UserError"),
+    "inspection.lens_reading": ("lens",),
+    "inspection.lens_view": ("Lens",),
     "modeling.auto_model": ("AutoMultiExitModel",),
     "modeling.configuration": ("MultiExitConfiguration", "VocabularyProjectionMode"),
     "modeling.custom_generate": ("contrast",),

@@ -157,6 +157,13 @@ class Method(Named, ABC):
         """
         return True
 
+    def plausible(self, upper_logits: Tensor) -> Tensor | None:
+        """Which tokens it may reorder: a mask of upper logits (rows, V) in float32; None if the upper exit limits none.
+
+        For readers of its results; ``evaluate`` may find the tokens in another way.
+        """
+        return None
+
     @property
     def same_choice_as(self) -> Method | None:
         """A method that has the same most likely token at every position, given the same lower exit; None if unknown.

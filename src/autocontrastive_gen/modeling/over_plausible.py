@@ -61,6 +61,10 @@ class OverPlausible(Method):
         mask = plausible_mask(upper.detach(), self.alpha, self.minimum_candidates)
         return self._contrasted(upper, lower, self._base(upper), mask)
 
+    def plausible(self, upper_logits: Tensor) -> Tensor:
+        """The plausible set of the upper exit."""
+        return plausible_mask(upper_logits, self.alpha, self.minimum_candidates)
+
     def _at(self, upper: Tensor, candidates: Candidates, lower_at: Tensor) -> Tensor:
         """Log-probabilities (rows, V) from upper logits (rows, V) and lower logits (rows, K) at the candidates."""
         token_ids, base = candidates.token_ids, self._base(upper)

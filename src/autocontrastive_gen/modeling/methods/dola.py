@@ -98,6 +98,10 @@ class Dola(OverLayers):
         farthest = lower[chosen, torch.arange(len(upper), device=upper.device)]
         return self._contrast.rows(upper, farthest) if self.is_distribution else self._scores(upper, farthest)
 
+    def plausible(self, upper_logits: Tensor) -> Tensor:
+        """The tokens that keep a score of their own (relative top)."""
+        return plausible_mask(upper_logits, self.alpha)
+
     def _scores(self, upper: Tensor, lower: Tensor) -> Tensor:
         """Scores (rows, V): the difference of the log-probabilities (rows, V), masked last."""
         log_lower = wide(lower).log_softmax(-1).clamp(min=NEVER)

@@ -42,7 +42,7 @@ class Sled(OverLayers):
 
     def rows(self, upper: Tensor, lowers: Lowers) -> Tensor:
         """The evolved logits of each row, normalised."""
-        _, token_ids = most_likely(upper.detach(), min(self.evolution_scale, upper.shape[-1]))  # (rows, K)
+        token_ids = self._evolution_set(upper)
         layers = lowers.all_logits(self.final_norm)
         support = torch.stack([_support(upper, logits.float(), token_ids) for logits in layers]).sum(0)
         total = support.sum(-1, keepdim=True)
@@ -53,6 +53,14 @@ class Sled(OverLayers):
             evolved = (evolved - rate * evolved.softmax(-1)).scatter_add(-1, token_ids, rate * latent)
         outside = torch.where(upper == -torch.inf, upper, self.evolution_lower_bound)  # what can't be said stays so
         return outside.scatter(-1, token_ids, evolved.gather(-1, token_ids)).log_softmax(-1)
+
+    def plausible(self, upper_logits: Tensor) -> Tensor:
+        """The evolution set."""
+        return torch.zeros_like(upper_logits, dtype=torch.bool).scatter(-1, self._evolution_set(upper_logits), True)
+
+    def _evolution_set(self, upper: Tensor) -> Tensor:
+        """The ``evolution_scale`` most likely tokens (rows, K) under the upper logits (rows, V)."""
+        return most_likely(upper.detach(), min(self.evolution_scale, upper.shape[-1]))[1]
 
 
 def _support(upper: Tensor, lower: Tensor, token_ids: Tensor) -> Tensor:

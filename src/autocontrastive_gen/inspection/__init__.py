@@ -1,0 +1,1 @@
+"""Looking inside a model: what every layer says."""

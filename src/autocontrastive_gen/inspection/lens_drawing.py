@@ -32,10 +32,8 @@ def drawn(lens: Lens, measure: str, dpi: int) -> bytes:
     values = np.stack([row.numbers[:, column] for row in lens.rows]).astype(float)
     finite = values[np.isfinite(values)]
     top = max(finite.max(initial=0.0), 1e-9)
-    if measure == "rank":
-        norm = LogNorm(1, max(top, 2.0))
-    else:
-        norm = Normalize(0, {"probability": 1.0, "js_to_last": math.log(2)}.get(measure, top))
+    ends = {"probability": 1.0, "js_to_last": math.log(2)}
+    norm = LogNorm(1, max(top, 2.0)) if measure == "rank" else Normalize(0, ends.get(measure, top))
     shown = np.where(np.isposinf(values), top, values)
     width, height = 1.6 + CELL[0] * len(lens.tokens), 1.5 + CELL[1] * len(lens.rows)
     figure = Figure(figsize=(width, height), layout="constrained")

@@ -40,8 +40,8 @@ def lens(
 ) -> Lens:
     """What every layer would say next along a text, and how it compares with the last layer (a "logit lens").
 
-    The model runs once. Logits are computed in float32, some positions at a time, so that memory depends neither on
-    the length of the text nor on the number of layers.
+    The model runs once. Logits are computed in float32, layer by layer and some positions at a time, so that they take
+    no more memory for a long text or a deep model.
 
     Args:
         model: a multi-exit model, or any language model of transformers: its own head then reads every layer
@@ -166,13 +166,14 @@ class _Reading:
 
     def _contrast(self, label: str, fields: Fields, states: ExitStates, last: Tensor, came: Tensor) -> Row:
         with self.model.set_exits(**fields):
-            active = self.model.active_exits
+            method = self.model.active_exits.method
+            assert method is not None  # a contrast has one
             upper, lowers = self.model.upper_and_lowers(states)
-            log_p = active.method.evaluate(upper, lowers).float()
+            log_p = method.evaluate(upper, lowers).float()
         upper = upper.float()
-        mask = active.method.plausible(upper)
+        mask = method.plausible(upper)
         sets = None if mask is None else _sets(mask, upper.log_softmax(-1), log_p)
-        return _row(label, "contrast", None, log_p, last, came, sets, active.method.is_distribution)
+        return _row(label, "contrast", None, log_p, last, came, sets, method.is_distribution)
 
 
 def _row(
@@ -192,8 +193,7 @@ def _row(
         for column, measure in enumerate(MEASURES):
             if measure.key not in OF_SCORES:
                 numbers[:, column] = torch.nan
-    arrays = (tensor.cpu().numpy() for tensor in (numbers, ids, probabilities))
-    return Row(label, kind, layer, *arrays, sets=sets)
+    return Row(label, kind, layer, numbers.cpu().numpy(), ids.cpu().numpy(), probabilities.cpu().numpy(), sets)
 
 
 def _sets(mask: Tensor, log_upper: Tensor, log_p: Tensor) -> tuple[PlausibleSet, ...]:

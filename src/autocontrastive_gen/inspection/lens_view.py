@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,11 +52,13 @@ class Row:
         """One row from its successive pieces."""
         first = pieces[0]
         sets = None if first.sets is None else tuple(each for piece in pieces for each in piece.sets or ())
-        arrays = (
-            np.concatenate([getattr(piece, name) for piece in pieces])
-            for name in ("numbers", "top_ids", "top_probabilities")
+        return replace(
+            first,
+            numbers=np.concatenate([piece.numbers for piece in pieces]),
+            top_ids=np.concatenate([piece.top_ids for piece in pieces]),
+            top_probabilities=np.concatenate([piece.top_probabilities for piece in pieces]),
+            sets=sets,
         )
-        return cls(first.label, first.kind, first.layer, *arrays, sets=sets)
 
     def token_ids(self) -> Iterator[int]:
         """Every token that the row names."""

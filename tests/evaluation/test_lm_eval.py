@@ -6,17 +6,22 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from lm_eval.api import registry
 from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
 from lm_eval.api.registry import get_model
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
+from autocontrastive_gen.evaluation import lm_eval_harness
 from autocontrastive_gen.evaluation.benchmarks import evaluate, items, results
 from autocontrastive_gen.evaluation.lm_eval_harness import run_lm_eval
 from autocontrastive_gen.evaluation.lm_eval_harness.adapter import MultiExitLM
@@ -146,6 +151,20 @@ def test_generated_texts_do_not_hang_on_the_batch(folder, setting):
     ids = tokenizer(PAIRS[0][0], return_tensors="pt").input_ids
     expected = model.generate(ids, max_new_tokens=8, do_sample=False)[0, ids.shape[1] :]
     assert one[0] == tokenizer.decode(expected, skip_special_tokens=True).split(".")[0]
+
+
+@pytest.mark.parametrize("placeholder", [lambda entry: entry, lambda entry: entry.value], ids=["entry", "its value"])
+def test_lm_eval_loads_the_model_from_its_entry_point(root, monkeypatch, placeholder):
+    """As lm-eval's main branch does: every entry point of the group stands for a model until that is asked for."""
+    declared = tomllib.loads((root / "pyproject.toml").read_text())["project"]["entry-points"]["lm_eval.models"]
+    known = registry.Registry("model", base_cls=LM)
+    monkeypatch.setattr(registry, "model_registry", known)
+    monkeypatch.delitem(sys.modules, "autocontrastive_gen.evaluation.lm_eval_harness.adapter")
+    monkeypatch.setattr(lm_eval_harness, "adapter", None)
+    for name, value in declared.items():
+        known.register(name, target=placeholder(EntryPoint(name, value, "lm_eval.models")))
+    assert known.get("multi_exit").__name__ == "MultiExitLM"
+    assert {known.get(name) for name in ("multi_exit_gpt", "multi_exit_hf")} == {known.get("multi_exit")}
 
 
 @pytest.fixture

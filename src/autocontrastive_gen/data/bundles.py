@@ -94,22 +94,20 @@ def install(bundle: Path, folder: Path) -> dict:
 
 def _expand(names: list[str]) -> tuple[dict[str, dict], dict[str, dict]]:
     """({task: its whole configuration}, {group: its configuration}) for names of tasks, groups and tags."""
-    from lm_eval.tasks._index import Kind
-
     leaves, groups, queue = {}, {}, list(names)
     while queue:
         name = queue.pop(0)
         index = _index(name)
-        kind = index[name].kind
-        if kind == Kind.TAG:
+        kind = index[name].kind.name
+        if kind == "TAG":
             queue += sorted(index[name].tags)
-        elif kind == Kind.GROUP:
+        elif kind == "GROUP":
             groups[name] = index[name].cfg
             members = [member if isinstance(member, str) else member.get("task") for member in index[name].cfg["task"]]
             if None in members:
                 raise InputError(f"task {name}: defines tasks inline, so it cannot be bundled; name its tasks")
             queue += members
-        elif kind == Kind.TASK and "custom_dataset" not in index[name].cfg:
+        elif kind == "TASK" and "custom_dataset" not in index[name].cfg:
             leaves[name] = _portable(index[name].cfg)
         else:
             raise InputError(f"task {name}: generates its data in code, so it cannot be bundled; leave it out")
@@ -121,7 +119,7 @@ _INDICES: dict[Path, dict] = {}
 
 def _index(name: str) -> dict:
     """The index of a folder that defines the task: ours, one of lm-eval's named like its start, else all (20 s)."""
-    from lm_eval.tasks._index import TaskIndex
+    from lm_eval.tasks import TaskManager
 
     root = tasks_folder()
     parts = name.split("_")
@@ -129,7 +127,7 @@ def _index(name: str) -> dict:
     likely += [folder for folder in _INDICES if name in _INDICES[folder]]
     for folder in [folder for folder in likely if folder.is_dir()] + [root]:
         if folder not in _INDICES:
-            _INDICES[folder] = TaskIndex.build([folder])
+            _INDICES[folder] = TaskManager(include_path=folder, include_defaults=False).task_index
         if name in _INDICES[folder]:
             return _INDICES[folder]
     raise InputError(

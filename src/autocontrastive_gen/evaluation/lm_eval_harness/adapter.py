@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 import torch
-from lm_eval.api.registry import register_model
+from lm_eval.api.registry import model_registry
 from lm_eval.models.huggingface import HFLM
 from torch import Tensor
 
@@ -46,9 +46,8 @@ def _unquoted(value: Any) -> Any:
     return value.strip("'\"") if isinstance(value, str) else value
 
 
-@register_model("multi_exit_gpt", "multi_exit_hf")
 class MultiExitLM(DocumentOrder, HFLM):
-    """``--model multi_exit_gpt`` and ``multi_exit_hf``.
+    """``--model multi_exit``, or ``multi_exit_gpt`` and ``multi_exit_hf``.
 
     ``--model_args`` takes what lm-eval's ``hf`` takes and the fields of ``MultiExitConfiguration``; ``exits=<folder>``
     for exits stored alone; ``contrast_function=`` a name or ``module:function``; and each parameter of that method with
@@ -115,3 +114,8 @@ class MultiExitLM(DocumentOrder, HFLM):
     def _gives_distributions(self) -> bool:
         method = self.model.active_exits.method
         return method is None or method.is_distribution
+
+
+for _name in ("multi_exit", "multi_exit_gpt", "multi_exit_hf"):
+    if _name not in model_registry:  # where lm-eval reads entry points, it knows the name and is loading this module
+        model_registry.register(_name, target=MultiExitLM)

@@ -1,7 +1,9 @@
 """Reading corpora, wiki markup, and the cleaning rules."""
 
 import bz2
+import codecs
 import gzip
+import io
 import json
 import lzma
 
@@ -9,9 +11,10 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from autocontrastive_gen.data import rules
+from autocontrastive_gen.data import corpora, rules
 from autocontrastive_gen.data.corpora import read
 from autocontrastive_gen.data.wikimarkup import articles, clean
+from autocontrastive_gen.foundation.errors import UserError
 
 DOCUMENTS = ["First one.\nIts second paragraph.", "Second: “quoted” – ünïcode."]
 
@@ -90,32 +93,79 @@ def test_stories_of_coqa(tmp_path):
         list(read(tmp_path, "coqa", where={"source": ["race"]}))
 
 
-@pytest.mark.parametrize("format", ["squad", "coqa"])
-@pytest.mark.parametrize(
-    ("content", "message"), [("[]", "lacks a field"), ('{"data": [{"id": 1}]}', "lacks a field"), ("{", "is not JSON")]
-)
-def test_json_of_another_form(tmp_path, format, content, message):
-    (tmp_path / "a.json").write_text(content)
-    with pytest.raises(ValueError, match=rf"a\.json: {message}"):
-        list(read(tmp_path, format))
+def table(values):
+    """A parquet file with these values as its column of text."""
+    file = io.BytesIO()
+    parquet.write_table(pyarrow.table({"text": values}), file)
+    return file.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("format", "name", "content", "message"),
-    [
-        ("jsonl", "a.jsonl", b'{"text": "x"}\n{oops', r"a\.jsonl:2: is not JSON"),
-        ("txt", "a.txt", b"\xff\xfe\x00", "not UTF-8"),
-        ("txt", "a.txt.xz", lzma.compress(b"words " * 1000)[:-20], "damaged"),
-        ("txt", "a.txt.gz", b"no gzip", "damaged"),
-        ("parquet", "a.parquet", b"PAR1 no parquet", "damaged or not a parquet"),
-        ("mediawiki", "a.xml.bz2", bz2.compress(b"<mediawiki><page>"), "not a complete MediaWiki dump"),
-        ("mediawiki", "a.xml.bz2", bz2.compress(b"<mediawiki></mediawiki>")[:-10], "not a complete MediaWiki dump"),
-    ],
-)
-def test_damaged_files(tmp_path, format, name, content, message):
+def dump(text):
+    return f"<mediawiki><page><ns>0</ns><revision><text>{text}</text></revision></page></mediawiki>".encode()
+
+
+DEEP = b"[" * 100_000
+ENTITIES = b"".join(b'<!ENTITY %c "%s">' % (98 + i, b"&%c;" % (97 + i) * 10) for i in range(12))
+WRONG = {
+    "jsonl: a line that is no JSON": ("a.jsonl", b'{"text": "x"}\n{oops', r"a\.jsonl:2: is damaged or not JSON"),
+    "jsonl: nested deeply": ("a.jsonl", b'{"text": ' + DEEP, r"a\.jsonl:1: is damaged or not JSON \(RecursionError"),
+    "jsonl: a number of 5,000 digits": ("a.jsonl", b'{"text": ' + b"9" * 5000, "a.jsonl:1: is damaged or not JSON"),
+    "jsonl: UTF-16": ("a.jsonl", '{"text": "x"}'.encode("utf-16"), "a.jsonl: is damaged or not UTF-8"),
+    "jsonl: a list": ("a.jsonl", b"[1]", "a.jsonl:1: has no column 'text'"),
+    "jsonl: a number": ("a.jsonl", b'{"text": 1}', "'text' holds 1, which is not text"),
+    "squad: a list": ("a.squad", b"[]", "a.squad: is damaged or not in SQuAD's format"),
+    "squad: no field": ("a.squad", b'{"data": [{"id": 1}]}', "not in SQuAD's format .*'paragraphs'"),
+    "squad: cut": ("a.squad", b"{", "a.squad: is damaged or not in SQuAD's format"),
+    "squad: nested deeply": ("a.squad", DEEP, "a.squad: is damaged or not in SQuAD's format"),
+    "squad: numbers": ("a.squad", b'{"data": [{"paragraphs": [{"context": 3}]}]}', "not in SQuAD's format"),
+    "coqa: a list": ("a.coqa", b"[]", "a.coqa: is damaged or not in CoQA's format"),
+    "coqa: no field": ("a.coqa", b'{"data": [{"id": 1}]}', "not in CoQA's format .*'story'"),
+    "coqa: numbers": ("a.coqa", b'{"data": [{"story": 3}]}', "not in CoQA's format"),
+    "txt: Latin-1": ("a.txt", "Grüße".encode("latin-1"), "a.txt: is damaged or not UTF-8"),
+    "txt: cut xz": ("a.txt.xz", lzma.compress(b"words " * 1000)[:-20], "damaged"),
+    "txt: no gzip": ("a.txt.gz", b"no gzip", "damaged"),
+    "txt: no bzip2": ("a.txt.bz2", b"BZh9" + bytes(50), "damaged"),
+    "parquet: noise": ("a.parquet", b"PAR1 no parquet", "damaged or not a parquet"),
+    "parquet: damaged footer": ("a.parquet", b"PAR1" + bytes(100) + b"PAR1", "damaged or not a parquet"),
+    "parquet: numbers": ("a.parquet", table([1, 2]), "'text' holds 1, which is not text; set text_field"),
+    "parquet: lists": ("a.parquet", table([["a"], ["b"]]), "'text' holds \\['a'\\], which is not text"),
+    "parquet: bytes": ("a.parquet", table([b"\xff"]), r"'text' holds b'\\xff', which is not text"),
+    "mediawiki: cut": ("a.mediawiki.bz2", bz2.compress(b"<mediawiki><page>"), "not a complete MediaWiki dump"),
+    "mediawiki: cut bzip2": ("a.mediawiki.bz2", bz2.compress(b"<mediawiki></mediawiki>")[:-10], "not a complete"),
+    "mediawiki: no bzip2": ("a.mediawiki.bz2", b"BZh9" + bytes(50), "damaged or not a MediaWiki dump"),
+    "mediawiki: no such character": ("a.mediawiki", dump("&#x110000;"), "not a complete MediaWiki dump"),
+    "mediawiki: unknown encoding": ("a.mediawiki", b'<?xml version="1.0" encoding="x"?><a/>', "damaged or not a"),
+    "mediawiki: entities that explode": (
+        "a.mediawiki",
+        b'<!DOCTYPE l [<!ENTITY a "aaaaaaaaaa">' + ENTITIES + b"]>" + dump("&m;"),
+        "not a complete MediaWiki dump",
+    ),
+}
+"""Files by format: name, content, and what is said of them."""
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_file_that_cannot_be_read_is_named(tmp_path, case):
+    name, content, message = WRONG[case]
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(OSError, match=message):
-        list(read(tmp_path, format))
+    with pytest.raises(UserError, match=message) as caught:
+        list(read(tmp_path, case.partition(":")[0]))
+    assert str(tmp_path / name) in str(caught.value) and len(str(caught.value)) < 500
+
+
+def test_a_line_without_an_end_does_not_fill_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(corpora, "LONGEST_LINE", 1000)
+    (tmp_path / "a.txt").write_text("word " * 199 + "\n" + "word " * 1000)
+    with pytest.raises(UserError, match="a.txt: has a line of 1000 characters or more"):
+        list(read(tmp_path, "lines"))
+
+
+def test_marks_and_halves_of_characters(tmp_path):
+    """A byte order mark is no text, and half a character can't be written."""
+    (tmp_path / "a.jsonl").write_bytes(codecs.BOM_UTF8 + b'{"text": "one \\ud800"}\n{"text": "two"}\n')
+    assert list(read(tmp_path, "jsonl")) == ["one \N{REPLACEMENT CHARACTER}", "two"]
+    (tmp_path / "a.txt").write_bytes(codecs.BOM_UTF8 + b"one\n")
+    assert list(read(tmp_path, "lines", "*.txt")) == ["one"]
 
 
 def test_no_file_matches(tmp_path):
@@ -168,8 +218,8 @@ def test_dump_gives_articles_only(tmp_path):
         f"<page><title>{i}</title><ns>{space}</ns>{extra}<revision><text>{sentence} {i}.</text></revision></page>"
         for i, (space, extra) in enumerate([(0, ""), (4, ""), (0, '<redirect title="x" />'), (0, "")])
     )
-    dump = f'<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.10/">{pages}</mediawiki>'
-    (tmp_path / "dump.xml").write_text(dump)
+    namespace = "http://www.mediawiki.org/xml/export-0.10/"
+    (tmp_path / "dump.xml").write_text(f'<mediawiki xmlns="{namespace}">{pages}</mediawiki>')
     assert list(articles(tmp_path / "dump.xml")) == [f"{sentence} 0.", f"{sentence} 3."]
 
 

@@ -1,3 +1,4 @@
+import codecs
 import math
 import subprocess
 
@@ -107,11 +108,39 @@ def test_contrast_without_a_lower_exit_is_refused(content):
     assert any("no lower exit below layer 15" in fault for fault in faults(content))
 
 
-@pytest.mark.parametrize("text", ["", "- a\n", "a: [", "profile: laptop\n"])
-def test_a_file_that_is_not_a_parameter_file(tmp_path, text):
-    (tmp_path / "params.yaml").write_text(text)
-    with pytest.raises(ParamsError, match="params.yaml"):
+BOMB = "a: &a [1, 1]\n" + "".join(f"a{i + 1}: &a{i + 1} [*a{i or ''}, *a{i or ''}]\n" for i in range(60))
+NO_PARAMETERS = {
+    "empty": (b"", "must be a mapping"),
+    "a list": (b"- a\n", "must be a mapping"),
+    "cut": (b"a: [", "not valid YAML"),
+    "nearly empty": (b"profile: laptop\n", "run: is missing"),
+    "aliases that explode": (BOMB.encode(), "its aliases .* stand for more than a million values"),
+    "an alias of itself": (b"a: &a [*a]", "its aliases .* stand for more than a million values"),
+    "nested deeply": (b"[" * 100_000, "it is nested too deeply"),
+    "a number of 5,000 digits": (b"seed: " + b"9" * 5000, "not valid YAML: .*5000 digits.* line 1"),
+    "a date that does not exist": (b"seed: 2023-13-45", "not valid YAML: month must be .* line 1"),
+    "a key that is a list": (b"? [a]\n: 1", "not valid YAML: unhashable"),
+    "UTF-16": ("seed: 1".encode("utf-16"), "is not UTF-8 text but UTF-16 .*; save it as UTF-8"),
+    "UTF-16 without a mark": ("seed: 1".encode("utf-16-le"), "UTF-16 text; save it as UTF-8"),
+    "Latin-1": ("title: Übung".encode("latin-1"), r"another encoding, such as Latin-1 \(byte 7\)"),
+    "binary": (bytes(range(256)), "a binary file"),
+    "code": (b'!!python/object/apply:os.mkdir ["ran"]', "could not determine a constructor"),
+    "a very long value": (b"profile: " + b"x" * 100_000, "profile"),
+}
+
+
+@pytest.mark.parametrize("case", NO_PARAMETERS)
+def test_a_file_that_is_not_a_parameter_file(tmp_path, case):
+    text, message = NO_PARAMETERS[case]
+    (tmp_path / "params.yaml").write_bytes(text)
+    with pytest.raises(ParamsError, match=f"params.yaml: .*{message}") as caught:
         load_params(tmp_path / "params.yaml")
+    assert max(map(len, str(caught.value).splitlines())) < 500
+
+
+def test_a_mark_at_the_start_is_no_fault(tmp_path, smoke_params):
+    (tmp_path / "params.yaml").write_bytes(codecs.BOM_UTF8 + smoke_params.encode())
+    assert load_params(tmp_path / "params.yaml").profile == "smoke"
 
 
 def test_text_for_evaluation_only_is_refused_as_a_training_source(content):

@@ -7,12 +7,14 @@ import gzip
 import io
 import json
 import lzma
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from autocontrastive_gen.foundation.errors import FileError, InputError, mendable
+from autocontrastive_gen.foundation.errors import FileError, InputError, UserError, shown
 
 READ_ROWS = 1024
 Row = tuple[dict[str, str], str]
@@ -40,13 +42,24 @@ def read(
         FileError: a file is missing or damaged.
         InputError: a file has no such field, or nothing fits ``where``.
     """
+    for text in _read(folder, format, pattern, text_field, where or {}):
+        yield _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+"""Halves of characters, which JSON can write and UTF-8 cannot."""
+
+
+def _read(
+    folder: Path, format: str, pattern: str, text_field: str, where: Mapping[str, Sequence[str]]
+) -> Iterator[str]:
     files = sorted(path for path in folder.rglob(pattern) if path.is_file())
     if not files:
         names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         raise FileError(f"{folder}: no file matches {pattern!r}; there are: {', '.join(names[:10]) or 'none'}")
     if format in _ROWS:
         text_field = "text" if format in ("squad", "coqa") else text_field
-        yield from _texts_of_rows(files, format, text_field, where or {})
+        yield from _texts_of_rows(files, format, text_field, where)
     elif where:
         raise InputError(f"where: documents of the format {format} have no fields; allowed with {', '.join(_ROWS)}")
     elif format == "parquet-lines":
@@ -58,13 +71,49 @@ def read(
 
 DAMAGED = (UnicodeDecodeError, EOFError, lzma.LZMAError, gzip.BadGzipFile, zlib.error)
 """What reading a damaged or truncated text file raises."""
+_COMPLAINTS = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, SyntaxError, RecursionError)
+"""What readers of formats raise for a file that is damaged or in another format."""
+LONGEST_LINE = 1 << 26
+"""Characters of a line, at most: a file without line ends would fill the memory."""
+
+
+@contextmanager
+def readable(path: Path, what: str) -> Iterator[None]:
+    """Within it, what a reader says of a file ends in a message that names the file.
+
+    Raises:
+        FileError: the file is damaged or not ``what``.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (*_COMPLAINTS, *DAMAGED) as error:
+        if (
+            isinstance(error, OSError) and error.errno is not None
+        ):  # the system's: the file is missing, or may not be read
+            raise
+        said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise FileError(f"{path}: is damaged or not {what} ({said})") from error
 
 
 def decompressed(file: BinaryIO, name: str) -> TextIO:
     """UTF-8 text of a file, compressed with xz, gzip or bzip2 if its name says so."""
     suffix = name.rpartition(".")[2]
     opener = {"xz": lzma.open, "gz": gzip.open, "bz2": bz2.open}.get(suffix)
-    return io.TextIOWrapper(opener(file) if opener else file, encoding="utf-8")
+    return io.TextIOWrapper(opener(file) if opener else file, encoding="utf-8-sig")
+
+
+def bounded_lines(file: TextIO, name: object) -> Iterator[str]:
+    """The lines of a file.
+
+    Raises:
+        FileError: a line is longer than ``LONGEST_LINE``.
+    """
+    while line := file.readline(LONGEST_LINE):
+        if len(line) == LONGEST_LINE:
+            raise FileError(f"{name}: has a line of {LONGEST_LINE} characters or more; is it text with line ends?")
+        yield line
 
 
 def documents_of_lines(lines: Iterable[str]) -> Iterator[str]:
@@ -86,15 +135,13 @@ def documents_of_lines(lines: Iterable[str]) -> Iterator[str]:
 def _mediawiki(path: Path) -> Iterator[str]:
     from autocontrastive_gen.data.wikimarkup import articles
 
-    return articles(path)
+    with readable(path, "a MediaWiki dump"):
+        yield from articles(path)
 
 
 def _text_lines(path: Path) -> Iterator[str]:
-    try:
-        with decompressed(open(path, "rb"), path.name) as file:
-            yield from file
-    except DAMAGED as error:
-        raise FileError(f"{path}: is damaged or not UTF-8 text ({error})") from error
+    with readable(path, "UTF-8 text"), decompressed(open(path, "rb"), path.name) as file:
+        yield from bounded_lines(file, path)
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -130,17 +177,15 @@ def _texts_of_rows(
 def _jsonl(path: Path, text_field: str, wanted: Sequence[str]) -> Iterator[Row]:
     for number, line in enumerate(_text_lines(path), 1):
         if line.strip():
-            try:
+            with readable(f"{path}:{number}", "JSON"):
                 row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise FileError(f"{path}:{number}: is not JSON ({error.msg})") from None
             yield _row(row, text_field, wanted, f"{path}:{number}")
 
 
 def _parquet(path: Path, text_field: str, wanted: Sequence[str]) -> Iterator[Row]:
-    from pyarrow import ArrowInvalid, parquet
+    from pyarrow import parquet
 
-    try:
+    with readable(path, "a parquet file"):
         file = parquet.ParquetFile(path)
         columns = [text_field, *wanted]
         for column in columns:
@@ -148,15 +193,12 @@ def _parquet(path: Path, text_field: str, wanted: Sequence[str]) -> Iterator[Row
                 raise InputError(_no_field(path, column, file.schema_arrow.names))
         for batch in file.iter_batches(READ_ROWS, columns=columns):
             yield from (_row(row, text_field, wanted, path) for row in batch.to_pylist())
-    except ArrowInvalid as error:
-        raise FileError(f"{path}: is damaged or not a parquet file ({error})") from error
 
 
 def _squad(path: Path, text_field: str, wanted: Sequence[str]) -> Iterator[Row]:
     """Articles of a file in SQuAD's format (Rajpurkar et al. 2016), without the questions."""
-    content = _json(path)
-    with mendable(f"{path}: lacks a field of SQuAD's format", (KeyError, TypeError)):
-        for article in content["data"]:
+    with readable(path, "in SQuAD's format"):
+        for article in _json(path)["data"]:
             paragraphs = [" ".join(paragraph["context"].split()) for paragraph in article["paragraphs"]]
             row = {"title": article["title"], "text": "\n".join(paragraphs)}
             yield _row(row, text_field, wanted, path)
@@ -164,17 +206,16 @@ def _squad(path: Path, text_field: str, wanted: Sequence[str]) -> Iterator[Row]:
 
 def _coqa(path: Path, text_field: str, wanted: Sequence[str]) -> Iterator[Row]:
     """Stories of a file in CoQA's format (Reddy et al. 2019), without the questions."""
-    content = _json(path)
-    with mendable(f"{path}: lacks a field of CoQA's format", (KeyError, TypeError)):
-        for story in content["data"]:
+    with readable(path, "in CoQA's format"):
+        for story in _json(path)["data"]:
             paragraphs = (" ".join(line.split()) for line in story["story"].split("\n"))
             row = {key: story[key] for key in ("id", "source", "filename")}
             yield _row(row | {"text": "\n".join(filter(None, paragraphs))}, text_field, wanted, path)
 
 
 def _json(path: Path) -> Any:
-    with mendable(f"{path}: is not JSON", (ValueError,)):
-        return json.loads("".join(_text_lines(path)))
+    with decompressed(open(path, "rb"), path.name) as file:
+        return json.load(file)
 
 
 def _row(row: Any, text_field: str, wanted: Sequence[str], where: object) -> Row:
@@ -183,7 +224,8 @@ def _row(row: Any, text_field: str, wanted: Sequence[str], where: object) -> Row
         if field not in names:
             raise InputError(_no_field(where, field, names))
     if not isinstance(row[text_field], str | None):
-        raise InputError(f"{where}: {text_field!r} holds {row[text_field]!r}, which is not text")
+        held = shown(row[text_field])
+        raise InputError(f"{where}: {text_field!r} holds {held}, which is not text; set text_field of the domain")
     return {field: str(row[field]) for field in wanted}, row[text_field] or ""
 
 

@@ -11,23 +11,22 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from autocontrastive_gen.foundation.errors import FileError, InputError
+from autocontrastive_gen.data.corpora import readable
+from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.files import read_text
 
 
 def _json_rows(path: Path) -> Iterator[dict]:
     """Rows of a .jsonl file, of one .json list, or the one object of a .json file."""
-    text = path.read_text(encoding="utf-8")
-    try:
-        rows = json.loads(text) if path.suffix == ".json" else [json.loads(row) for row in text.splitlines() if row]
-    except json.JSONDecodeError as error:
-        raise FileError(f"{path}: is not JSON ({error})") from None
+    text = read_text(path)
+    rows = json.loads(text) if path.suffix == ".json" else [json.loads(row) for row in text.splitlines() if row]
     yield from rows if isinstance(rows, list) else [rows]
 
 
 def lambada(path: Path) -> Iterator[dict]:
     """lambada_test.jsonl (OpenAI's) or lambada_test_plain_text.txt (one passage per line)."""
     if path.suffix == ".txt":
-        yield from ({"text": line} for line in path.read_text(encoding="utf-8").split("\n") if line)
+        yield from ({"text": line} for line in read_text(path).split("\n") if line)
     else:
         yield from ({"text": row["text"]} for row in _json_rows(path))
 
@@ -44,7 +43,7 @@ def piqa(path: Path) -> Iterator[dict]:
     labels = [row["label"] for row in rows if "label" in row]
     beside = path.with_name(f"{path.stem}-labels.lst")
     if not labels and beside.exists():
-        labels = beside.read_text(encoding="utf-8").split()
+        labels = read_text(beside).split()
     if len(labels) != len(rows):
         raise InputError(f"{path}: {len(rows)} questions, but {len(labels)} labels in {beside.name}")
     for row, label in zip(rows, labels, strict=True):
@@ -179,17 +178,16 @@ def rows_of(path: Path, dataset: str, configuration: str | None) -> list[dict]:
     """Rows of one file, for a data set of the hub.
 
     Raises:
-        InputError: no reader knows the data set, a field is missing, or the file is the other LAMBADA: the standard one
-            is lower-case throughout, OpenAI's is not.
+        InputError: no reader knows the data set, or the file is the other LAMBADA: the standard one is lower-case
+            throughout, OpenAI's is not.
+        FileError: the file is damaged, or a field is missing.
     """
     reader = READERS.get((dataset, configuration)) or READERS.get((dataset, None))
     if reader is None:
         known = ", ".join(sorted({name for name, _ in READERS}))
         raise InputError(f"{path}: there is no reader for files of {dataset}; there are readers for {known}")
-    try:
+    with readable(path, f"in the original format of {dataset}"):
         rows = list(reader(path))
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: is not in the original format of {dataset}: no {error}") from None
     if not rows:
         raise InputError(f"{path}: holds no item")
     if reader is lambada:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from autocontrastive_gen.data import hub_streams
-from autocontrastive_gen.data.corpora import DAMAGED, decompressed, documents_of_lines
+from autocontrastive_gen.data.corpora import DAMAGED, bounded_lines, decompressed, documents_of_lines
 from autocontrastive_gen.data.download import HttpStream
 from autocontrastive_gen.foundation.digests import fingerprint
 from autocontrastive_gen.foundation.errors import FileError, InputError
@@ -92,7 +92,7 @@ def _of_text(record: dict) -> Iterator[str]:
     name = record["source"].partition("?")[0]
     try:
         with decompressed(io.BufferedReader(stream, BUFFER), name) as lines:
-            yield from documents_of_lines(lines)
+            yield from documents_of_lines(bounded_lines(lines, name))
     except DAMAGED as error:
         stream.discard()
         raise FileError(

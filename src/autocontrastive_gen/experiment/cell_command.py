@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import yaml
-
 from autocontrastive_gen.experiment.params import PARAMS
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation import console
@@ -17,6 +15,7 @@ from autocontrastive_gen.foundation.commands import parser as command_parser
 from autocontrastive_gen.foundation.commands import run
 from autocontrastive_gen.foundation.cost import cost_meter, duration
 from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.files import read_yaml
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +26,10 @@ def current_profile() -> str:
     Raises:
         InputError: params.yaml names none.
     """
-    try:
-        return yaml.safe_load(PARAMS.read_text(encoding="utf-8"))["profile"]
-    except (KeyError, TypeError, yaml.YAMLError):
-        raise InputError(
-            f"{PARAMS}: has no readable `profile`; `python -m stages.profile use laptop` writes one"
-        ) from None
+    content = read_yaml(PARAMS)
+    if not isinstance(content, dict) or not isinstance(content.get("profile"), str):
+        raise InputError(f"{PARAMS}: has no readable `profile`; `python -m stages.profile use laptop` writes one")
+    return content["profile"]
 
 
 def run_cell(stage: str, purpose: str, work: Callable[..., str], setting: str = "", launched: bool = True) -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from autocontrastive_gen.experiment.asset_schema import HubAsset, PathAsset, PypiAsset, UrlAsset
 from autocontrastive_gen.experiment.schema import Params
-from autocontrastive_gen.foundation.errors import did_you_mean
+from autocontrastive_gen.foundation.errors import did_you_mean, shown
 
 
 def faults(error: ValidationError) -> Iterator[str]:
@@ -27,7 +27,7 @@ def faults(error: ValidationError) -> Iterator[str]:
             continue
         if item["type"] == "union_tag_invalid":
             item = {**item, "loc": (*item["loc"], "kind"), "input": item["ctx"]["tag"]}
-        given = "" if item["type"] == "value_error" else f" {item['input']!r} is not allowed:"  # a whole section
+        given = "" if item["type"] == "value_error" else f" {shown(item['input'])} is not allowed:"  # a whole section
         yield f"{_dotted(item['loc'])}:{given} {_readable(item)}"
 
 
@@ -42,7 +42,7 @@ def _unknown_key(item: dict, missing: dict) -> str:
     if near and near[0] in siblings:
         missing.pop(siblings[near[0]])
     hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
-    return f"{_dotted(item['loc'])}: unknown key (value {item['input']!r}); {hint}"
+    return f"{_dotted(item['loc'])}: unknown key (value {shown(item['input'])}); {hint}"
 
 
 def _readable(item: dict) -> str:
@@ -83,4 +83,5 @@ def _fields(parent: list) -> dict:
 
 def _help(loc: tuple) -> str:
     field = _fields(list(loc[:-1])).get(loc[-1])
-    return f"expects {str(field.annotation).replace('typing.', '')}" if field is not None else "see conf/profiles"
+    about = " ".join((getattr(field, "description", None) or "").split())
+    return about.partition(". ")[0].rstrip(".") or "conf/profiles shows such a key"

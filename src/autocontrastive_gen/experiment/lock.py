@@ -10,10 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from autocontrastive_gen.foundation.digests import fingerprint
-from autocontrastive_gen.foundation.errors import InputError, MissingFileError
+from autocontrastive_gen.foundation.errors import MissingFileError, mendable
+from autocontrastive_gen.foundation.files import parse_yaml, read_text
 
 LOCK = Path("dvc.lock")
 
@@ -51,10 +50,10 @@ def parse_lock(text: str) -> dict[str, Entry]:
     Raises:
         InputError: it is not a lock file.
     """
-    content = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
-    if not isinstance(content, dict) or not isinstance(content.get("stages", {}), dict):
-        raise InputError(f"{LOCK}: is not a lock file of DVC; `dvc repro` writes one")
-    return {name: _entry(name, stage) for name, stage in content.get("stages", {}).items()}
+    remedy = "take back its last good state (git checkout dvc.lock), or remove it and run `dvc repro`"
+    content = parse_yaml(text, str(LOCK), fast=True, remedy=remedy) or {}
+    with mendable(f"{LOCK}: is not a lock file of DVC; {remedy}", (AttributeError, KeyError, TypeError)):
+        return {name: _entry(name, stage) for name, stage in content.get("stages", {}).items()}
 
 
 def read_lock(path: Path = LOCK) -> dict[str, Entry]:
@@ -65,7 +64,7 @@ def read_lock(path: Path = LOCK) -> dict[str, Entry]:
     """
     if not path.exists():
         raise MissingFileError(f"{path}: not found; run `dvc repro` in the project's root first")
-    return parse_lock(path.read_text(encoding="utf-8"))
+    return parse_lock(read_text(path))
 
 
 def _entry(name: str, stage: dict) -> Entry:

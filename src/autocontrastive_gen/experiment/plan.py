@@ -23,7 +23,7 @@ from autocontrastive_gen.experiment.schema import Contrast
 from autocontrastive_gen.experiment.settings import Grid, Setting
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
 from autocontrastive_gen.foundation.errors import InputError, MissingFileError
-from autocontrastive_gen.foundation.files import write_text
+from autocontrastive_gen.foundation.files import parse_yaml, read_text, write_text
 from autocontrastive_gen.foundation.trees import differing, leaves
 from autocontrastive_gen.generation.decoder import DECODERS
 from autocontrastive_gen.modeling.contrast import REGISTRY, check
@@ -257,8 +257,11 @@ def read_plan(profile: str, *keys: str) -> dict[str, Any]:
     path = Paths(profile).plan
     if not path.exists():
         raise MissingFileError(f"{path}: the plan does not exist yet; run `dvc repro fetch` first")
-    entry = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    remedy = "`dvc repro fetch` writes it again"
+    entry = parse_yaml(read_text(path), str(path), fast=True, remedy=remedy)
     for i, key in enumerate(keys):
+        if not isinstance(entry, dict):
+            raise InputError(f"{path}: is not a plan; {remedy}")
         if key not in entry:
             raise InputError(f"{'.'.join(keys[: i + 1])}: not in {path}; there are: {', '.join(map(str, entry))}")
         entry = entry[key]

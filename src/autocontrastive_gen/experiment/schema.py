@@ -13,9 +13,9 @@ from autocontrastive_gen.experiment.asset_schema import Asset, Glob, Section
 from autocontrastive_gen.experiment.derived import section_of
 from autocontrastive_gen.training.train_settings import TrainSettings
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 Task = Annotated[str, Field(pattern=r"^[^/\\\s][^/\\]*$")]
-Letters = Annotated[str, Field(pattern=r"^[a-z]+$")]
+Letters = Annotated[str, Field(pattern=r"^[a-z]+$", max_length=64)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Tokens = Annotated[int, Field(ge=1, le=100_000)]

@@ -57,6 +57,19 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     return f"did you mean {near[0]}?" if near else ""
 
 
+def shown(value: object, most: int = 200) -> str:
+    """A value as messages show it: its ``repr``, cut after ``most`` characters.
+
+    >>> shown("ab"), shown("a" * 1000, most=4)
+    ("'ab'", "'aaa…")
+    """
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of more digits than Python prints, a value that is nested deeply
+        return f"a value of type {type(value).__name__} that is too large to show"
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
 @contextmanager
 def mendable(what: str, kinds: tuple[type[Exception], ...] = (OSError, ValueError)) -> Iterator[None]:
     """Raise a library's complaint about input as a ``UserError``: ``what``, then the library's own message.

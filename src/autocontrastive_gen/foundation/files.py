@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import math
@@ -68,15 +69,42 @@ def write_json(path: Path | str, value: Any, digits: int = 6) -> None:
     write_text(path, json.dumps(ready, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def read_text(path: Path | str) -> str:
+    """Text of a UTF-8 file, without the byte order mark that some editors write.
+
+    Raises:
+        InputError: it is in another encoding, or no text; the message says what it looks like.
+    """
+    content = Path(path).read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        kind = "UTF-16" if utf16 else "a binary file" if b"\0" in content else "another encoding, such as Latin-1"
+        raise InputError(f"{path}: is not UTF-8 text but {kind} (byte {error.start}); save it as UTF-8") from None
+    if "\0" in text:
+        raise InputError(f"{path}: holds characters 0: it is a binary file, or UTF-16 text; save it as UTF-8")
+    return text
+
+
 def read_json(path: Path | str) -> Any:
-    """Read what ``write_json`` wrote, infinities included."""
-    with mendable(f"{path}: is not readable as JSON; delete it and run the stage that writes it again", (ValueError,)):
-        return parse_json(Path(path).read_text(encoding="utf-8"))
+    """Read what ``write_json`` wrote, infinities included.
+
+    Raises:
+        InputError: it is not JSON.
+    """
+    text = read_text(path)
+    with mendable(f"{path}: is not readable as JSON; delete it and run the stage that writes it again", NOT_JSON):
+        return parse_json(text)
 
 
 def parse_json(text: str) -> Any:
     """The value in the text of a file that ``write_json`` wrote."""
     return _replaced(json.loads(text), {form: number for number, form in _INFINITIES.items()}, str)
+
+
+NOT_JSON = (ValueError, RecursionError)
+"""What ``json`` raises for text that is not JSON, is nested too deeply, or holds a number of thousands of digits."""
 
 
 def _replaced(value: Any, forms: dict, kind: type) -> Any:
@@ -91,28 +119,72 @@ def _replaced(value: Any, forms: dict, kind: type) -> Any:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a key that occurs twice in a mapping; YAML would silently keep the last one."""
+    """Refuses a key that occurs twice in a mapping, of which YAML would silently keep the last one."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (TypeError, ValueError) as error:  # a key that is a list, a date or number that Python cannot read
+            raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for (key_node, _), key in zip(node.value, keys, strict=True):
-            if keys.count(key) > 1:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} occurs twice", key_node.start_mark
                 )
+            seen.add(key)
         return super().construct_mapping(node, deep)
 
 
+_FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_MOST_VALUES = 1_000_000
+
+
 def read_yaml(path: Path | str) -> Any:
-    """Content of a YAML file.
+    """Content of a YAML file that people write; see ``parse_yaml``.
 
     Raises:
-        InputError: it is not valid YAML, or a key occurs twice; the message names file and line.
+        InputError: as ``parse_yaml``, or it is not UTF-8 text.
     """
+    return parse_yaml(read_text(path), str(path))
+
+
+def parse_yaml(text: str, name: str, fast: bool = False, remedy: str = "") -> Any:
+    """The value that a YAML text stands for.
+
+    Args:
+        name: what messages call the text.
+        fast: for files that programs write: a key that occurs twice is not noticed.
+        remedy: what to do about a file that is not valid.
+
+    Raises:
+        InputError: it is not valid YAML, a key occurs twice, or its aliases unfold to more than a million values.
+    """
+    rest = f"; {remedy}" if remedy else ""
     try:
-        return yaml.load(Path(path).read_text(encoding="utf-8"), _UniqueKeys)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, TypeError) as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        value = yaml.load(text, _FAST if fast else _UniqueKeys)
+    except RecursionError:
+        raise InputError(f"{name}: not valid YAML: it is nested too deeply{rest}") from None
+    except (yaml.YAMLError, TypeError, ValueError) as error:
+        raise InputError(f"{name}: not valid YAML: {' '.join(str(error).split())}{rest}") from None
+    if _unfolded(value, {}) > _MOST_VALUES:
+        raise InputError(
+            f"{name}: not valid YAML: its aliases (*) stand for more than a million values; write them out"
+        )
+    return value
+
+
+def _unfolded(value: Any, sizes: dict[int, float]) -> float:
+    """Number of values, counting those behind an alias wherever it stands; infinite for a value that holds itself."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in sizes:
+        sizes[id(value)] = math.inf
+        sizes[id(value)] = 1 + sum(_unfolded(v, sizes) for v in (value.values() if isinstance(value, dict) else value))
+    return sizes[id(value)]
 
 
 def write_jsonl(path: Path | str, rows: Iterable[dict]) -> None:
@@ -124,8 +196,8 @@ def write_jsonl(path: Path | str, rows: Iterable[dict]) -> None:
 
 def read_jsonl(path: Path | str) -> list[dict]:
     """Read the rows of a file that ``write_jsonl`` wrote; empty lines are skipped."""
-    with open(path, encoding="utf-8") as file:
-        with mendable(f"{path}: is not readable as JSON lines", (ValueError,)):
+    with open(path, encoding="utf-8-sig") as file:
+        with mendable(f"{path}: is not readable as JSON lines", NOT_JSON):
             return [json.loads(line) for line in file if line.strip()]
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from autocontrastive_gen.experiment.paths import PUBLISHED, RULES
 from autocontrastive_gen.foundation.errors import InputError, MissingFileError
+from autocontrastive_gen.foundation.files import read_yaml
 
 REPRODUCED, OUTSIDE, NOT_RUN, NOT_COMPARABLE = "reproduced", "outside", "not run", "not comparable"
 
@@ -117,9 +117,7 @@ def read_checked(path: Path, schema: type[Section]):
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
         raise MissingFileError(f"{path}: there is no such file of published values (report.paper); there are: {known}")
     try:
-        return schema.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        return schema.model_validate(read_yaml(path))
     except ValidationError as error:
         faults = (f"{path}: {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise InputError("\n".join(faults)) from None

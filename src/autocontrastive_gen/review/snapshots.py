@@ -10,13 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from autocontrastive_gen.experiment.lock import LOCK, Entry, parse_lock
 from autocontrastive_gen.experiment.params import PARAMS
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.errors import InputError, MissingFileError, did_you_mean
-from autocontrastive_gen.foundation.files import parse_json
+from autocontrastive_gen.foundation.files import parse_json, parse_yaml
 from autocontrastive_gen.review.records import cell_folder, cell_name, grid_cells
 from autocontrastive_gen.review.tracking import PIPELINE, store_faults, tracking_uri
 
@@ -45,7 +43,7 @@ class State:
 
     @cached_property
     def params(self) -> dict[str, Any]:
-        return yaml.safe_load(self.need(PARAMS))
+        return parse_yaml(self.need(PARAMS), f"{self.label}: {PARAMS}")
 
     @cached_property
     def paths(self) -> Paths:

@@ -45,7 +45,8 @@ class SmallRun:
     def plan(self) -> dict:
         common = {"seed": 1, "domains": list(DOMAINS)}
         decoder = {"method": "top-p", "top_p": self.top_p}
-        generate = {name: {**common, "new_tokens": 5, "decoder": decoder} for name in self.settings}
+        cell = {**common, "new_tokens": 5, "batch_size": 2, "model": {"asset": "model", "dtype": "float32"}}
+        generate = {name: {**cell, "decoder": decoder} for name in self.settings}
         benchmark = {name: {"seed": 1, "tasks": ["last-word"], "limit": None} for name in ("original", "acd")}
         return {
             "prepare": {"prompts": PROMPTS},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from autocontrastive_gen.experiment.paths import Paths
@@ -45,6 +46,21 @@ def load_cell_model(paths: Paths, name: str, runtime: Mapping[str, Any], fields:
         name: key of the model in params.
         runtime: "asset" and "dtype" from the entry of the plan.
     """
+    exits = None if fields["use_original_head"] else paths.exits(name)
+    return load_model(paths.asset(runtime["asset"]), exits, runtime["dtype"], fields, local_files_only=True)
+
+
+def load_model(
+    base: Path | str, exits: Path | None, dtype: str, fields: Mapping[str, Any], local_files_only: bool = False
+):
+    """A model with its exits, configured by ``fields``, on the device of this process, and its tokenizer.
+
+    Args:
+        base: folder or hub name of the base model.
+        exits: folder of the exits.
+        dtype: ``models.<model>.dtype``.
+        fields: of ``MultiExitConfiguration``.
+    """
     from transformers import AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
@@ -54,17 +70,15 @@ def load_cell_model(paths: Paths, name: str, runtime: Mapping[str, Any], fields:
 
     if not sys.stderr.isatty():
         transformers_logging.disable_progress_bar()
-    asset = paths.asset(runtime["asset"])
-    exits = None if fields["use_original_head"] else paths.exits(name)
-    with mendable(f"{asset}: cannot load a tokenizer from it"):
-        tokenizer = AutoTokenizer.from_pretrained(asset, local_files_only=True, trust_remote_code=False)
+    with mendable(f"{base}: cannot load a tokenizer from it"):
+        tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=local_files_only, trust_remote_code=False)
     model = AutoMultiExitModel.from_pretrained(
-        asset,
+        base,
         multi_exit_config=MultiExitConfiguration(**fields),
         exits=exits,
-        dtype=state_type(runtime["dtype"]),
-        local_files_only=True,
+        dtype=state_type(dtype),
+        local_files_only=local_files_only,
     )
     model = model.to(Processes.start().device).eval()
-    speed_up(model, runtime["dtype"])
+    speed_up(model, dtype)
     return model, tokenizer

@@ -26,6 +26,7 @@ from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
 from autocontrastive_gen.foundation.errors import UserError
 from autocontrastive_gen.foundation.files import SCRATCH, read_json
+from autocontrastive_gen.review.logged_models import RunModel, log_model
 from autocontrastive_gen.review.mlflow_view import TAG, shared_view
 from autocontrastive_gen.review.records import Cell, Point, flatten, headline
 
@@ -38,6 +39,7 @@ TABLE = "samples.json"
 _KEY, _PUBLISHED = "cell.key", "published"
 _TAKEN = "BAD_REQUEST"  # how MLflow answers when a row that it would insert is there already
 _PARAM_LIMIT = 6000  # characters that MLflow's stores accept
+_DATA_USE = {"train": "training", "generate": "evaluation"}
 _PROSE = ("title", "banner", "examples", "paper")
 _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
@@ -69,6 +71,9 @@ class Document:
     points: tuple[Point, ...] = ()
     files: dict[str, Path] = field(default_factory=dict)
     table: dict[str, list] | None = None
+    models: tuple[RunModel, ...] = ()
+    data_use: str = ""
+    """What the run used the prepared text for, ``training`` or ``evaluation``; empty if for nothing."""
 
 
 @contextmanager
@@ -97,7 +102,7 @@ def publish(profile: str, plan: dict[str, Any], lock: dict[str, Entry], cells: l
         for cell in cells:
             document = _document(cell)
             run = store.find_or_create(document, common, parent=parent.info.run_id)
-            store.fill(run, document, card if cell.entry.stage in ("train", "generate") else None)
+            store.fill(run, document, card)
         store.fill(parent, pipeline, card)
         store.choose_columns(shared_view(cells))
         return store.count
@@ -108,12 +113,20 @@ def _document(cell: Cell) -> Document:
     tags = {"dvc.stage": cell.entry.name, "dvc.md5": " ".join(outs.values()), "model": cell.model}
     tags |= {"setting": cell.setting} if cell.setting else {}
     return Document(
-        cell.entry.key, cell.entry.name, cell.version, tags, cell.params, cell.points, cell.files, cell.table
+        cell.entry.key,
+        cell.entry.name,
+        cell.version,
+        tags,
+        cell.params,
+        cell.points,
+        cell.files,
+        cell.table,
+        data_use=_DATA_USE.get(cell.entry.stage, ""),
     )
 
 
 def _pipeline(profile: str, label: str, plan: dict, lock: dict[str, Entry], cells: list[Cell]) -> Document:
-    """The parent run: one per distinct set of cells, with the report and every headline metric."""
+    """The parent run: one per distinct set of cells, with the report, the models and every headline metric."""
     keys = {cell.entry.name: cell.entry.key for cell in cells}
     report = lock.get("report")
     tags = {"dvc.stage": PIPELINE, "cells": str(len(cells))}
@@ -127,6 +140,8 @@ def _pipeline(profile: str, label: str, plan: dict, lock: dict[str, Entry], cell
         params=flatten({**choices, "profile": profile, "prepare": plan["prepare"], "train": plan["train"]}),
         points=headline(cells),
         files=_report_files(Paths(profile)),
+        models=tuple(RunModel.of(Paths(profile), plan, name, project_root()) for name in plan["report"]["models"]),
+        data_use="training and evaluation",
     )
 
 
@@ -146,7 +161,7 @@ def _data_card(paths: Paths) -> dict[str, str] | None:
         "name": f"{paths.profile}-text",
         "digest": file_sha256(path)[:12],
         "source_type": "local",
-        "source": json.dumps({"uri": path.as_posix()}),
+        "source": json.dumps({"uri": (project_root() / path).as_posix()}),
         "profile": json.dumps(read_json(path)),
     }
 
@@ -217,8 +232,10 @@ class _Store:
             self.client.log_artifact(run_id, str(path), os.path.dirname(name) or None)
         if document.table and not self._has_artifact(run_id, TABLE):  # log_table would append its rows again
             self.client.log_table(run_id, document.table, TABLE)
-        if card:
-            self._log_input(run_id, card)
+        for model in document.models:
+            log_model(self.client, run, model)
+        if card and document.data_use:
+            self._log_input(run_id, card, document.data_use)
         if run.info.status != "FINISHED":
             self.client.set_terminated(run_id)
         self.client.set_tag(run_id, _PUBLISHED, document.version)
@@ -248,10 +265,11 @@ class _Store:
     def _has_artifact(self, run_id: str, name: str) -> bool:
         return any(file.path == name for file in self.client.list_artifacts(run_id))
 
-    def _log_input(self, run_id: str, card: dict[str, str]) -> None:
-        from mlflow.entities import Dataset, DatasetInput
+    def _log_input(self, run_id: str, card: dict[str, str], use: str) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        self.client.log_inputs(run_id, datasets=[DatasetInput(Dataset(**card))])
+        tags = [InputTag("mlflow.data.context", use)]
+        self.client.log_inputs(run_id, datasets=[DatasetInput(Dataset(**card), tags)])
 
 
 def _batches(items: list, size: int) -> Iterator[list]:

@@ -159,7 +159,7 @@ def _config_of(source: str | os.PathLike, arguments: dict[str, Any]) -> tuple[Pr
         raise InputError(f"{source}: its model is defined by its own code; {CODE_IS_NOT_RUN}") from None
 
 
-_EXIT_KEYS = ("vocab_projection_mode", "lm_head_layer_indices")
+_EXIT_KEYS = ("vocab_projection_mode", "lm_head_layer_indices", heads.TRANSLATORS_KEY)
 
 
 def _exits_of(config: PreTrainedConfig) -> tuple:

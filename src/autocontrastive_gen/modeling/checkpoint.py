@@ -21,7 +21,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import cached_file
 
 from autocontrastive_gen.foundation.errors import FileError, InputError
-from autocontrastive_gen.modeling import heads
+from autocontrastive_gen.modeling import heads, tuned_lens
 from autocontrastive_gen.modeling.configuration import ORIGINAL, MultiExitConfiguration, VocabularyProjectionMode
 
 logger = logging.getLogger(__name__)
@@ -46,6 +46,8 @@ class StoredExits:
     layers: tuple[int, ...]
     base: dict[str, Any] | None
     state: dict[str, Tensor]
+    translators: bool = False
+    """Whether they are translators, as those of a tuned lens, and no casts."""
 
 
 def base_identity(model: PreTrainedModel) -> dict[str, Any]:
@@ -85,7 +87,7 @@ def check_base(model: PreTrainedModel, trained_for: dict[str, Any] | None, sourc
     if not trained_for:
         return
     here = base_identity(model)
-    differs = [key for key in SIZES if trained_for.get(key) != here[key]]
+    differs = [key for key in SIZES if key in trained_for and trained_for[key] != here[key]]
     own_heads = model.projection_mode is VocabularyProjectionMode.LAYER_SPECIFIC_PROJECTION
     if differs == ["vocab_size"] and not (own_heads and heads.exit_modules(model)):
         logger.warning(
@@ -93,14 +95,15 @@ def check_base(model: PreTrainedModel, trained_for: dict[str, Any] | None, sourc
             source, trained_for["vocab_size"], here["vocab_size"],
         )  # fmt: skip
         return
-    exact = INEXACT not in (trained_for.get("unembedding"), here["unembedding"])
+    stored = trained_for.get("unembedding", here["unembedding"])
+    exact = INEXACT not in (stored, here["unembedding"])
     if not differs and not exact:
         logger.warning(
             "%s: the base is or was quantised or in float16, so it can't be compared with the base of the exits; "
             "check their quality", source,
         )  # fmt: skip
         return
-    if exact and trained_for.get("unembedding") != here["unembedding"]:
+    if exact and stored != here["unembedding"]:
         differs.append("unembedding")
     if differs:
         what = "; ".join(f"{key}: trained for {trained_for.get(key)}, here {here[key]}" for key in differs)
@@ -128,6 +131,7 @@ def settle_exits(config: PreTrainedConfig, setting: MultiExitConfiguration, exit
     if exits_follow:
         stored_layers = stored_mode = None
         config.lm_head_layer_indices = None
+        setattr(config, heads.TRANSLATORS_KEY, False)
     mode = setting.vocab_projection_mode
     direct = mode is VocabularyProjectionMode.SHARED_PROJECTION_DIRECT  # fits any checkpoint
     if stored_mode is not None and setting.mode_is_given and stored_mode != mode.name and not direct:
@@ -172,16 +176,20 @@ def write_exits(model: PreTrainedModel, folder: str | os.PathLike) -> None:
         "vocab_projection_mode": model.projection_mode.name,
         "lm_head_layer_indices": list(model.exit_layers),
         "base": base_identity(model),
+        **({"translators": True} if hasattr(model, heads.TRANSLATORS) else {}),
     }
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=2, sort_keys=True) + "\n")
 
 
 def read_exits(source: str | os.PathLike) -> StoredExits:
-    """Read exits stored alone, from a folder or a name on the hub.
+    """Read exits stored alone, from a folder or a name on the hub; or a tuned lens, from a folder.
 
     Raises:
         FileError: a file is missing or damaged.
     """
+    if tuned_lens.is_tuned_lens(Path(source)):
+        layers, state, base = tuned_lens.read_tuned_lens(Path(source))
+        return StoredExits(VocabularyProjectionMode.SHARED_PROJECTION_CAST_OUTPUTS, layers, base, state, True)
     try:
         description = json.loads(Path(_file(source, DESCRIPTION)).read_text())
         mode = VocabularyProjectionMode[description["vocab_projection_mode"]]
@@ -195,7 +203,7 @@ def read_exits(source: str | os.PathLike) -> StoredExits:
         raise FileError(
             f"{source}: no readable exits ({type(error).__name__}: {error}); train or fetch them again"
         ) from None
-    return StoredExits(mode, tuple(layers), base, state)
+    return StoredExits(mode, tuple(layers), base, state, bool(description.get("translators")))
 
 
 def _file(source: str | os.PathLike, name: str) -> str:
@@ -214,25 +222,30 @@ def _file(source: str | os.PathLike, name: str) -> str:
 
 
 def install_exits(model: PreTrainedModel, exits: StoredExits, source: str) -> None:
-    """Replace the model's exits with stored ones.
+    """Replace the model's exits with stored ones, or with the translators of a tuned lens.
 
     Raises:
         WrongBaseError: they were trained for another base.
         FileError: parameters are missing, of another shape, or not finite.
     """
     check_base(model, exits.base, source)
+    if exits.base and tuned_lens.HASH in exits.base:
+        tuned_lens.check_model(model, exits.base[tuned_lens.HASH], source)
     config = model.config
-    before = {key: getattr(config, key, None) for key in ("vocab_projection_mode", "lm_head_layer_indices")}
-    modules = {name: getattr(model, name) for name in (heads.HEADS, heads.CASTS) if hasattr(model, name)}
+    keys = ("vocab_projection_mode", "lm_head_layer_indices", heads.TRANSLATORS_KEY)
+    before = {key: getattr(config, key, None) for key in keys}
+    modules = {name: getattr(model, name) for name in heads.GROUPS if hasattr(model, name)}
     try:
-        config.vocab_projection_mode, config.lm_head_layer_indices = exits.mode.name, sorted(exits.layers)
+        after = (exits.mode.name, sorted(exits.layers), exits.translators)
+        for key, value in zip(keys, after, strict=True):
+            setattr(config, key, value)
         model.create_exits()
         for name, parameter in heads.exit_state(model).items():
             parameter.data.copy_(_checked(exits.state.get(name), name, parameter, source))
     except (OSError, ValueError):  # the model keeps the exits that it had
         for key, value in before.items():
             setattr(config, key, value)
-        for name in (heads.HEADS, heads.CASTS):
+        for name in heads.GROUPS:
             if hasattr(model, name):
                 delattr(model, name)
         for name, module in modules.items():

@@ -131,7 +131,7 @@ class EarlyExitPass:
         for some in running.split(rows):
             states = state.flatten(0, 1)[some.to(state.device)].unsqueeze(0)  # (1, rows, d)
             with trunk_run(None, (), None):  # the pass through the trunk skips the head, which is needed here
-                logits = self.model.project_exit(self.model.anatomy.normed(self.model, states), layer)[0]
+                logits = self.model.project_exit(self.model.normed(layer, states), layer)[0]
             confident = self.rule.confidence(logits) >= self.rule.threshold
             ended = some[confident.to(some.device)]
             self.running.view(-1)[ended] = False

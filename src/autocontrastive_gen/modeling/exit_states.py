@@ -19,39 +19,39 @@ class ExitStates(Mapping[int, Tensor]):
     """Layer -> final-normed states (..., d), each normed when it is first asked for.
 
     Args:
-        raw: states of the layers below the highest, as the blocks left them.
-        top: the highest layer and its normed states.
-        norm: (state, final_norm) to what the output matrix would see, with or without the final norm.
+        raw: states of layers as the blocks left them.
+        top: the highest layer and its normed states, unless it is among the others.
+        norm: (layer, state, final_norm) to what the output matrix would see, with or without the final norm.
     """
 
     def __init__(
-        self, raw: Mapping[int, Tensor], top: tuple[int, Tensor], norm: Callable[[Tensor, bool], Tensor]
+        self, raw: Mapping[int, Tensor], top: Mapping[int, Tensor], norm: Callable[[int, Tensor, bool], Tensor]
     ) -> None:
-        self._raw, self._top, self._norm = dict(raw), top, norm
-        self._normed = dict([top])
+        self._raw, self._top, self._norm = dict(raw), dict(top), norm
+        self._normed = dict(top)
 
     def __getitem__(self, layer: int) -> Tensor:
         if layer not in self._normed:
-            self._normed[layer] = self._norm(self._raw[layer], True)
+            self._normed[layer] = self._norm(layer, self._raw[layer], True)
         return self._normed[layer]
 
     def __iter__(self) -> Iterator[int]:
-        return iter((*self._raw, self._top[0]))
+        return iter((*self._raw, *self._top))
 
     def __len__(self) -> int:
-        return len(self._raw) + 1
+        return len(self._raw) + len(self._top)
 
     def unnormed(self, layer: int) -> Tensor:
         """What the output matrix would see without the final norm.
 
         The states of the highest layer are always normed, as the last hidden states of transformers are.
         """
-        return self._norm(self._raw[layer], False) if layer in self._raw else self._top[1]
+        return self._norm(layer, self._raw[layer], False) if layer in self._raw else self._top[layer]
 
     def map(self, function: Callable[[Tensor], Tensor]) -> ExitStates:
         """The same function of every state."""
-        layer, state = self._top
-        return ExitStates({k: function(x) for k, x in self._raw.items()}, (layer, function(state)), self._norm)
+        raw, top = ({layer: function(x) for layer, x in of.items()} for of in (self._raw, self._top))
+        return ExitStates(raw, top, self._norm)
 
 
 class ModelLowers(Lowers):

@@ -1,6 +1,7 @@
 """The exits of a model: their parameters under the reference's names, and their output matrices."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,11 @@ from autocontrastive_gen.modeling.plausible import FIRST_LOOK
 
 HEADS = "name_to_lm_exit_head"
 CASTS = "name_to_conv_matrix"
+TRANSLATORS = "name_to_translator"
+GROUPS = (HEADS, CASTS, TRANSLATORS)
+"""Names of the modules that hold the parameters of exits."""
+TRANSLATORS_KEY = "exit_translators"
+"""In the model's configuration: whether the exits of the cast mode are translators, as those of a tuned lens."""
 GATHERED = 2**24
 """Entries of an output matrix that are gathered at once: 64 MiB in float32, whatever the batch."""
 Mode = VocabularyProjectionMode
@@ -100,8 +106,8 @@ def _fed(module: nn.Module, states: Tensor) -> Tensor:
 
 
 def add_exits(model: PreTrainedModel, mode: Mode, layers: tuple[int, ...], num_layers: int) -> None:
-    """Create exits at ``layers``, with random heads or identity casts, in place of those the model has."""
-    for name in (HEADS, CASTS):
+    """Create exits at ``layers``, with random heads, identity casts or translators, in place of those the model has."""
+    for name in GROUPS:
         if hasattr(model, name):
             delattr(model, name)
     weight = model.get_output_embeddings().weight
@@ -112,17 +118,21 @@ def add_exits(model: PreTrainedModel, mode: Mode, layers: tuple[int, ...], num_l
         setattr(model, HEADS, nn.ModuleDict(heads))
     elif mode is Mode.SHARED_PROJECTION_CAST_OUTPUTS:
         below = [layer for layer in layers if layer != num_layers]
-        casts = {cast_name(layer, num_layers): nn.Linear(size, size, bias=False, **like) for layer in below}
-        setattr(model, CASTS, nn.ModuleDict(casts))
+        translates = bool(getattr(model.config, TRANSLATORS_KEY, False))
+        squares = {cast_name(layer, num_layers): nn.Linear(size, size, bias=translates, **like) for layer in below}
+        setattr(model, TRANSLATORS if translates else CASTS, nn.ModuleDict(squares))
 
 
 def reset_exits(model: PreTrainedModel, missing: set[str]) -> None:
-    """Initialise the exits that no file held: casts as identity, heads as a new output matrix of this family."""
+    """Initialise the exits that no file held: casts and translators so that they change nothing, heads as a new output
+    matrix of this family."""
     for name, parameter in exit_state(model).items():
         if name in missing:
             with torch.no_grad():
                 if name.startswith(CASTS):
                     nn.init.eye_(parameter)
+                elif name.startswith(TRANSLATORS):
+                    nn.init.zeros_(parameter)
                 else:
                     nn.init.normal_(parameter, std=getattr(model.config, "initializer_range", None) or 0.02)
 
@@ -141,7 +151,7 @@ def exit_state(model: nn.Module) -> dict[str, Tensor]:
     """Parameters of the exits by their names in a checkpoint."""
     return {
         f"{group}.{name}": parameter
-        for group in (HEADS, CASTS)
+        for group in GROUPS
         if hasattr(model, group)
         for name, parameter in getattr(model, group).named_parameters()
     }
@@ -150,8 +160,8 @@ def exit_state(model: nn.Module) -> dict[str, Tensor]:
 def exit_modules(model: nn.Module) -> dict[int, nn.Module]:
     """Layer -> the module that is its exit's alone."""
     heads = {int(name.rpartition("_")[2]): module for name, module in getattr(model, HEADS, {}).items()}
-    casts = {int(name.partition("_")[0]): module for name, module in getattr(model, CASTS, {}).items()}
-    return heads | casts
+    squares = [*getattr(model, CASTS, {}).items(), *getattr(model, TRANSLATORS, {}).items()]
+    return heads | {int(name.partition("_")[0]): module for name, module in squares}
 
 
 def exit_head(model: PreTrainedModel, mode: Mode, exit_: Exit, num_layers: int) -> ExitHead:
@@ -159,6 +169,17 @@ def exit_head(model: PreTrainedModel, mode: Mode, exit_: Exit, num_layers: int) 
     if exit_ != ORIGINAL:
         if mode is Mode.LAYER_SPECIFIC_PROJECTION:
             return ExitHead(None, getattr(model, HEADS)[head_name(int(exit_))])
-        if mode is Mode.SHARED_PROJECTION_CAST_OUTPUTS and exit_ != num_layers:
+        if mode is Mode.SHARED_PROJECTION_CAST_OUTPUTS and exit_ != num_layers and hasattr(model, CASTS):
             return ExitHead(getattr(model, CASTS)[cast_name(int(exit_), num_layers)], model.get_output_embeddings())
     return ExitHead(None, model.get_output_embeddings())
+
+
+def translator(model: nn.Module, layer: int) -> Any:
+    """The linear map whose output is added to a layer's state before the final norm, as by a tuned lens; None: none."""
+    return next((x for name, x in getattr(model, TRANSLATORS, {}).items() if name.startswith(f"{layer}_to_")), None)
+
+
+def translated(model: nn.Module, layer: int, state: Tensor) -> Tensor:
+    """The state (..., d) of a layer as the final norm of its exit sees it."""
+    module = translator(model, layer)
+    return state if module is None else state + _fed(module, state).to(state.dtype)

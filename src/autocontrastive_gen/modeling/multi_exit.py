@@ -4,7 +4,7 @@ import functools
 import inspect
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -185,7 +185,7 @@ class MultiExitModel(_Model):
                 f"{self.projection_mode.name}; leave the mode out, or load the model again"
             )
         active = activated(config, self._exits)
-        self.anatomy.tap(self, tuple(sorted({self.layer_of(exit_) for exit_ in active.lower})))
+        self.anatomy.tap(self, self._tapped({self.layer_of(exit_) for exit_ in active.exits}))
         self._setting = config.replaced(
             vocab_projection_mode=self.projection_mode, lm_head_layer_indices=self.listed_layers or None
         )
@@ -234,6 +234,10 @@ class MultiExitModel(_Model):
     def project_exit(self, normed_states: Tensor, exit_: Exit) -> Tensor:
         """Logits (..., V) of an exit from final-normed states (..., d); soft-capping and scaling included."""
         return self.finished_logits(self.exit_head(exit_).product(normed_states))
+
+    def normed(self, layer: int, state: Tensor, final_norm: bool = True) -> Tensor:
+        """What the output matrix would see at a layer whose block gave ``state`` (..., d), its translator included."""
+        return self.anatomy.normed(self, heads.translated(self, layer, state), final_norm)
 
     def finished_logits(self, product: Tensor) -> Tensor:
         """Logits (..., V) from a product with an output matrix, soft-capped and scaled as in the plain model."""
@@ -286,16 +290,22 @@ class MultiExitModel(_Model):
 
         The output matrix multiplies no rows: its input is the state of the highest layer.
         """
-        *below, top = layers
+        top, tapped = layers[-1], self._tapped(layers)
         head = self.get_output_embeddings()
         tap_head(head)
-        self.anatomy.tap(self, tuple(below))
-        with trunk_run(top, tuple(below), head, wrap) as run:
+        self.anatomy.tap(self, tapped)
+        with trunk_run(top, tapped, head, wrap) as run:
             output = self.plain_class.forward(self, return_dict=True, **kwargs)
             states, top_state = run.states, run.head_input
         keep = kwargs.get("logits_to_keep", 0)
-        kept = {layer: slice_logits_to_keep(states[layer], keep) for layer in below}
-        return output, ExitStates(kept, (top, top_state), functools.partial(self.anatomy.normed, self))
+        kept = {layer: slice_logits_to_keep(states[layer], keep) for layer in tapped}
+        return output, ExitStates(kept, {} if top in kept else {top: top_state}, self.normed)
+
+    def _tapped(self, layers: Iterable[int]) -> tuple[int, ...]:
+        """Of the layers that a pass reads, those whose states it keeps: the highest state is the output matrix's input
+        unless a translator comes before the final norm."""
+        *below, top = sorted(layers)
+        return (*below, top) if heads.translator(self, top) is not None else tuple(below)
 
     def _combined(self, active: ActiveExits, states: ExitStates) -> Tensor:
         if active.method is None:

@@ -126,7 +126,7 @@ def check_tensors(source: str | os.PathLike, info: Mapping[str, Any], ignore_mis
 
 def _trunk(keys: Iterable[str]) -> list[str]:
     """Names of tensors that belong to no exit."""
-    return sorted(key for key in keys if not key.startswith((f"{heads.HEADS}.", f"{heads.CASTS}.")))
+    return sorted(key for key in keys if not key.startswith(tuple(f"{group}." for group in heads.GROUPS)))
 
 
 def _listed(keys: list[str]) -> str:

@@ -17,6 +17,7 @@ from autocontrastive_gen.foundation.digests import fingerprint, seed_for
 from autocontrastive_gen.foundation.errors import FileError, InputError, mendable
 from autocontrastive_gen.foundation.processes import Processes
 from autocontrastive_gen.foundation.resume import Kept
+from autocontrastive_gen.modeling.heads import TRANSLATORS
 from autocontrastive_gen.modeling.multi_exit import MultiExitModel
 from autocontrastive_gen.training.cast import NormalEquations
 from autocontrastive_gen.training.corpus import TokenBlocks, write_blocks
@@ -134,6 +135,11 @@ def _check(model: Any, tokens: int | None, folder: Any, settings: TrainSettings,
         raise InputError(
             f"model: {type(model).__name__} has no exits to train; give it some: AutoMultiExitModel.from_model(model, "
             'MultiExitConfiguration("SHARED_PROJECTION_CAST_OUTPUTS", lm_head_layer_indices=(6,)))'
+        )
+    if hasattr(model, TRANSLATORS) and settings.method != "none":
+        raise InputError(
+            f"model: its exits are translators, as those of a tuned lens, and method={settings.method} fits casts and "
+            "heads; use Trainer or fine_tune, whose loss goes through the final norm"
         )
     if model.config.is_encoder_decoder:
         raise InputError(

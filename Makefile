@@ -37,9 +37,7 @@ $(READY): requirements.lock
 setup: $(READY) ## set up .venv (every other target does so too)
 
 reproduce: $(READY) ## run the pipeline with params.yaml, or with a profile: make reproduce PROFILE=smoke
-	$(if $(PROFILE),python -m stages.profile use $(PROFILE),python -m stages.profile check)
-	dvc repro
-	@python -m stages.results
+	python -m stages.reproduce $(if $(PROFILE),--profile $(PROFILE))
 
 demo: $(READY) ## see what contrast changes in a text, within a minute and before any run
 	python -m stages.demo

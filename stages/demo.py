@@ -1,24 +1,27 @@
 """See what contrast changes in a text, before any run: one prompt, continued without and with it.
 
-    python -m stages.demo
-    python -m stages.demo --prompt "The best way to learn a language is" --lower 20
-    python -m stages.demo --model gpt2
-
 The lower layer is read by the model's own head, so nothing is trained. This is not a stage of the pipeline.
+
+Examples:
+
+    acd demo
+    acd demo --prompt "The best way to learn a language is" --lower 20
+    acd demo --model gpt2
 """
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
 from autocontrastive_gen.experiment.params import load_params
 from autocontrastive_gen.foundation import console
-from autocontrastive_gen.foundation.commands import parser as command_parser
-from autocontrastive_gen.foundation.commands import run
+from autocontrastive_gen.foundation.command_line import command
 from autocontrastive_gen.foundation.errors import mendable
 from autocontrastive_gen.foundation.files import SCRATCH, read_json, write_json
 
@@ -31,33 +34,31 @@ PROMPT = (
 MODELS = SCRATCH / "models"
 
 
-def main() -> None:
-    parser = command_parser("demo", __doc__)
-    parser.add_argument(
-        "--model", help="a folder or a name on the hub (default: the first model of params.yaml, fetched to .scratch)"
-    )
-    parser.add_argument("--prompt", default=PROMPT, help="the beginning of the text")
-    parser.add_argument("--lower", type=int, help="the lower layer (default: five sixths of the depth)")
-    parser.add_argument(
-        "--alpha", type=float, default=0.1, help="plausible: at least this share of the top probability"
-    )
-    parser.add_argument("--new-tokens", type=int, default=80, help="length of the continuations (%(default)s)")
-    arguments = parser.parse_args()
+SOURCE = "a folder or a name on the hub; by default the first model of params.yaml, fetched to .scratch"
+
+
+def main(
+    model: Annotated[str | None, typer.Option(help=SOURCE)] = None,
+    prompt: Annotated[str, typer.Option(help="the beginning of the text", show_default=False)] = PROMPT,
+    lower: Annotated[int | None, typer.Option(help="the lower layer; by default five sixths of the depth")] = None,
+    alpha: Annotated[float, typer.Option(help="plausible: at least this share of the top probability")] = 0.1,
+    new_tokens: Annotated[int, typer.Option(min=1, help="length of the continuations, in tokens")] = 80,
+) -> None:
     own = console.current() or console.Console("demo")
     with own.quiet():
         from autocontrastive_gen.evaluation.metrics.diversity import diversity
         from autocontrastive_gen.generation.side_by_side import side_by_side
 
-        model, tokenizer = load(arguments.model or fetched())
-        lower = arguments.lower or max(1, round(model.num_layers * 5 / 6))
+        loaded, tokenizer = load(model or fetched())
+        lower = lower or max(1, round(loaded.num_layers * 5 / 6))
         contrast = {
             "use_original_head": False,
             "contrast_layer_indices": ("original", lower),
-            "contrast_function": {"name": "acd", "alpha": arguments.alpha},
+            "contrast_function": {"name": "acd", "alpha": alpha},
         }
-        texts = side_by_side(model, tokenizer, arguments.prompt, contrast, arguments.new_tokens)
+        texts = side_by_side(loaded, tokenizer, prompt, contrast, new_tokens)
         scores = [float(diversity(["".join(pieces)])) for pieces in (texts.plain, texts.contrasted)]
-    show(texts, arguments.prompt, f"last layer ({model.num_layers}) against layer {lower}", scores)
+    show(texts, prompt, f"last layer ({loaded.num_layers}) against layer {lower}", scores)
 
 
 def fetched() -> Path:
@@ -107,8 +108,10 @@ def show(texts, prompt: str, contrast: str, scores: list[float]) -> None:
         out.print(text, "\n")
     how = "underlined" if out.is_terminal else "in brackets"
     out.print(f"{len(texts.changed)} of {len(texts.contrasted)} tokens, {how}, are not the last layer's first choice.")
-    out.print("Another text: python -m stages.demo --prompt '...'. The whole replication: make reproduce.")
+    out.print("Another text: acd demo --prompt '...'. The whole replication: make reproduce.")
 
+
+app = command(main, "demo", __doc__)
 
 if __name__ == "__main__":
-    run(main, "demo")
+    app(prog_name="python -m stages.demo")

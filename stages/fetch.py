@@ -12,6 +12,9 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from autocontrastive_gen.data.assets import provide, provide_tasks
 from autocontrastive_gen.data.fetched import check_fetched
@@ -21,8 +24,7 @@ from autocontrastive_gen.experiment.cell_command import cell_of_run
 from autocontrastive_gen.experiment.params import Params, load_params
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import text_sources, write_plan
-from autocontrastive_gen.foundation.commands import parser as command_parser
-from autocontrastive_gen.foundation.commands import run
+from autocontrastive_gen.foundation.command_line import command
 from autocontrastive_gen.foundation.cost import cost_meter
 from autocontrastive_gen.foundation.digests import fingerprint
 from autocontrastive_gen.foundation.errors import FileError
@@ -31,20 +33,42 @@ from autocontrastive_gen.foundation.files import SCRATCH, read_json, write_json
 log = logging.getLogger(__name__)
 
 
-def main() -> None:
-    parser = command_parser("fetch", __doc__)
-    parser.add_argument("--tasks", nargs="+", metavar="TASK", help="only make a bundle of these lm-eval tasks")
-    parser.add_argument("--to", type=Path, default=Path("bundle"), help="folder of the bundle (%(default)s)")
-    parser.add_argument(
-        "--given", type=Path, help="folder with publishers' files, <task>/<file>, searched before the hub"
-    )
-    arguments = parser.parse_args()
-    if arguments.tasks:
-        from autocontrastive_gen.data.bundles import collect, install
+Bundle = Annotated[Path, typer.Option("--to", help="folder of the bundle")]
+Given = Annotated[
+    Path | None, typer.Option(help="folder with publishers' files, <task>/<file>, searched before the hub")
+]
 
-        collect(arguments.tasks, arguments.to, arguments.given)
-        log.info("%d tasks in %s", len(install(arguments.to, arguments.to)), arguments.to)
-        return
+
+def main(
+    tasks: Annotated[list[str], typer.Option(help="only make a bundle of these lm-eval tasks", metavar="TASK...")] = [],  # noqa: B006 - Typer makes a new list per call
+    to: Bundle = Path("bundle"),
+    given: Given = None,
+) -> None:
+    if tasks:
+        fetch_tasks(tasks, to, given)
+    else:
+        fetch_run()
+
+
+def fetch_tasks(
+    tasks: Annotated[list[str], typer.Argument(help="tasks of lm-eval", metavar="TASK")],
+    to: Bundle = Path("bundle"),
+    given: Given = None,
+) -> None:
+    """Make a folder of benchmark data that runs without the hub.
+
+    Examples:
+
+        acd fetch-tasks lambada_openai hellaswag --to bundle
+    """
+    from autocontrastive_gen.data.bundles import collect, install
+
+    collect(tasks, to, given)
+    log.info("%d tasks in %s", len(install(to, to)), to)
+
+
+def fetch_run() -> None:
+    """Fetch everything that the run of params.yaml uses."""
     params = load_params()
     check_tasks(params)
     write_plan(params)
@@ -115,5 +139,7 @@ def fetch(params: Params, paths: Paths) -> dict[str, dict]:
     return records
 
 
+tasks_app = command(fetch_tasks, "fetch-tasks")
+
 if __name__ == "__main__":
-    run(main, "fetch")
+    command(main, "fetch", __doc__)(prog_name="python -m stages.fetch")

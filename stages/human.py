@@ -2,64 +2,57 @@
 
 ``export`` writes a form that works offline (form.html), the same pairs as csv, and the key, which raters must not see.
 ``import`` reads the csv files that raters saved, and prints win rates with intervals and the agreement of the raters.
+
+Examples:
+
+    acd human export --model smollm2 --settings greedy greedy-acd study
+    acd human import study anna.csv ben.csv
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from autocontrastive_gen.evaluation import human
 from autocontrastive_gen.experiment.cell_command import current_profile
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import read_plan
-from autocontrastive_gen.foundation.commands import parser as command_parser
-from autocontrastive_gen.foundation.commands import run
+from autocontrastive_gen.foundation.command_line import group
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.files import read_json, read_jsonl, write_json
 
 HUMAN = "human"
 
 
-def main() -> None:
-    parser = command_parser("human", __doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    export = commands.add_parser("export", help="write a form with blinded pairs")
-    export.add_argument("--model", required=True, help="a model of run.models")
-    export.add_argument("--settings", nargs=2, required=True, metavar="SETTING", help='two settings, or "human"')
-    export.add_argument("--pairs", type=int, default=20, help="pairs per domain (default: %(default)s)")
-    export.add_argument(
-        "--question", default=human.DEFAULT_QUESTION, help="what raters are asked (default: %(default)s)"
-    )
-    export.add_argument("folder", type=Path, help="folder to write")
-    read = commands.add_parser("import", help="read the raters' files and summarise them")
-    read.add_argument("folder", type=Path, help="folder that export wrote")
-    read.add_argument("ratings", nargs="+", type=Path, help="csv files saved by the form, or filled-in pairs.csv")
-    arguments = parser.parse_args()
-    _export(arguments) if arguments.command == "export" else _import(arguments)
-
-
-def _export(arguments: argparse.Namespace) -> None:
-    if arguments.pairs < 1:
-        raise InputError(f"--pairs {arguments.pairs}: must be at least 1")
-    if arguments.folder.exists() and not arguments.folder.is_dir():
-        raise InputError(f"{arguments.folder}: is a file; name a folder to write")
+def export(
+    folder: Annotated[Path, typer.Argument(help="folder to write")],
+    model: Annotated[str, typer.Option(help="a model of run.models")],
+    settings: Annotated[tuple[str, str], typer.Option(help='two settings, or one and "human"')],
+    pairs: Annotated[int, typer.Option(min=1, help="pairs per domain")] = 20,
+    question: Annotated[str, typer.Option(help="what raters are asked")] = human.DEFAULT_QUESTION,
+) -> None:
+    """Write a form with blinded pairs."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; name a folder to write")
     profile = current_profile()
-    plan, paths = read_plan(profile, "score", arguments.model), Paths(profile)
-    pairs: list[dict] = []
-    first, second = arguments.settings
+    plan, paths = read_plan(profile, "score", model), Paths(profile)
+    made: list[dict] = []
+    first, second = settings
     known = [*plan["settings"], HUMAN]
     if first == second or not {first, second} <= set(known):
         raise InputError(f"--settings: {first} and {second} must be two different settings out of {', '.join(known)}")
     for domain in plan["domains"]:
-        texts = {name: read_jsonl(paths.texts(arguments.model, name, domain)) for name in {first, second} - {HUMAN}}
+        texts = {name: read_jsonl(paths.texts(model, name, domain)) for name in {first, second} - {HUMAN}}
         if HUMAN in (first, second):
             texts[HUMAN] = _human_texts(plan, paths, domain, texts)
-        made = human.make_pairs(texts, first, second, arguments.pairs, plan["seed"])
-        pairs += [{**pair, "pair": f"{domain}-{pair['pair']}"} for pair in made]
-    human.export(pairs, arguments.folder, arguments.question)
-    print(f"{len(pairs)} pairs in {arguments.folder}; send form.html or pairs.csv to the raters, and keep key.json")
+        of_domain = human.make_pairs(texts, first, second, pairs, plan["seed"])
+        made += [{**pair, "pair": f"{domain}-{pair['pair']}"} for pair in of_domain]
+    human.export(made, folder, question)
+    print(f"{len(made)} pairs in {folder}; send form.html or pairs.csv to the raters, and keep key.json")
 
 
 def _human_texts(plan: Mapping, paths: Paths, domain: str, texts: Mapping[str, list[dict]]) -> list[dict]:
@@ -73,13 +66,17 @@ def _human_texts(plan: Mapping, paths: Paths, domain: str, texts: Mapping[str, l
     return human_rows(tokenizer, read_jsonl(paths.prompts(domain)), longest)
 
 
-def _import(arguments: argparse.Namespace) -> None:
-    absent = [path for path in (arguments.folder / "key.json", *arguments.ratings) if not path.is_file()]
+def read(
+    folder: Annotated[Path, typer.Argument(help="folder that export wrote")],
+    ratings: Annotated[list[Path], typer.Argument(help="csv files saved by the form, or filled-in pairs.csv")],
+) -> None:
+    """Read the raters' files and summarise them."""
+    absent = [path for path in (folder / "key.json", *ratings) if not path.is_file()]
     if absent:
         raise InputError(f"{absent[0]}: no such file; give the folder that export wrote, then the raters' csv files")
-    key = read_json(arguments.folder / "key.json")
-    summary = human.summarise(human.read_votes(arguments.ratings, key), key)
-    write_json(arguments.folder / "summary.json", summary)
+    key = read_json(folder / "key.json")
+    summary = human.summarise(human.read_votes(ratings, key), key)
+    write_json(folder / "summary.json", summary)
     print(f"{summary['votes']} votes by {summary['raters']} raters on {summary['pairs']} pairs")
     for setting, entry in summary["settings"].items():
         rate = entry["win_rate"]
@@ -88,5 +85,7 @@ def _import(arguments: argparse.Namespace) -> None:
     print("agreement: " + ("no pair has two raters" if agreed is None else f"{agreed:.0f} %, alpha {alpha}"))
 
 
+app = group("human", __doc__, **{"export": export, "import": read})
+
 if __name__ == "__main__":
-    run(main, "human")
+    app(prog_name="python -m stages.human")

@@ -1,11 +1,21 @@
-"""Choose the profile whose parameters params.yaml holds. This is not a stage of the pipeline."""
+"""Choose the profile whose parameters params.yaml holds. This is not a stage of the pipeline.
 
-import argparse
+Examples:
+
+    acd profile show
+    acd profile use paper
+    acd profile diff laptop
+"""
+
+from __future__ import annotations
+
 import difflib
 import sys
 from itertools import product
 from pathlib import Path
+from typing import Annotated
 
+import typer
 import yaml
 
 from autocontrastive_gen.experiment.cell_command import current_profile
@@ -13,44 +23,34 @@ from autocontrastive_gen.experiment.params import PARAMS, Params, load_params, l
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import write_plan
 from autocontrastive_gen.experiment.rendering import render
-from autocontrastive_gen.foundation.commands import parser as command_parser
-from autocontrastive_gen.foundation.commands import run
+from autocontrastive_gen.foundation.command_line import command, group
 from autocontrastive_gen.foundation.digests import fingerprint
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.files import write_text
 
-
-def main() -> None:
-    parser = command_parser("profile", __doc__)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="use|show|diff|check|estimate")
-    verbs.add_parser("show", help="which profile is in use, whether it was edited, and which there are")
-    verbs.add_parser("check", help="validate params.yaml and write the plan of its run")
-    for verb, text in (("use", "put a profile into params.yaml"), ("diff", "how params.yaml differs from a profile")):
-        verb_parser = verbs.add_parser(verb, help=text)
-        verb_parser.add_argument("name", help=", ".join(profiles()))
-    estimate_parser = verbs.add_parser("estimate", help="time, memory and disk of a run, cell by cell, before it runs")
-    estimate_parser.add_argument("--profile", help="a profile instead of params.yaml")
-    peak = "of the machine that will run it, FLOP/s of a large matrix product; measured here by default"
-    estimate_parser.add_argument("--flops", type=float, help=peak)
-    estimate_parser.add_argument("--bandwidth", type=float, help="of its memory, bytes/s; measured here by default")
-    arguments = parser.parse_args()
-    if arguments.verb == "estimate":
-        estimate(arguments)
-    elif arguments.verb == "use":
-        use(arguments.name)
-    elif arguments.verb == "diff":
-        sys.stdout.writelines(difference(arguments.name))
-    elif arguments.verb == "check":
-        check(load_params())
-    else:
-        show()
+NAMES = "the name of a profile: a file of conf/profiles"
+RATE = "of the machine that will run it, {}; measured on this one by default"
 
 
-def check(params: Params) -> None:
+def check() -> None:
+    """Validate params.yaml and write the plan of its run.
+
+    All mistakes are reported together, each with its remedy.
+
+    Examples:
+
+        acd check
+    """
     from autocontrastive_gen.data.task_names import check_tasks
 
+    params = load_params()
     check_tasks(params)
     write_plan(params)
+
+
+def diff(name: Annotated[str, typer.Argument(help=NAMES, autocompletion=profiles)]) -> None:
+    """Show how params.yaml differs from a profile."""
+    sys.stdout.writelines(difference(name))
 
 
 def difference(name: str) -> list[str]:
@@ -59,7 +59,8 @@ def difference(name: str) -> list[str]:
     return list(difflib.unified_diff(wanted, present, f"profile {name}", str(PARAMS)))
 
 
-def use(name: str) -> None:
+def use(name: Annotated[str, typer.Argument(help=NAMES, autocompletion=profiles)]) -> None:
+    """Put a profile into params.yaml."""
     params = load_profile(name)
     keep_edits()
     write_text(PARAMS, render(params))
@@ -89,17 +90,31 @@ def make_room(params: Params) -> None:
                 Path(dep).mkdir(parents=True)
 
 
-def estimate(arguments: argparse.Namespace) -> None:
+def estimate(
+    profile: Annotated[
+        str | None, typer.Option(help="a profile instead of params.yaml", autocompletion=profiles)
+    ] = None,
+    flops: Annotated[float | None, typer.Option(help=RATE.format("FLOP/s of a large matrix product"))] = None,
+    bandwidth: Annotated[float | None, typer.Option(help=RATE.format("bytes/s of its memory"))] = None,
+) -> None:
+    """Estimate time, memory and disk of a run.
+
+    Each cell is counted before anything runs.
+
+    Examples:
+
+        acd estimate
+        acd estimate --profile paper --flops 1e14 --bandwidth 1.5e12
+    """
     from autocontrastive_gen.experiment.estimate import estimate as count
     from autocontrastive_gen.experiment.estimate import measured_rates, stated, table
 
-    for key in ("flops", "bandwidth"):
-        value = getattr(arguments, key)
+    for key, value in (("flops", flops), ("bandwidth", bandwidth)):
         if value is not None and not 0 < value < float("inf"):
             raise InputError(f"--{key} {value}: must be above 0, such as 1e14 FLOP/s or 2e12 bytes/s")
-    params = load_profile(arguments.profile) if arguments.profile else load_params()
-    both = arguments.flops is not None and arguments.bandwidth is not None
-    rates = stated(None if both else measured_rates(), arguments.flops, arguments.bandwidth)
+    params = load_profile(profile) if profile else load_params()
+    both = flops is not None and bandwidth is not None
+    rates = stated(None if both else measured_rates(), flops, bandwidth)
     print(table(count(params), rates))
 
 
@@ -114,11 +129,16 @@ def keep_edits() -> None:
 
 
 def show() -> None:
+    """Show which profile is in use, and which there are."""
     profile = current_profile()
     changes = [line for line in difference(profile) if line[0] in "+-" and not line.startswith(("+++", "---"))]
     print(f"{profile}{f', edited ({len(changes)} lines; `diff {profile}` shows them)' if changes else ''}")
     print(f"profiles: {', '.join(profiles())}")
 
 
+app = group("profile", __doc__, show=show, use=use, diff=diff, check=check, estimate=estimate)
+check_app = command(check, "check")
+estimate_app = command(estimate, "estimate")
+
 if __name__ == "__main__":
-    run(main, "profile")
+    app(prog_name="python -m stages.profile")

@@ -1,15 +1,13 @@
-"""What the run of params.yaml came to: its headline numbers, where its page is, and what to try next."""
+"""Say what the run of params.yaml came to: its headline numbers, where its page is, and what to try next."""
 
 from autocontrastive_gen.experiment.cell_command import current_profile
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import read_plan
-from autocontrastive_gen.foundation.commands import parser as command_parser
-from autocontrastive_gen.foundation.commands import run
+from autocontrastive_gen.foundation.command_line import command
 from autocontrastive_gen.foundation.errors import MissingFileError
 
 
 def main() -> None:
-    command_parser("results", __doc__).parse_args()
     profile = current_profile()
     paths, plan = Paths(profile), read_plan(profile, "report")
     if not (paths.reports / "index.html").exists():
@@ -24,4 +22,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main, "results")
+    command(main, "results", __doc__)(prog_name="python -m stages.results")

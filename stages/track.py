@@ -6,13 +6,15 @@ If the store cannot be reached, the exit code is 1: for DVC the stage has then f
 from __future__ import annotations
 
 import logging
+from typing import Annotated
+
+import typer
 
 from autocontrastive_gen.experiment.cell_command import cell_of_run, current_profile
 from autocontrastive_gen.experiment.lock import read_lock
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import read_plan
-from autocontrastive_gen.foundation.commands import parser as command_parser
-from autocontrastive_gen.foundation.commands import run
+from autocontrastive_gen.foundation.command_line import command
 from autocontrastive_gen.foundation.files import write_json
 from autocontrastive_gen.review.records import read_cells
 from autocontrastive_gen.review.tracking import TrackingError, publish
@@ -20,10 +22,9 @@ from autocontrastive_gen.review.tracking import TrackingError, publish
 log = logging.getLogger(__name__)
 
 
-def main() -> None:
-    parser = command_parser("track", __doc__)
-    parser.add_argument("--republish", action="store_true", help="publish only; write no receipt for DVC")
-    republish = parser.parse_args().republish
+def main(
+    republish: Annotated[bool, typer.Option("--republish", help="publish only; write no receipt for DVC")] = False,
+) -> None:
     profile = current_profile()
     plan, lock = read_plan(profile), read_lock()
     cells = read_cells(profile, plan, lock)
@@ -39,5 +40,20 @@ def main() -> None:
             write_json(Paths(profile).receipt, receipt)
 
 
+def track() -> None:
+    """Publish every finished cell to MLflow: to the server of MLFLOW_TRACKING_URI, or to mlflow.db.
+
+    What the store has already is not published again.
+
+    Examples:
+
+        acd track
+        MLFLOW_TRACKING_URI=http://127.0.0.1:5000 acd track
+    """
+    main(republish=True)
+
+
+app = command(track, "track")
+
 if __name__ == "__main__":
-    run(main, "track")
+    command(main, "track", __doc__)(prog_name="python -m stages.track")

@@ -1,6 +1,11 @@
 """Open MLflow at the runs of params.yaml, with the columns that ``track`` chose. This is not a stage of the pipeline.
 
 A database is served on 127.0.0.1 until Ctrl-C; the server of ``MLFLOW_TRACKING_URI`` is opened directly.
+
+Examples:
+
+    acd ui
+    acd ui --port 5050
 """
 
 from __future__ import annotations
@@ -13,11 +18,13 @@ import subprocess
 import sys
 import time
 import webbrowser
+from typing import Annotated
+
+import typer
 
 from autocontrastive_gen.experiment.cell_command import current_profile
 from autocontrastive_gen.experiment.plan import read_plan
-from autocontrastive_gen.foundation.commands import parser as command_parser
-from autocontrastive_gen.foundation.commands import run
+from autocontrastive_gen.foundation.command_line import command
 from autocontrastive_gen.foundation.errors import FileError, InputError
 from autocontrastive_gen.foundation.files import SCRATCH
 from autocontrastive_gen.review.mlflow_view import address
@@ -26,10 +33,9 @@ from autocontrastive_gen.review.tracking import TrackingError, store_faults, tra
 log = logging.getLogger(__name__)
 
 
-def main() -> None:
-    parser = command_parser("ui", __doc__)
-    parser.add_argument("--port", type=int, default=5000, help="port of the server on 127.0.0.1 (%(default)s)")
-    port = parser.parse_args().port
+def main(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="port of the server on 127.0.0.1")] = 5000,
+) -> None:
     uri, name = tracking_uri(), read_plan(current_profile(), "track", "experiment")
     try:
         experiment = find_experiment(uri, name)
@@ -39,7 +45,7 @@ def main() -> None:
         show(address(uri, experiment))
         return
     if answers(port):
-        raise FileError(f"port {port} on 127.0.0.1 is in use; python -m stages.ui --port {port + 1}")
+        raise FileError(f"port {port} on 127.0.0.1 is in use; choose another one, such as --port {port + 1}")
     command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     environment = {
         **os.environ,
@@ -90,5 +96,7 @@ def show(page: str) -> None:
     webbrowser.open(page)  # without a browser, the line above is all there is
 
 
+app = command(main, "ui", __doc__)
+
 if __name__ == "__main__":
-    run(main, "ui")
+    app(prog_name="python -m stages.ui")

@@ -19,6 +19,7 @@ ROOMS = (
     "pipeline",
     "report",
     "review",
+    "cli",
 )
 """From the bottom to the top: a room imports from itself and from those before it."""
 

@@ -112,17 +112,16 @@ def test_an_exit_halfway_costs_half_and_beams_multiply(root, model):
 
 @pytest.fixture
 def command(root, monkeypatch, capsys):
-    def call(*arguments) -> list[str]:
+    def call(**options) -> list[str]:
         monkeypatch.chdir(root)
-        monkeypatch.setattr("sys.argv", ["profile", "estimate", *arguments])
-        profile.main()
+        profile.estimate(**options)
         return capsys.readouterr().out.splitlines()
 
     return call
 
 
 def test_the_paper_is_estimated_without_its_files(root, command):
-    lines = command("--profile", "paper", "--flops", "1e14", "--bandwidth", "1.5e12")
+    lines = command(profile="paper", flops=1e14, bandwidth=1.5e12)
     run = load_profile("paper").run
     assert sum(line.startswith("generate") for line in lines) == 1 + len(run.models) * len(run.settings)
     assert lines[-2].startswith("run") and "1e+14 FLOP/s" in lines[-1]
@@ -133,9 +132,9 @@ def test_the_paper_is_estimated_without_its_files(root, command):
 
 def test_rates_are_above_zero_and_measured_where_none_are_stated(command):
     with pytest.raises(ValueError, match=r"--flops -1\.0"):
-        command("--flops", "-1")
+        command(flops=-1.0)
     with pytest.raises(ValueError, match="did you mean paper"):
-        command("--profile", "papr")
+        command(profile="papr")
     measured = estimate.measured_rates()
     assert 1e8 < measured.float32 < 1e16 and 1e8 < measured.bandwidth < 1e14
 

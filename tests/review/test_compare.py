@@ -161,9 +161,8 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_command_prints_tables_and_writes_a_page(two_runs, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["compare", "smoke-before", "smoke-after", "--html", "out/page.html"])
-    command.main()
+def test_command_prints_tables_and_writes_a_page(two_runs, capsys):
+    command.main("smoke-before", "smoke-after", html=Path("out/page.html"))
     printed = capsys.readouterr().out
     assert "decoders.top-p.top_p" in printed and "src/decode.py" in printed
     assert re.search(r"greedy-acd.*made-a.*coherence.*\+0\.25 ", printed)
@@ -172,8 +171,7 @@ def test_command_prints_tables_and_writes_a_page(two_runs, monkeypatch, capsys):
     tags = Tags(text)
     assert tags.open == [] and tags.rows > len(compare(find_state("smoke-before"), find_state("smoke-after")).metrics)
     assert "http" not in text, "the page needs no network"
-    monkeypatch.setattr(sys, "argv", ["compare", "smoke-before", "smoke-after", "--all"])
-    command.main()
+    command.main("smoke-before", "smoke-after", every=True)
     assert "are equal in both" not in capsys.readouterr().out
 
 

@@ -196,14 +196,12 @@ def test_publishers_of_two_machines_keep_the_same_run(small_run, client):
     assert len(client.search_runs([store.experiment], "tags.`cell.key` = 'k'")) == 1
 
 
-def test_the_command_writes_a_receipt_of_keys_alone(small_run, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["track"])
+def test_the_command_writes_a_receipt_of_keys_alone(small_run):
     track.main()
     receipt = json.loads(small_run.paths.receipt.read_text())
     assert receipt == {"profile": "smoke", "cells": {name: e.key for name, e in read_lock().items() if "@" in name}}
     small_run.paths.receipt.unlink()
-    monkeypatch.setattr(sys, "argv", ["track", "--republish"])
-    track.main()
+    track.track()
     assert not small_run.paths.receipt.exists()
 
 
@@ -216,7 +214,6 @@ def test_a_dead_server_is_reported_within_seconds_and_nothing_is_lost(small_run,
     with pytest.raises(TrackingError, match="results are safe") as caught:
         publish_all(small_run)
     assert "secret" not in str(caught.value)
-    monkeypatch.setattr(sys, "argv", ["track"])
     with pytest.raises(SystemExit) as stop:
         track.main()
     assert stop.value.code == 1 and not small_run.paths.receipt.exists()

@@ -24,7 +24,8 @@ def run(main: Callable[[], None], name: str) -> None:
 
     A user can correct a ``UserError`` and whatever the operating system refuses (a full disk, a missing file). The
     traceback of any failure is kept in the command's log file (``foundation.console``), which the message names. Ctrl-C
-    ends with 130 and SIGTERM with 143, both after the clean-up of all open blocks.
+    ends with 130, SIGTERM with 143, and a reader of the output that has left with 141, all after the clean-up of open
+    blocks.
     """
     console.start(name)
     for variable in ("DVC_NO_ANALYTICS", "DO_NOT_TRACK", "HF_HUB_DISABLE_TELEMETRY", "MLFLOW_DISABLE_TELEMETRY"):
@@ -34,6 +35,9 @@ def run(main: Callable[[], None], name: str) -> None:
     os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
     try:
         main()
+    except BrokenPipeError:  # whoever reads the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to flush goes nowhere
+        sys.exit(128 + signal.SIGPIPE)
     except KeyboardInterrupt:
         sys.exit(_say(name, "stopped; what was finished is kept, run the same command again to continue", 130))
     except UserError as error:

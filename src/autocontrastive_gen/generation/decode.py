@@ -1,18 +1,20 @@
 """Continuations of prompts by any decoder, reproducible whatever the batch.
 
-All continuations are equally long: the end-of-text token is suppressed, since diversity falls with length and a setting
-that stops early would look diverse. (The reference implementation stops there, which is rare within 100 tokens.)
+All continuations of ``generate_texts`` are equally long: the end-of-text token is suppressed, since diversity falls
+with length and a setting that stops early would look diverse. (The reference implementation stops there, which is
+rare within 100 tokens.)
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessorList
+from transformers import GenerationConfig, LogitsProcessorList, TextStreamer
 
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.generation.batches import ALONE, Share, in_batches, pad, pad_token
@@ -101,18 +103,61 @@ def continue_batch(
         attention_mask: (B, T), 0 at padding.
         prompt_ids: one per row; they seed what the decoder draws.
     """
-    options = {
+    lengths = {"min_new_tokens": new_tokens, "max_new_tokens": new_tokens}
+    return _generate(model, input_ids, attention_mask, decoder, prompt_ids, seed, **lengths)
+
+
+@torch.inference_mode()
+def stream_text(
+    model, tokenizer, prompt: str, decoder: Decoder, new_tokens: int, seed: int, write: Callable[[str], object]
+) -> None:
+    """Continue one prompt until the end-of-text token or ``new_tokens``, and hand on the text as it is made.
+
+    Args:
+        model, decoder, seed: as for ``generate_texts``.
+        new_tokens: the largest number of new tokens.
+        write: called with one piece of text after the other; once, with all of it, if the decoder chooses among whole
+            continuations (beam search) or has a loop of its own (contrastive search).
+
+    Raises:
+        InputError: as ``generate_texts``.
+    """
+    (ids,) = _encode(model, tokenizer, [{"id": "prompt", "prompt": prompt}], new_tokens)
+    input_ids = torch.tensor([ids], device=model.device)
+    streamed = not {"num_beams", "custom_generate"} & decoder.arguments().keys()
+    options = {"streamer": _Pieces(tokenizer, write)} if streamed else {}
+    mask, limit = torch.ones_like(input_ids), {"max_new_tokens": new_tokens}
+    tokens = _generate(model, input_ids, mask, decoder, ["prompt"], seed, **limit, **options)
+    if not streamed:
+        write(tokenizer.decode(tokens[0], skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+class _Pieces(TextStreamer):
+    """Hands on whole words of the continuation."""
+
+    def __init__(self, tokenizer, write: Callable[[str], object]) -> None:
+        options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+        super().__init__(tokenizer, skip_prompt=True, **options)
+        self._write = write
+
+    def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+        self._write(text)
+
+
+def _generate(
+    model, input_ids: Tensor, mask: Tensor, decoder: Decoder, prompt_ids: Sequence[str], seed: int, **options: Any
+) -> Tensor:
+    """New tokens (B, at most max_new_tokens)."""
+    options |= {
         "do_sample": False,  # the processors sample
         "early_stopping": False,
-        "min_new_tokens": new_tokens,
-        "max_new_tokens": new_tokens,
         "logits_processor": LogitsProcessorList(decoder.processors(prompt_ids, seed)),
         **decoder.arguments(),
     }
     plain = _without_defaults(model)
     if plain._supports_default_dynamic_cache():
         options["past_key_values"] = growing_cache(plain)
-    return plain.generate(input_ids=input_ids, attention_mask=attention_mask, **options)[:, input_ids.shape[1] :]
+    return plain.generate(input_ids=input_ids, attention_mask=mask, **options)[:, input_ids.shape[1] :]
 
 
 def _without_defaults(model):
@@ -146,7 +191,7 @@ def _encode(model, tokenizer, prompts, new_tokens: int) -> list[list[int]]:
         if room is not None and len(tokens) + new_tokens > room:
             raise InputError(
                 f"prompt {name!r}: {len(tokens)} tokens and {new_tokens} new ones exceed the model's {room} positions; "
-                "lower prepare.prompt_words or generate.new_tokens"
+                "shorten the prompt or ask for fewer (in params.yaml: prepare.prompt_words, generate.new_tokens)"
             )
     return encoded
 

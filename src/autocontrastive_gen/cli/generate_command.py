@@ -1,0 +1,169 @@
+"""``acd generate``: continue a prompt with any model, decoder and contrast; the text appears as it is made."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from autocontrastive_gen.foundation import console
+from autocontrastive_gen.foundation.command_line import command
+from autocontrastive_gen.foundation.errors import InputError, mendable
+
+log = logging.getLogger(__name__)
+
+
+def decoders() -> list[str]:
+    """Names of the decoders, for completion."""
+    from autocontrastive_gen.generation.decoder import DECODERS
+
+    return list(DECODERS)
+
+
+def contrasts() -> list[str]:
+    """Names of the contrast methods, for completion."""
+    from autocontrastive_gen.modeling.method import METHODS
+
+    return list(METHODS)
+
+
+def generate(
+    model: Annotated[str, typer.Option(help="a folder or a name on the hub")],
+    prompt: Annotated[str, typer.Option(help="the beginning of the text; - reads it from standard input")],
+    exits: Annotated[
+        str | None,
+        typer.Option(help="trained exits, a folder or a name on the hub; without, the model's head reads all layers"),
+    ] = None,
+    decoder: Annotated[str, typer.Option(help="how a token is picked", autocompletion=decoders)] = "greedy",
+    contrast: Annotated[
+        str | None, typer.Option(help="how exits are combined: a method or module:function", autocompletion=contrasts)
+    ] = None,
+    lower: Annotated[
+        int | None, typer.Option(help="the lower exit of the contrast; by default the one nearest to 5/6 of the depth")
+    ] = None,
+    alpha: Annotated[float | None, typer.Option(help="the same as --set contrast.alpha=...")] = None,
+    parameters: Annotated[
+        list[str], typer.Option("--set", help="parameters of the contrast or of the decoder", metavar="NAME=VALUE...")
+    ] = [],  # noqa: B006 - Typer makes a new list per call
+    new_tokens: Annotated[int, typer.Option(min=1, help="tokens at most")] = 80,
+    seed: Annotated[int, typer.Option(help="of what a sampling decoder draws")] = 0,
+) -> None:
+    """Continue a prompt with any model, decoder and contrast.
+
+    The continuation goes to standard output, token by token where the decoder allows it.
+
+    Examples:
+
+        acd generate --model gpt2 --prompt "The museum was"
+        acd generate --model gpt2 --contrast acd --lower 9 --alpha 0.2 --prompt "The museum was"
+        acd generate --model gpt2 --contrast dola --set layers=high --decoder top-p --set top_p=0.9 --prompt -
+        acd generate --model gpt2 --exits my-exits --contrast acd --prompt "The museum was"
+    """
+    out = sys.stdout
+    text = sys.stdin.read().rstrip("\n") if prompt == "-" else prompt
+    own = console.current() or console.Console("generate")
+    with own.quiet():
+        from autocontrastive_gen.generation.decode import stream_text
+
+        given = [*parameters, *([] if alpha is None else [f"contrast.alpha={alpha}"])]
+        picked, method = chosen(decoder, contrast, given)
+        if lower is not None and method is None:
+            raise InputError(f"--lower {lower}: it is the lower exit of a contrast; name one, such as --contrast acd")
+        loaded, tokenizer = load(model, exits)
+        if method is not None:
+            loaded.set_exits(use_original_head=False, **exits_of(loaded, method, lower))
+            log.info("contrast %s, %s", method.name, loaded.multi_exit_config.get_description().replace("_", " "))
+        stream_text(
+            loaded, tokenizer, text, picked, new_tokens, seed, lambda part: print(part, end="", file=out, flush=True)
+        )
+    print(file=out, flush=True)
+
+
+def chosen(decoder: str, contrast: str | None, given: Iterable[str]) -> tuple[Any, Any]:
+    """The decoder and the contrast method (None without one), with the parameters ``given`` as NAME=VALUE.
+
+    Raises:
+        InputError: a name or parameter is unknown, belongs to both, or has a value that is not allowed.
+    """
+    from autocontrastive_gen.foundation.named import describe
+    from autocontrastive_gen.generation.decoder import DECODERS
+    from autocontrastive_gen.modeling.contrast import resolve
+    from autocontrastive_gen.modeling.method import METHODS
+
+    declared = {"decoder": [name for name, *_ in describe(DECODERS[decoder])], "contrast": []}
+    if contrast in METHODS:
+        declared["contrast"] = [name for name, *_ in describe(METHODS[contrast])]
+    parameters = shared_out(given, declared)
+    if contrast is None and parameters["contrast"]:
+        raise InputError(f"{', '.join(parameters['contrast'])} of a contrast: name one, such as --contrast acd")
+    method = None if contrast is None else resolve({"name": contrast, **parameters["contrast"]})
+    return DECODERS.build(decoder, parameters["decoder"]), method
+
+
+def shared_out(given: Iterable[str], declared: Mapping[str, list[str]]) -> dict[str, dict[str, Any]]:
+    """{owner: {parameter: value}} of parameters that are written NAME=VALUE, or OWNER.NAME=VALUE.
+
+    Args:
+        given: the parameters.
+        declared: the names of each owner's parameters; an owner that declares none checks them itself, and needs
+            OWNER.NAME.
+
+    Raises:
+        InputError: there is no value, or no owner or several have the name.
+
+    >>> shared_out(["top_p=0.9", "contrast.alpha=0.3"], {"decoder": ["top_p"], "contrast": ["alpha"]})
+    {'decoder': {'top_p': 0.9}, 'contrast': {'alpha': 0.3}}
+    """
+    found: dict[str, dict[str, Any]] = {owner: {} for owner in declared}
+    for entry in given:
+        name, equals, value = entry.partition("=")
+        owner, _, of_owner = name.partition(".")
+        owners = [owner] if owner in declared else [each for each, names in declared.items() if name in names]
+        if not equals:
+            raise InputError(f"--set {entry}: has no value; write {entry}=VALUE")
+        if not owners:
+            known = [f"{each}.{parameter}" for each, names in declared.items() for parameter in names]
+            raise InputError(f"--set {entry}: there is no such parameter; there are {', '.join(known)}")
+        if len(owners) > 1:
+            raise InputError(f"--set {entry}: say which: {' or '.join(f'{each}.{entry}' for each in owners)}")
+        found[owners[0]][of_owner or name] = yaml.safe_load(value)
+    return found
+
+
+def load(source: str | Path, exits: str | None = None) -> tuple[Any, Any]:
+    """A multi-exit model and its tokenizer.
+
+    Args:
+        source: a folder or a name on the hub.
+        exits: the same for trained exits; without, the model's own head reads all layers.
+
+    Raises:
+        FileError: something cannot be loaded.
+    """
+    import torch
+    from transformers import AutoTokenizer
+
+    from autocontrastive_gen import AutoMultiExitModel, MultiExitConfiguration
+
+    with mendable(f"{source}: cannot load a tokenizer from it"):
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    setting = None if exits else MultiExitConfiguration("SHARED_PROJECTION_DIRECT")
+    model = AutoMultiExitModel.from_pretrained(source, multi_exit_config=setting, exits=exits, dtype="auto")
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+    return model.to(device), tokenizer
+
+
+def exits_of(model: Any, method: Any, lower: int | None) -> dict[str, Any]:
+    """Arguments of ``set_exits`` for a contrast of the original head with the layer ``lower`` or a default one."""
+    if lower is None and method.takes_lower:
+        inner = [layer for layer in model.exit_layers if layer < model.num_layers]
+        lower = min(inner, key=lambda layer: abs(layer - model.num_layers * 5 / 6), default=None)
+    return {"contrast_layer_indices": ("original", lower), "contrast_function": method}
+
+
+app = command(generate, "generate")

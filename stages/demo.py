@@ -19,10 +19,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from autocontrastive_gen.cli.generate_command import default_lower, load
 from autocontrastive_gen.experiment.params import load_params
 from autocontrastive_gen.foundation import console
 from autocontrastive_gen.foundation.command_line import command
-from autocontrastive_gen.foundation.errors import mendable
 from autocontrastive_gen.foundation.files import SCRATCH, read_json, write_json
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def main(
         from autocontrastive_gen.generation.side_by_side import side_by_side
 
         loaded, tokenizer = load(model or fetched())
-        lower = lower or max(1, round(loaded.num_layers * 5 / 6))
+        lower = lower or default_lower(loaded)
         contrast = {
             "use_original_head": False,
             "contrast_layer_indices": ("original", lower),
@@ -73,20 +73,6 @@ def fetched() -> Path:
     write_json(record, provide(name, params.assets[name], folder, model=True, known=known))
     drop_archives()
     return folder
-
-
-def load(source: str | Path):
-    """A model whose exits read their layers with its own head, and its tokenizer."""
-    from transformers import AutoTokenizer
-
-    from autocontrastive_gen import AutoMultiExitModel, MultiExitConfiguration
-    from autocontrastive_gen.foundation.processes import Processes
-
-    with mendable(f"{source}: cannot load a tokenizer from it"):
-        tokenizer = AutoTokenizer.from_pretrained(source)
-    direct = MultiExitConfiguration("SHARED_PROJECTION_DIRECT")
-    model = AutoMultiExitModel.from_pretrained(source, multi_exit_config=direct, dtype="auto")
-    return model.to(Processes.start().device), tokenizer
 
 
 def show(texts, prompt: str, contrast: str, scores: list[float]) -> None:

@@ -71,6 +71,10 @@ def test_trained_exits_are_used_and_the_default_layer_is_one_of_them(generate, s
     tokens = model.generate(**prompt, max_new_tokens=12)[0, prompt["input_ids"].shape[1] :]
     shown = generate(exits=str(tmp_path / "exits"), contrast="acd")
     assert shown == tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False) + "\n"
+    model.set_exits()
+    model.save_pretrained(tmp_path / "whole")
+    tokenizer.save_pretrained(tmp_path / "whole")
+    assert generate(model=str(tmp_path / "whole"), contrast="acd") == shown, "exits of the checkpoint itself"
     with pytest.raises(InputError, match="3"):
         generate(exits=str(tmp_path / "exits"), contrast="acd", lower=3)
 

@@ -50,7 +50,8 @@ def test_numbers_of_a_model_without_exits(command, tmp_path):
         (["--text", "the", "--output", "lens.pdf"], "must end in one of .html, .png, .csv"),
         (["--text", "the", "--output", "lens.png", "--measure", "rnk"], "did you mean rank?"),
         (["--text-file", "nowhere.txt", "--output", "lens.html"], "nowhere.txt is no readable file of text"),
-        (["--text", "the"], "required: --output"),
+        (["--output", "lens.html"], "give either --text or --text-file"),
+        (["--text", "the"], "Missing option '--output'"),
     ],
 )
 def test_a_mistake_ends_in_a_message(command, arguments, message):

@@ -7,20 +7,18 @@ the pipeline. What works on a run (``PIPELINE``) is defined in ``stages/``, whic
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import typer
 from typer.core import TyperCommand
 
 from autocontrastive_gen.cli import clone
-from autocontrastive_gen.foundation.command_line import HELP_OPTIONS, Group, built, layout
+from autocontrastive_gen.foundation.command_line import HELP_OPTIONS, Group, built, layout, pipeline_packages
 from autocontrastive_gen.foundation.commands import run
-from autocontrastive_gen.foundation.errors import InputError
 
 LIBRARY = {
     "generate": ("continue a prompt with any model, decoder and contrast", "autocontrastive_gen.cli.generate_command"),
+    "lens": ("see what every layer would say next along a text", "autocontrastive_gen.cli.lens_command"),
     "eval": ("run benchmarks of lm-eval with a multi-exit model", "autocontrastive_gen.cli.eval_command"),
 }
 """Commands that work anywhere: {name: (what it does, its module)}."""
@@ -40,7 +38,7 @@ PIPELINE = {
 """Commands that work in a clone of the project."""
 PURPOSE = """Multi-exit language models and auto-contrastive decoding.
 
-`acd COMMAND --help` has examples. All but `generate` and `eval` work in a clone of the project.
+`acd COMMAND --help` has examples. `generate`, `lens` and `eval` work anywhere, the others in a clone of the project.
 
 Examples:
 
@@ -80,19 +78,6 @@ def load(name: str) -> Any:
     module, _, attribute = {**LIBRARY, **PIPELINE}[name][1].partition(":")
     with pipeline_packages(f"acd {name}"):
         return built(getattr(importlib.import_module(module), attribute or "app"))
-
-
-@contextmanager
-def pipeline_packages(what: str) -> Iterator[None]:
-    """Raise the absence of a package of the pipeline as an ``InputError`` that says how to install it."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package in ("", "stages", "autocontrastive_gen"):
-            raise
-        extra = "pip install 'autocontrastive-suite[pipeline]'"
-        raise InputError(f"{what} needs the package {package}, which is not installed: {extra}") from error
 
 
 def application() -> typer.Typer:

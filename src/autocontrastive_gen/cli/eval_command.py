@@ -6,8 +6,7 @@ import sys
 
 import typer
 
-from autocontrastive_gen.cli.app import pipeline_packages
-from autocontrastive_gen.foundation.command_line import HELP_OPTIONS, command
+from autocontrastive_gen.foundation.command_line import HELP_OPTIONS, command, pipeline_packages
 
 
 def evaluate(context: typer.Context) -> None:

@@ -37,7 +37,7 @@ def generate(
     prompt: Annotated[str, typer.Option(help="the beginning of the text; - reads it from standard input")],
     exits: Annotated[
         str | None,
-        typer.Option(help="trained exits, a folder or a name on the hub; without, the model's head reads all layers"),
+        typer.Option(help="trained exits, a folder or a name on the hub; by default those of the model, if any"),
     ] = None,
     decoder: Annotated[str, typer.Option(help="how a token is picked", autocompletion=decoders)] = "greedy",
     contrast: Annotated[
@@ -55,7 +55,8 @@ def generate(
 ) -> None:
     """Continue a prompt with any model, decoder and contrast.
 
-    The continuation goes to standard output, token by token where the decoder allows it.
+    The continuation goes to standard output, token by token where the decoder allows it. Without trained exits, the
+    model's own head reads the layers, so any model will do.
 
     Examples:
 
@@ -76,7 +77,8 @@ def generate(
             raise InputError(f"--lower {lower}: it is the lower exit of a contrast; name one, such as --contrast acd")
         loaded, tokenizer = load(model, exits)
         if method is not None:
-            loaded.set_exits(use_original_head=False, **exits_of(loaded, method, lower))
+            layer = default_lower(loaded) if lower is None and method.takes_lower else lower
+            loaded.set_exits(contrast_layer_indices=("original", layer), contrast_function=method)
             log.info("contrast %s, %s", method.name, loaded.multi_exit_config.get_description().replace("_", " "))
         stream_text(
             loaded, tokenizer, text, picked, new_tokens, seed, lambda part: print(part, end="", file=out, flush=True)
@@ -140,30 +142,36 @@ def load(source: str | Path, exits: str | None = None) -> tuple[Any, Any]:
 
     Args:
         source: a folder or a name on the hub.
-        exits: the same for trained exits; without, the model's own head reads all layers.
+        exits: the same for trained exits; without, those of the checkpoint, or else the model's own head reads all
+            layers.
 
     Raises:
         FileError: something cannot be loaded.
     """
     import torch
-    from transformers import AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     from autocontrastive_gen import AutoMultiExitModel, MultiExitConfiguration
 
     with mendable(f"{source}: cannot load a tokenizer from it"):
         tokenizer = AutoTokenizer.from_pretrained(source)
-    setting = None if exits else MultiExitConfiguration("SHARED_PROJECTION_DIRECT")
+        has_exits = exits or getattr(AutoConfig.from_pretrained(source), "lm_head_layer_indices", None)
+    setting = None if has_exits else MultiExitConfiguration("SHARED_PROJECTION_DIRECT")
     model = AutoMultiExitModel.from_pretrained(source, multi_exit_config=setting, exits=exits, dtype="auto")
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
     return model.to(device), tokenizer
 
 
-def exits_of(model: Any, method: Any, lower: int | None) -> dict[str, Any]:
-    """Arguments of ``set_exits`` for a contrast of the original head with the layer ``lower`` or a default one."""
-    if lower is None and method.takes_lower:
-        inner = [layer for layer in model.exit_layers if layer < model.num_layers]
-        lower = min(inner, key=lambda layer: abs(layer - model.num_layers * 5 / 6), default=None)
-    return {"contrast_layer_indices": ("original", lower), "contrast_function": method}
+def default_lower(model: Any) -> int:
+    """The exit below the last layer that is nearest to five sixths of the depth.
+
+    Raises:
+        InputError: the model has no such exit.
+    """
+    inner = [layer for layer in model.exit_layers if layer < model.num_layers]
+    if not inner:
+        raise InputError(f"the model has exits at {model.exit_layers} and none below its last layer")
+    return min(inner, key=lambda layer: abs(layer - model.num_layers * 5 / 6))
 
 
 app = command(generate, "generate")

@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -16,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from autocontrastive_gen.foundation.commands import run
+from autocontrastive_gen.foundation.errors import InputError
 
 
 def command(function: Callable[..., None], name: str, purpose: str = "", **settings: Any) -> typer.Typer:
@@ -59,6 +61,19 @@ def guarded(function: Callable[..., None], name: str) -> Callable[..., None]:
         run(lambda: function(*arguments, **options), name)
 
     return command_
+
+
+@contextmanager
+def pipeline_packages(what: str) -> Iterator[None]:
+    """Raise the absence of a package of the pipeline as an ``InputError`` that says how to install it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "stages", "autocontrastive_gen"):
+            raise
+        extra = "pip install 'autocontrastive-suite[pipeline]'"
+        raise InputError(f"{what} needs the package {package}, which is not installed: {extra}") from error
 
 
 def built(application: typer.Typer) -> TyperCommand | TyperGroup:

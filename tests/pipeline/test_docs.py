@@ -33,12 +33,11 @@ REASONS = {
 SKIPPED = r"(?:<!-- not run: (?P<reason>[^>]*) -->\n+)?"
 BLOCK = re.compile(SKIPPED + r"```(?P<language>bash|python)\n(?P<code>.*?)```", re.DOTALL)
 FENCE = re.compile(r"^```(\w*)\n.*?^```$", re.DOTALL | re.MULTILINE)
-INLINE = re.compile(r"`((?:acd|dvc|make|accelerate|python -m) [^`\n]+)`")  # not pip: it would change what runs the tests
+INLINE = re.compile(r"`((?:acd|dvc|make|accelerate|python -m) [^`\n]+)`")  # pip would change what runs the tests
 NOT_RUN_INLINE = {
     "make ui": "opens a browser",
     "acd ui": "opens a browser",
     "acd COMMAND --help": "stands for the commands",
-    "acd fetch-tasks": "docs/extending.md names tasks",
     "acd --install-completion": "changes the user's shell",
     "make docs": "tests/test_site.py builds the site",
     "dvc repro train@gpt2-medium": "needs the hub",

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from autocontrastive_gen.data import archives
 from autocontrastive_gen.data.archives import unpack
+from autocontrastive_gen.foundation.errors import FileError
 
 
 def make_zip(path, entries, mode=0o100644):
@@ -103,3 +105,49 @@ def test_names_what_is_missing_or_damaged(tmp_path):
     archive.write_bytes(archive.read_bytes()[:-30])
     with pytest.raises(OSError, match="damaged"):
         unpack(archive, tmp_path / "to")
+
+
+def changed(archive, sign, at, value):
+    """The archive with other bytes at a place after the last occurrence of ``sign``."""
+    content = bytearray(archive.read_bytes())
+    start = content.rfind(sign) + at
+    content[start : start + len(value)] = value
+    archive.write_bytes(content)
+    return archive
+
+
+ENTRY = b"PK\1\2"
+"""Begins an entry of a zip archive's directory."""
+WRONG = {
+    "encrypted": (ENTRY, 8, b"\1", "damaged or not an archive .*encrypted"),
+    "an unknown compression": (ENTRY, 10, b"\x63", "compression method is not supported"),
+    "of a later version": (ENTRY, 6, b"\x63", "zip file version"),
+    "a wrong place": (ENTRY, 42, b"\xff\xff\xff\x7f", "Truncated file header"),
+    "a wrong content": (b"hello", 0, b"jello", "Bad CRC-32"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_zip_that_cannot_be_read_is_named(tmp_path, case):
+    sign, at, value, message = WRONG[case]
+    archive = changed(make_zip(tmp_path / "x.zip", {"a": "hello"}), sign, at, value)
+    with pytest.raises(FileError, match=rf"x\.zip: .*{message}"):
+        unpack(archive, tmp_path / "to")
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+@pytest.mark.parametrize("name", [".", "..", "a/.", "a/.."])
+def test_names_that_are_no_names_are_refused(tmp_path, make, name):
+    with pytest.raises(FileError, match="refused: .* is not the name of a file"):
+        unpack(make(tmp_path / "x.tar.gz", {name: "bad"}), tmp_path / "to")
+    assert not (tmp_path / "to").exists() or not list((tmp_path / "to").iterdir())
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_an_archive_that_explodes_is_refused_before_it_fills_the_disk(tmp_path, make, monkeypatch):
+    monkeypatch.setattr(archives, "MOST_BYTES", 10_000)
+    monkeypatch.setattr(archives, "RATIO", 0)
+    archive = make(tmp_path / "x.tar.gz", {f"{i}": "0" * 4000 for i in range(5)})
+    with pytest.raises(FileError, match="refused: it unpacks to more than"):
+        unpack(archive, tmp_path / "to")
+    assert len(list((tmp_path / "to").iterdir())) < 5

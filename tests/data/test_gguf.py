@@ -1,11 +1,14 @@
 """A GGUF file becomes an ordinary model folder."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
 
 from autocontrastive_gen.data.assets import provide
 from autocontrastive_gen.experiment.asset_schema import PathAsset
+from autocontrastive_gen.foundation.errors import FileError
 
 WIDTH, HEADS, LAYERS, VOCABULARY, INNER = 32, 4, 2, 64, 64
 
@@ -88,6 +91,15 @@ def test_converted_once_with_the_same_bytes(asset, project, monkeypatch):
         assert provide("tiny", asset, project / "two", model=True) == first
     shutil.rmtree(".scratch")
     assert provide("tiny", asset, project / "three", model=True) == first
+
+
+@pytest.mark.parametrize("size", [0, 3, 20, 200, -40_000, -100])
+def test_a_damaged_file_is_named_and_leaves_nothing(asset, project, size):
+    path = project / "in" / "tiny.gguf"
+    os.truncate(path, size % path.stat().st_size)
+    with pytest.raises(FileError, match="tiny.gguf: is damaged or not a model that transformers can make of a GGUF"):
+        provide("tiny", asset, project / "model", model=True)
+    assert not (project / "model").exists()
 
 
 def test_a_plain_asset_stays_a_gguf_file(asset, project):

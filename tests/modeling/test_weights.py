@@ -55,6 +55,16 @@ def content(data: bytes, name: str = WEIGHTS):
     return edit
 
 
+def saved(value):
+    """An edit that leaves one file of PyTorch, with this value."""
+
+    def edit(folder):
+        (folder / WEIGHTS).unlink()
+        torch.save(value, folder / PICKLED)
+
+    return edit
+
+
 def cut(size: int):
     return lambda folder: os.truncate(folder / WEIGHTS, size % (folder / WEIGHTS).stat().st_size)
 
@@ -95,6 +105,19 @@ CASES = {
     "a mode of another type": (config(vocab_projection_mode=7), "vocab_projection_mode is 7, but must be one of"),
     "exits that are no list": (config(lm_head_layer_indices="2"), "lm_head_layer_indices is '2', but must be a list"),
     "a field of another type": (config(n_layer="six"), "n_layer"),
+    "a width that is negative": (
+        config(n_embd=-1),
+        "describe no model that transformers can make .*negative dimension",
+    ),
+    "no attention heads": (config(n_head=0), "describe no model .*ZeroDivisionError"),
+    "an activation that does not exist": (config(activation_function="six"), "describe no model .*KeyError: 'six'"),
+    "a type of numbers that does not exist": (config(dtype="six"), "config.json cannot be read: .*no attribute 'six'"),
+    "quantised in an unknown way": (config(quantization_config=1), "its config.json cannot be read"),
+    "a base that is no mapping": (config(multi_exit_base="gpt2"), "multi_exit_base is 'gpt2', but must be a mapping"),
+    "a configuration nested deeply": (
+        lambda folder: (folder / "config.json").write_text("[" * 100_000),
+        "model: its config.json cannot be read",
+    ),
     "cut in the header": (cut(1000), f"{WEIGHTS}: .*cut short: its header alone"),
     "cut in a tensor": (cut(-100), f"{WEIGHTS}: .*cut short: its header speaks of"),
     "empty": (cut(0), f"{WEIGHTS}: .*it is empty"),
@@ -107,6 +130,9 @@ CASES = {
     "pickled, noise": (content(bytes(range(7, 256)), PICKLED), f"{PICKLED}: .*not a file of PyTorch"),
     "pickled, cut": (content(b"PK\3\4" + bytes(99), PICKLED), f"{PICKLED}: .*cut short"),
     "pickled, with code": (content(pickle.dumps(Command(), 2), PICKLED), "more than tensors, and such code is not run"),
+    "pickled, code among tensors": (saved({"a": Command()}), "more than tensors, and such code is not run"),
+    "pickled, a list": (saved([torch.ones(2)]), "describe no model that transformers can make"),
+    "pickled, text": (saved({"transformer.wte.weight": "text"}), "describe no model that transformers can make"),
     "an index that is a web page": (content(b"<html>", INDEX), f"{INDEX}: .*web page"),
     "an index of a file that is missing": (
         content(json.dumps({"metadata": {}, "weight_map": {TENSOR: "model-00002.safetensors"}}).encode(), INDEX),

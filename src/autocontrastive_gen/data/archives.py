@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
-import lzma
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
+from autocontrastive_gen.data.readable import readable
 from autocontrastive_gen.foundation.errors import FileError
 
 SUFFIXES = (".zip", ".whl", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+
+RATIO = 100
+"""An archive may unpack to this many times its own size, more than any model or text does, or to ``MOST_BYTES``."""
+MOST_BYTES = 1 << 30
 
 
 def is_archive(path: Path) -> bool:
@@ -30,8 +32,9 @@ def unpack(archive: Path, folder: Path, member: str = "", patterns: Sequence[str
         patterns: glob patterns of the names below that folder; empty for all of them.
 
     Raises:
-        FileError: the archive is damaged, holds a link, a device or a name that leads out of the folder, or has
-            nothing that ``member`` or one of ``patterns`` asks for.
+        FileError: the archive is damaged or encrypted, unpacks to more than ``RATIO`` times its size, holds a link, a
+            device or a name that leads out of the folder or is none, or has nothing that ``member`` or one of
+            ``patterns`` asks for.
     """
     unmatched = set(patterns)
 
@@ -44,12 +47,8 @@ def unpack(archive: Path, folder: Path, member: str = "", patterns: Sequence[str
         unmatched.difference_update(matching)
         return relative if matching else None
 
-    try:
+    with readable(archive, "an archive"):
         count = (_unpack_tar if tarfile.is_tarfile(archive) else _unpack_zip)(archive, folder, target)
-    except tarfile.FilterError as error:
-        raise FileError(f"{archive}: refused: {error}") from error
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise FileError(f"{archive}: is damaged or not an archive ({error})") from error
     if unmatched or not count:
         raise FileError(f"{archive}: holds no {', '.join(sorted(unmatched)) or 'file'} in {member or 'it'}")
 
@@ -57,29 +56,53 @@ def unpack(archive: Path, folder: Path, member: str = "", patterns: Sequence[str
 def _unpack_tar(archive: Path, folder: Path, target: Callable[[str], str | None]) -> int:
     if not hasattr(tarfile, "data_filter"):
         raise FileError(f"{archive}: only Python 3.11.4 and later can open tar archives safely; use a newer Python")
-    count = 0
+    count, room = 0, _room(archive)
     with tarfile.open(archive) as opened:
         for info in opened:
             if info.isdir() or (name := target(info.name)) is None:
                 continue
             if not info.isreg():
                 raise FileError(f"{archive}: refused: {info.name!r} is a link or a device, not a file")
-            opened.extract(info.replace(name=name, deep=False), folder, filter="data")
+            room = _left(archive, room, info.size)
+            _check_name(archive, info.name)
+            try:
+                opened.extract(info.replace(name=name, deep=False), folder, filter="data")
+            except tarfile.FilterError as error:
+                raise FileError(f"{archive}: refused: {error}") from error
             count += 1
-        while opened.fileobj and opened.fileobj.read(1 << 20):
-            pass  # only at its end does a compressed stream prove to be whole
+        while opened.fileobj and (rest := opened.fileobj.read(1 << 20)):
+            room = _left(archive, room, len(rest))  # only at its end does a compressed stream prove to be whole
     return count
 
 
 def _unpack_zip(archive: Path, folder: Path, target: Callable[[str], str | None]) -> int:
-    count = 0
+    count, room = 0, _room(archive)
     with zipfile.ZipFile(archive) as opened:
         for info in opened.infolist():
             if not info.is_dir() and (name := target(info.filename)) is not None:
+                room = _left(archive, room, info.file_size)  # zipfile reads no more than is stated there
+                _check_name(archive, info.filename)
                 info.filename = name
                 opened.extract(info, folder)
                 count += 1
     return count
+
+
+def _room(archive: Path) -> int:
+    """Bytes that an archive may unpack to."""
+    return max(MOST_BYTES, RATIO * archive.stat().st_size)
+
+
+def _left(archive: Path, room: int, size: int) -> int:
+    """What is left of ``room`` after ``size`` bytes."""
+    if size > room:
+        raise FileError(f"{archive}: refused: it unpacks to more than {RATIO} times its size; unpack it yourself")
+    return room - size
+
+
+def _check_name(archive: Path, name: str) -> None:
+    if name.rpartition("/")[2] in ("", ".", ".."):
+        raise FileError(f"{archive}: refused: {name!r} is not the name of a file")
 
 
 def _relative(name: str, member: str) -> str | None:

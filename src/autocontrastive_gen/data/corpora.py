@@ -8,13 +8,12 @@ import io
 import json
 import lzma
 import re
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from autocontrastive_gen.foundation.errors import FileError, InputError, UserError, shown
+from autocontrastive_gen.data.readable import readable
+from autocontrastive_gen.foundation.errors import FileError, InputError, shown
 
 READ_ROWS = 1024
 Row = tuple[dict[str, str], str]
@@ -69,32 +68,8 @@ def _read(
             yield from _TEXTS[format](path)
 
 
-DAMAGED = (UnicodeDecodeError, EOFError, lzma.LZMAError, gzip.BadGzipFile, zlib.error)
-"""What reading a damaged or truncated text file raises."""
-_COMPLAINTS = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, SyntaxError, RecursionError)
-"""What readers of formats raise for a file that is damaged or in another format."""
 LONGEST_LINE = 1 << 26
 """Characters of a line, at most: a file without line ends would fill the memory."""
-
-
-@contextmanager
-def readable(path: Path, what: str) -> Iterator[None]:
-    """Within it, what a reader says of a file ends in a message that names the file.
-
-    Raises:
-        FileError: the file is damaged or not ``what``.
-    """
-    try:
-        yield
-    except UserError:
-        raise
-    except (*_COMPLAINTS, *DAMAGED) as error:
-        if (
-            isinstance(error, OSError) and error.errno is not None
-        ):  # the system's: the file is missing, or may not be read
-            raise
-        said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise FileError(f"{path}: is damaged or not {what} ({said})") from error
 
 
 def decompressed(file: BinaryIO, name: str) -> TextIO:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from autocontrastive_gen.data.readable import readable
+
 
 def convert(source: Path, folder: Path) -> None:
     """Dequantise the model in a GGUF file and save it, with its tokenizer, as bfloat16 safetensors.
 
     transformers refuses to save a model that it loaded from GGUF, so the weights move to a fresh model of the same
     configuration. bfloat16 represents 4-bit weights well enough. The same file gives the same bytes.
+
+    Raises:
+        FileError: the file is damaged, or holds a model that transformers can't make of a GGUF file.
     """
+    with readable(source, "a model that transformers can make of a GGUF file"):
+        _convert(source, folder)
+
+
+def _convert(source: Path, folder: Path) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from autocontrastive_gen.data.corpora import readable
+from autocontrastive_gen.data.readable import readable
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.files import read_text
 

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from autocontrastive_gen.data import hub_streams
-from autocontrastive_gen.data.corpora import DAMAGED, bounded_lines, decompressed, documents_of_lines
+from autocontrastive_gen.data.corpora import bounded_lines, decompressed, documents_of_lines
 from autocontrastive_gen.data.download import HttpStream
+from autocontrastive_gen.data.readable import DAMAGED
 from autocontrastive_gen.foundation.digests import fingerprint
 from autocontrastive_gen.foundation.errors import FileError, InputError
 from autocontrastive_gen.foundation.files import SCRATCH

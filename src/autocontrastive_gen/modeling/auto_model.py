@@ -148,7 +148,8 @@ def _config_of(source: str | os.PathLike, arguments: dict[str, Any]) -> tuple[Pr
     options = {key: arguments[key] for key in HUB_OPTIONS if key in arguments}
     overrides = {key: value for key, value in arguments.items() if key not in (*HUB_OPTIONS, *NOT_OVERRIDES)}
     try:
-        with mendable(f"{source}", (OSError, ValueError, TypeError, StrictDataclassError)):
+        kinds = (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError, StrictDataclassError)
+        with mendable(f"{source}: its config.json cannot be read", kinds):
             config, left = AutoConfig.from_pretrained(
                 source, trust_remote_code=False, return_unused_kwargs=True, **options, **overrides
             )

@@ -127,7 +127,7 @@ def settle_exits(config: PreTrainedConfig, setting: MultiExitConfiguration, exit
     """
     stored_layers = getattr(config, "lm_head_layer_indices", None)
     stored_mode = getattr(config, "vocab_projection_mode", None)
-    _check_stored(stored_layers, stored_mode)
+    _check_stored(stored_layers, stored_mode, getattr(config, BASE_KEY, None))
     if exits_follow:
         stored_layers = stored_mode = None
         config.lm_head_layer_indices = None
@@ -146,7 +146,9 @@ def settle_exits(config: PreTrainedConfig, setting: MultiExitConfiguration, exit
         config.lm_head_layer_indices = sorted(layer for layer in layers if layer != ORIGINAL)
 
 
-def _check_stored(layers: Any, mode: Any) -> None:
+def _check_stored(layers: Any, mode: Any, base: Any) -> None:
+    if not isinstance(base, dict | None):
+        raise InputError(f"config.json: {BASE_KEY} is {base!r}, but must be a mapping")
     modes = VocabularyProjectionMode.__members__
     if mode is not None and mode not in modes:
         raise InputError(f"config.json: vocab_projection_mode is {mode!r}, but must be one of {', '.join(modes)}")

@@ -12,10 +12,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from transformers.utils import cached_file
 
-from autocontrastive_gen.foundation.errors import FileError, mendable
+from autocontrastive_gen.foundation.errors import FileError, InputError, mendable
 from autocontrastive_gen.modeling import heads
 
 _BUFFERS = re.compile(r"(attn|attention)\.(bias|masked_bias)$|(inv_freq|position_ids)$")
@@ -25,10 +26,11 @@ _SHOWN = 3
 
 @contextmanager
 def readable(source: str | os.PathLike) -> Iterator[None]:
-    """Within it, a damaged file of weights of the model ``source`` ends in one message.
+    """Within it, files of which transformers can't make the model ``source`` end in one message.
 
     Raises:
-        FileError: names the file and what is wrong with it.
+        FileError: a file of weights is damaged; names it and what is wrong with it.
+        InputError: the files do not describe a model, such as a config.json with a field that is out of range.
     """
     pickled = (EOFError, pickle.UnpicklingError)
     try:
@@ -43,7 +45,22 @@ def readable(source: str | os.PathLike) -> Iterator[None]:
                 f"{source}: its pytorch_model.bin is damaged, or holds more than tensors, and such code is not run; "
                 "take the model in the form of safetensors"
             ) from error
+        if isinstance(error, _UNFIT) and not isinstance(error, torch.OutOfMemoryError) and not _is_argument(error):
+            said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise InputError(
+                f"{source}: its files describe no model that transformers can make ({said}); compare its config.json "
+                "with that of the model's source, or fetch the model again"
+            ) from error
         raise
+
+
+_UNFIT = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError)
+"""What transformers and torch raise for sizes, names and tensors that make no model."""
+
+
+def _is_argument(error: Exception) -> bool:
+    """Whether it is about an argument of the call and not about the files."""
+    return isinstance(error, TypeError) and "unexpected keyword argument" in str(error)
 
 
 def _files(source: str | os.PathLike) -> list[Path]:

@@ -2,10 +2,15 @@
 
 import copy
 import functools
+import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from autocontrastive_gen.experiment.params import load_profile
+from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.review import sweep
 from autocontrastive_gen.review.snapshots import State
 
@@ -65,6 +70,77 @@ def test_rows_and_figure(made, monkeypatch):
     drawn = [sweep.figure(rows, ["contrasts.acd.alpha"]) for _ in range(2)]
     assert drawn[0].svg == drawn[1].svg and drawn[0].name == "contrasts-acd-alpha"
     assert all(text in drawn[0].svg for text in ("contrasts.acd.alpha", "0.02", "tiny greedy-acd", "made-a"))
+
+
+def series_of(made, monkeypatch, key, *changes):
+    """Places on the x axis of each series' points, and the number of lines that join them."""
+    lines, points = [], {}
+
+    def add_point(axis, at, number, colour, marker, label):
+        points.setdefault(label, []).append(at)
+
+    monkeypatch.setattr(sweep, "states", lambda: [made("workspace"), *changes])
+    rows = sweep.table([key], ["greedy", "greedy-acd"], ["diversity"])
+    with monkeypatch.context() as patch:
+        patch.setattr("autocontrastive_gen.report.drawing.add_point", add_point)
+        patch.setattr("autocontrastive_gen.report.drawing.add_legend", lambda *_: None)
+        patch.setattr("matplotlib.axes.Axes.plot", lambda *args, **_: lines.append(args))
+        sweep.figure(rows, [key])
+    return points, lines
+
+
+def test_numbers_are_joined_by_lines(made, monkeypatch):
+    points, lines = series_of(made, monkeypatch, "contrasts.acd.alpha", made("a", contrasts__acd__alpha=0.02))
+    assert points == {"tiny greedy": [0.02, 0.1], "tiny greedy-acd": [0.02, 0.1]} and len(lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("score.mauve", True), ("models.tiny.dtype", "bfloat16"), ("run.domains", ["made-a"])]
+)
+def test_categories_stand_apart_and_side_by_side(made, monkeypatch, key, value):
+    points, lines = series_of(made, monkeypatch, key, made("a", **{key.replace(".", "__"): value}))
+    assert not lines, "nothing lies between two categories"
+    plain, contrasted = points["tiny greedy"], points["tiny greedy-acd"]
+    assert [round(at) for at in plain] == [round(at) for at in contrasted] == [0, 1]
+    assert all(a < b for a, b in zip(plain, contrasted, strict=True)), "one series does not hide the other"
+
+
+def test_the_committed_baseline_stays_after_an_experiment_was_applied(tmp_path, monkeypatch, smoke_params):
+    """As DVC leaves it: an experiment's commit under refs/exps/, and its parameters in the workspace."""
+
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=A user", "-c", "user.email=user@example.org"]
+        done = subprocess.run(["git", *identity, *arguments], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    def write(alpha: float, diversity: float) -> None:
+        old = "acd: {method: acd, alpha: 0.1}"
+        assert smoke_params.count(old) == 1
+        Path("params.yaml").write_text(smoke_params.replace(old, f"acd: {{method: acd, alpha: {alpha}}}"))
+        scores = {"made-a": {"diversity": {"value": diversity, "low": 0.0, "high": 1.0, "n": 3}}}
+        path = Paths("smoke").metrics("tiny")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"greedy-acd": scores}))
+
+    monkeypatch.chdir(tmp_path)
+    git("init", "--quiet")
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet"], check=True)
+    git("commit", "--quiet", "--allow-empty", "--message", "Before there was a run")
+    write(0.1, 0.2)
+    git("add", "--all", "--force")
+    git("commit", "--quiet", "--message", "Baseline")
+    start = git("rev-parse", "HEAD")
+    write(0.5, 0.6)
+    git("add", "--all", "--force")
+    git("commit", "--quiet", "--message", "Experiment")
+    git("update-ref", f"refs/exps/{start[:2]}/{start[2:]}/bolder", "HEAD")
+    git("reset", "--quiet", "--soft", start)  # applied: the workspace has the experiment's files
+    rows = sweep.table(["contrasts.acd.alpha"], ["greedy-acd"], ["diversity"])
+    assert [(row["contrasts.acd.alpha"], row["value"]) for row in rows] == [(0.1, 0.2), (0.5, 0.6)]
+    assert rows[0]["experiment"] == f"commit {start[:7]}"
+    git("commit", "--quiet", "--all", "--message", "The experiment is the baseline now")
+    rows = sweep.table(["contrasts.acd.alpha"], ["greedy-acd"], ["diversity"])
+    assert [row["value"] for row in rows] == [0.2, 0.6], "the commit that it started from is still there"
 
 
 def test_what_is_not_a_sweep_is_reported(made, monkeypatch):

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from autocontrastive_gen.evaluation.metrics import text_metrics
+from autocontrastive_gen.experiment.params import PARAMS
 from autocontrastive_gen.experiment.settings import parse_setting
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.trees import differing
@@ -19,11 +20,19 @@ COLUMNS = ["experiment", "model", "setting", "domain", "metric", "value", "low",
 
 
 def states() -> list[State]:
-    """The workspace and every DVC experiment of this repository, oldest first."""
+    """The workspace, every DVC experiment, and the commits: the latest one and those that experiments started from.
+
+    The commits keep the baseline in the sweep after an experiment was applied to the workspace.
+    """
     command = ["git", "for-each-ref", "--sort=creatordate", "--format=%(objectname) %(refname)", "refs/exps/*/*/*"]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     found = [line.partition(" ")[::2] for line in lines]
-    return [Workspace(WORKSPACE), *(Revision(name.rpartition("/")[2], commit) for commit, name in found)]
+    head = subprocess.run(["git", "rev-parse", "--verify", "--quiet", "HEAD"], capture_output=True, text=True)
+    starts = ["".join(reference.split("/")[2:4]) for _, reference in found]  # refs/exps/ab/cdef.../name
+    commits = [Revision(f"commit {commit[:7]}", commit) for commit in dict.fromkeys([head.stdout.strip(), *starts])]
+    experiments = [Revision(reference.rpartition("/")[2], commit) for commit, reference in found]
+    with_params = (state for state in commits if state.commit and state.read(PARAMS) is not None)
+    return [Workspace(WORKSPACE), *experiments, *with_params]
 
 
 def value_at(params: dict[str, Any], key: str) -> Any:
@@ -46,7 +55,8 @@ def comparable(found: Iterable[State], keys: Sequence[str]) -> list[State]:
     for state in others:
         strange = [name for name in differing(first.params, state.params) if name not in keys]
         if strange:
-            log.info("%s is left out: it also differs in %s", state.label, ", ".join(strange))
+            more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
+            log.info("%s is left out: it also differs in %s%s", state.label, ", ".join(strange[:5]), more)
             continue
         kept.setdefault(tuple(value_at(state.params, key) for key in keys), state)
     return list(kept.values())
@@ -101,35 +111,39 @@ def table(keys: Sequence[str], settings: Sequence[str] = (), metrics: Sequence[s
 
 
 def _order(value: Any) -> tuple[int, Any]:
-    return (0, value) if isinstance(value, int | float) else (1, str(value))
+    return (0, value) if _is_number(value) else (1, str(value))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def figure(found: list[dict], keys: Sequence[str]):
-    """The sweep as a figure: a row per metric, a column per domain, a line per setting and value of the other keys."""
+    """The sweep as a figure: a row per metric, a column per domain, a series per setting and value of the other keys.
+
+    Numbers on the x axis are joined by lines. Categories stand apart, with the series side by side.
+    """
     from autocontrastive_gen.report import drawing
-    from autocontrastive_gen.report.table import Number
 
     metrics, domains = (list(dict.fromkeys(row[key] for row in found)) for key in ("metric", "domain"))
     ticks = sorted({row[keys[0]] for row in found}, key=_order)
-    numeric = all(isinstance(tick, int | float) for tick in ticks)
-    place = {tick: tick if numeric else i for i, tick in enumerate(ticks)}
+    numeric = all(_is_number(tick) for tick in ticks)
+    place = {tick: float(tick) if numeric else float(i) for i, tick in enumerate(ticks)}
     declared = text_metrics()
-    lines: dict[str, list[dict]] = {}
+    series: dict[str, list[dict]] = {}
     for row in found:
         rest = "".join(f", {key.rpartition('.')[2]} {row[key]}" for key in keys[1:])
-        lines.setdefault(f"{row['model']} {row['setting']}{rest}", []).append(row)
+        series.setdefault(f"{row['model']} {row['setting']}{rest}", []).append(row)
     with drawing.style():
         canvas, axes = drawing.new_canvas(len(domains), len(metrics), share_y="row")
         for i, metric in enumerate(metrics):
             for j, domain in enumerate(domains):
                 axis = axes[i, j]
-                for k, (label, members) in enumerate(lines.items()):
+                for k, (label, members) in enumerate(series.items()):
                     points = [row for row in members if row["metric"] == metric and row["domain"] == domain]
-                    colour, marker = drawing.SERIES[k % 7], drawing.MARKERS[k % 7]
-                    axis.plot([place[row[keys[0]]] for row in points], [row["value"] for row in points], color=colour)
-                    for row in points:
-                        number = Number(row["value"], row["low"], row["high"])
-                        drawing.add_point(axis, place[row[keys[0]]], number, colour, marker, label)
+                    shift = 0.0 if numeric else 0.5 * ((k + 0.5) / len(series) - 0.5)
+                    at = [place[row[keys[0]]] + shift for row in points]
+                    _draw_series(axis, at, points, k, label, joined=numeric)
                 axis.set_xticks(list(place.values()), [f"{tick:g}" if numeric else str(tick) for tick in ticks])
                 axis.set_xlabel(keys[0] if i == len(metrics) - 1 else "")
                 axis.set_title(domain if i == 0 else "")
@@ -137,3 +151,15 @@ def figure(found: list[dict], keys: Sequence[str]):
         drawing.add_legend(canvas, axes[0, 0])
         name = "-by-".join(key.replace(".", "-") for key in keys)
         return drawing.finish(canvas, name, f"{', '.join(metrics)} by {keys[0]}.", "The numbers are in the csv.")
+
+
+def _draw_series(axis, at: list[float], points: list[dict], k: int, label: str, joined: bool) -> None:
+    """Values with their intervals at the places ``at``, in the colours of series ``k``."""
+    from autocontrastive_gen.report import drawing
+    from autocontrastive_gen.report.table import Number
+
+    colour, marker = drawing.SERIES[k % 7], drawing.MARKERS[k % 7]
+    if joined:
+        axis.plot(at, [row["value"] for row in points], color=colour)
+    for x, row in zip(at, points, strict=True):
+        drawing.add_point(axis, x, Number(row["value"], row["low"], row["high"]), colour, marker, label)

@@ -37,9 +37,7 @@ PUSH = """
 model.push_to_hub("lab/exits", tags=["multi-exit"])
 model.save_pretrained(folder + "/saved", push_to_hub=True, repo_id="lab/saved")
 tiny_plain().push_to_hub("lab/base")
-model.save_exits(folder + "/alone")
-create_repo("lab/alone")
-upload_folder(repo_id="lab/alone", folder_path=folder + "/alone")
+model.push_exits_to_hub("lab/alone", metrics={"news": {"2": {"perplexity": 12.5}}}, licence="MIT")
 """
 
 
@@ -64,4 +62,6 @@ def test_push_pull_and_the_cache(tmp_path):
     assert b"multi-exit" in pushed["lab/exits"]["README.md"]
     assert pushed["lab/saved"]["model.safetensors"] == pushed["lab/exits"]["model.safetensors"]
     assert set(pushed["lab/alone"]) >= {"exits.safetensors", "exits_config.json"}
+    card = pushed["lab/alone"]["README.md"].decode()
+    assert "license: mit" in card and "| news | 2 | 12.5 |" in card and 'exits="lab/alone"' in card
     _run("pull()", tmp_path, HF_HUB_OFFLINE="1")  # snapshots of the cache, no hub any more

@@ -161,8 +161,10 @@ def write_exits(model: PreTrainedModel, folder: str | os.PathLike) -> None:
     """Store the exits alone, in the form that the top of this module describes.
 
     Raises:
-        InputError: they are quantised, offloaded or sharded.
+        InputError: there are none, or they are quantised, offloaded or sharded.
     """
+    if not model.exit_layers:
+        raise InputError(f"{type(model).__name__} has no exits to store; give it some (lm_head_layer_indices)")
     folder = Path(folder)
     for name, parameter in heads.exit_state(model).items():
         if type(parameter.data) is not Tensor or not parameter.is_floating_point() or parameter.is_meta:

@@ -5,6 +5,7 @@ import inspect
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -27,6 +28,8 @@ from autocontrastive_gen.modeling.dispatched import rebind_forward
 from autocontrastive_gen.modeling.early_exit import EarlyExitPass
 from autocontrastive_gen.modeling.exit_loss import exit_loss
 from autocontrastive_gen.modeling.exit_states import ExitStates, ModelLowers, upper_and_lowers
+from autocontrastive_gen.modeling.exits_card import Metrics, card_of
+from autocontrastive_gen.modeling.exits_on_hub import push_exits
 from autocontrastive_gen.modeling.heads import ExitHead
 from autocontrastive_gen.modeling.inputs import explained
 from autocontrastive_gen.modeling.layers import ORIGINAL, Exit, depth_of
@@ -324,10 +327,48 @@ class MultiExitModel(_Model):
         self.anatomy = anatomy or find_anatomy(self)
         self._apply_setting(config or MultiExitConfiguration())
 
-    def save_exits(self, folder: str | os.PathLike) -> None:
-        """Store the exits alone, with their mode and the identity of the base they were trained for."""
+    def save_exits(
+        self,
+        folder: str | os.PathLike,
+        metrics: Metrics | None = None,
+        licence: str | None = None,
+        source: str | None = None,
+    ) -> None:
+        """Store the exits alone, with their mode, the identity of the base they were trained for, and a model card.
+
+        Args:
+            folder: where to.
+            metrics: quality of the exits for the card, such as ``fit_exits(...).quality``.
+            licence: of the base model; by default the one that its own card states, if there is one.
+            source: the name of the exits on the hub, for the card's example.
+        """
         self._require_anatomy()
         checkpoint.write_exits(self, folder)
+        (Path(folder) / "README.md").write_text(card_of(self, source, metrics, licence))
+
+    def push_exits_to_hub(
+        self,
+        repo_id: str,
+        metrics: Metrics | None = None,
+        licence: str | None = None,
+        private: bool | None = None,
+        token: str | None = None,
+    ) -> str:
+        """Store the exits alone on the hub; ``from_pretrained(base, exits=repo_id)`` loads them.
+
+        Args:
+            repo_id: name on the hub, as "me/exits-of-gpt2"; the repository is created if there is none.
+            metrics, licence: as for ``save_exits``.
+            private: whether a new repository is private; by default, what its owner has set.
+            token: of the hub; by default that of ``hf auth login`` or of HF_TOKEN.
+
+        Returns:
+            The address of the repository.
+
+        Raises:
+            FileError, InputError: the hub refuses; the message is the hub's.
+        """
+        return push_exits(self, repo_id, private, token, metrics=metrics, licence=licence)
 
     def load_exits(self, folder: str | os.PathLike) -> None:
         """Replace the exits with stored ones and return to the original head.

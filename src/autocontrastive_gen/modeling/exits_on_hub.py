@@ -6,7 +6,6 @@ import tempfile
 from typing import Any
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
 from autocontrastive_gen.foundation.errors import mendable
 
@@ -22,12 +21,13 @@ def push_exits(model: Any, repo_id: str, private: bool | None, token: str | None
         **card: "metrics" and "licence", as in ``save_exits``.
 
     Raises:
-        FileError, InputError: the hub refuses; the message is the hub's.
+        FileError, InputError: the hub refuses or can't be reached; the message is the hub's.
     """
-    kinds = (OSError, HfHubHTTPError, HFValidationError, LocalTokenNotFoundError)
-    with tempfile.TemporaryDirectory() as folder, mendable(f"exits {repo_id}", kinds):
+    with tempfile.TemporaryDirectory() as folder:
         model.save_exits(folder, source=repo_id, **card)
         api = HfApi(token=token)
-        address = api.create_repo(repo_id, private=private, exist_ok=True)
-        api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Upload exits")
+        # Any exception: those of the http library that the hub's client uses have no base that it exports.
+        with mendable(f"exits {repo_id}", (Exception,)):
+            address = api.create_repo(repo_id, private=private, exist_ok=True)
+            api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Upload exits")
     return str(address)

@@ -43,7 +43,7 @@ addEventListener("load", () => {
   const light = (rgb) => { const [r, g, b] = rgb.match(/[\d.]+/g).map(Number).map(channel); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
   const behind = (it) => { const own = getComputedStyle(it).backgroundColor; return own.startsWith("rgba(0, 0, 0, 0") && it.parentElement ? behind(it.parentElement) : own; };
   const ratio = (it) => { const [b, a] = [light(getComputedStyle(it).color), light(behind(it))].sort((x, y) => x - y); return (a + 0.05) / (b + 0.05); };
-  const worst = () => Math.min(...[...document.querySelectorAll("td, th, p, h1, h3, dt, small, label, summary")].map(ratio));
+  const worst = () => Math.min(...[...document.querySelectorAll("td, th, p, h1, h2, h3, dt, small, label, #text span")].map(ratio));
   const select = document.getElementById("measure"), colours = () => rows.map((row) => row.cells[2].style.backgroundColor).join();
   found.painted = new Set(); found.contrast = [];
   for (const option of select.options) {

@@ -55,8 +55,9 @@ def write_page(
     *,
     papers: list[Paper],
     deviations: list[Deviation],
+    lens: bool,
 ) -> None:
-    """Render ``index.html``."""
+    """Render ``index.html``, with a link to ``lens.html`` if there is a ``lens``."""
     origins = Origins()
     samples = collect(results)
     shown = showable(results)
@@ -86,6 +87,7 @@ def write_page(
         "tables": placed,
         "figures": _by_kind(figures, results.models),
         "samples": samples,
+        "lens": lens,
         "choices": _choices(samples),
         "shown_domains": [(results.domains[name]["title"], licence) for name, licence in shown.items()],
         "hidden_domains": [entry["title"] for name, entry in results.domains.items() if name not in shown],

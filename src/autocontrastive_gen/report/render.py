@@ -11,6 +11,7 @@ from autocontrastive_gen.foundation.files import write_json, write_text
 from autocontrastive_gen.report.badge import claims_badge
 from autocontrastive_gen.report.claim_rules import read_claims
 from autocontrastive_gen.report.cost_summary import write_cost
+from autocontrastive_gen.report.example_lens import write_example_lens
 from autocontrastive_gen.report.figures import all_figures, cost_figure
 from autocontrastive_gen.report.findings import Findings
 from autocontrastive_gen.report.html import write_page
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def write_report(paths: Paths, plan: dict[str, Any]) -> Results:
-    """Write tables, figures, metrics.json, badge, cost and page of a profile under ``reports/<profile>/``.
+    """Write tables, figures, metrics.json, badge, cost, page and lens of a profile under ``reports/<profile>/``.
 
     Args:
         plan: the plan's entry "report".
@@ -45,7 +46,8 @@ def write_report(paths: Paths, plan: dict[str, Any]) -> Results:
     if drawn := cost_figure(cost):
         drawn.write(paths.reports)
         figures.append(drawn)
-    write_page(results, by_name, figures, findings, cost, papers=papers, deviations=read_deviations())
+    lens = write_example_lens(results)
+    write_page(results, by_name, figures, findings, cost, papers=papers, deviations=read_deviations(), lens=lens)
     for path in results.missing:
         log.warning("%s is absent: shown as not run", path)
     for path in results.strangers:

@@ -17,13 +17,17 @@
     ? Number(value).toLocaleString("en") : String(value);
   const share = (p) => p === null ? "–" : p >= 0.001 ? p.toFixed(3) : p > 0 ? "< .001" : "0";
 
-  // Colour: where a value lies between the ends of its scale, and black or white letters on it.
-  const ends = {};
-  for (const { key } of measures) {
-    const finite = rows.flatMap((row) => row.kind === "contrast" ? [] : row.numbers[key]).filter((it) => typeof it === "number");
-    const top = finite.reduce((a, b) => Math.max(a, b), 0);
-    ends[key] = key === "probability" ? [0, 1] : key === "js_to_last" ? [0, Math.LN2] : key === "rank" ? [1, Math.max(top, 2)] : [0, top || 1];
-  }
+  // Colour: where a value lies between the ends of its scale, and black or white letters on it. The ends are those of the
+  // layers that are shown: contrasts may be infinitely far away.
+  const ends = {}, every = at("every");
+  const isShown = (row) => row.kind !== "direct" || !every || every.checked;
+  const setEnds = () => {
+    for (const { key } of measures) {
+      const some = rows.filter((row) => row.kind !== "contrast" && isShown(row)).flatMap((row) => row.numbers[key]);
+      const top = some.reduce((a, b) => typeof b === "number" && b > a ? b : a, 0);
+      ends[key] = key === "probability" ? [0, 1] : key === "js_to_last" ? [0, Math.LN2] : key === "rank" ? [1, Math.max(top, 2)] : [0, top || 1];
+    }
+  };
   const place = (key, value) => {
     if (value === null) return null;
     if (value === "inf") return 1;
@@ -78,6 +82,24 @@
   const foot = make("tr", {}, make("th", { scope: "row", textContent: "came next" }));
   tokens.forEach((_, t) => foot.append(make("td", { textContent: came(t) === null ? "" : visible(words[came(t)]) })));
   grid.append(make("thead", {}, head), body, make("tfoot", {}, foot));
+
+  // The text; a token has the colour of what the row says before it.
+  const pieces = tokens.map((token, t) => {
+    const piece = make("span", { textContent: words[token] });
+    if (t) piece.addEventListener("click", () => { choose(chosen[0], t - 1); sheet(true); });
+    return piece;
+  });
+  at("text").replaceChildren(...pieces);
+  const read = (r, t) => {
+    const key = at("measure").value;
+    pieces.forEach((piece, i) => {
+      const x = i ? place(key, rows[r].numbers[key][i - 1]) : null, rgb = x === null ? null : colour(x);
+      piece.style.background = rgb ? `rgb(${rgb})` : "";
+      piece.style.color = rgb ? letters(rgb) : "";
+      piece.classList.toggle("here", i === t + 1);
+    });
+    at("caption").replaceChildren("The text ", make("small", { textContent: `coloured by what ${rows[r].label} says before each token` }));
+  };
 
   // What stands beside a cell.
   const bars = (title, entries, t) => {
@@ -135,6 +157,7 @@
     at("details").replaceChildren(...parts, make("h3", { textContent: "Measures" }), list, ...curve(r, t, key));
     labels.forEach((it, i) => it.classList.toggle("here", i === r));
     heads.forEach((it, i) => it.classList.toggle("here", i === t));
+    read(r, t);
   };
 
   const last = rows.findIndex((row) => row.kind === "last");
@@ -212,6 +235,7 @@
   const paint = () => {
     const key = at("measure").value, { unit, meaning } = measureOf[key];
     readStops();
+    setEnds();
     rows.forEach((row, r) => tokens.forEach((_, t) => {
       const cell = cells[r][t], value = row.numbers[key][t], x = place(key, value);
       const rgb = x === null ? null : colour(x);
@@ -227,10 +251,12 @@
     if (chosen) show(...chosen);
   };
   at("measure").addEventListener("change", paint);
-  const every = at("every"), box = at("scroll");
+  const box = at("scroll");
   const sift = () => {
-    rows.forEach((row, r) => { labels[r].parentNode.hidden = Boolean(every) && !every.checked && row.kind === "direct"; });
-    if (chosen && labels[chosen[0]].parentNode.hidden) choose(last, chosen[1], false);
+    rows.forEach((row, r) => { labels[r].parentNode.hidden = !isShown(row); });
+    if (!isShown(rows[chosen[0]])) choose(last, chosen[1], false);
+    paint();
+    edge();
   };
   every?.addEventListener("change", sift);
   const edge = () => at("frame").classList.toggle("more", box.scrollLeft + box.clientWidth < box.scrollWidth - 2);
@@ -249,8 +275,8 @@
   system.addEventListener("change", paint);
 
   const other = tokens.findIndex((_, t) => t && rows.some((row) => row.kind === "contrast" && row.top[t][0][0] !== rows[last].top[t][0][0]));
-  sift();
+  readStops();
+  setEnds();
   choose(last, Math.max(other, 0), false);
-  paint();
-  edge();
+  sift();
 })();

@@ -63,7 +63,8 @@ def test_results_hold_every_cell(finished):
             assert len(lines) == 3 and all(json.loads(line)["continuation"] for line in lines)
     with open(folder / "runs/smoke/score/tiny/per_prompt.csv") as file:
         assert {row["setting"] for row in csv.DictReader(file)} == {"human", "greedy", "greedy-acd"}
-    assert "</html>" in (folder / "reports/smoke/index.html").read_text()
+    assert "</html>" in (page := (folder / "reports/smoke/index.html").read_text()) and 'href="lens.html"' in page
+    assert '"kind":"contrast"' in (folder / "reports/smoke/lens.html").read_text()
 
 
 def test_outputs_carry_no_paths_of_this_machine(finished):

@@ -28,7 +28,7 @@ def write_example_lens(results: Results) -> bool:
     try:
         reason = _written(results, path)
     except UserError as error:
-        reason = f"{error}"
+        reason = f"{error}".rstrip(".")
     if reason:
         log.debug("no lens: %s", reason)
         write_text(path, ABSENT.format(reason=reason.replace("&", "&amp;").replace("<", "&lt;")))

@@ -22,6 +22,7 @@ FREE = {
         "experiment/plan",
         "experiment/run_progress",
         "experiment/settings",
+        "foundation/command_line",
         "foundation/commands",
         "foundation/console",
         "foundation/cost",

@@ -121,20 +121,21 @@ def fetch(params: Params, paths: Paths) -> dict[str, dict]:
         if stranger.name not in (*used, paths.task_data.name):
             shutil.rmtree(stranger) if stranger.is_dir() else stranger.unlink()
     folder.mkdir(parents=True, exist_ok=True)
-    records, faults = {}, []
+    records: dict[str, dict] = {}
+    faults: list[tuple[str, OSError]] = []
     for name, is_model in sorted(used.items()):
         try:
             records[name] = provide(name, params.assets[name], paths.asset(name), is_model, known.get(name))
         except OSError as error:
-            faults.append(str(error))
+            faults.append((f"asset {name}: {error}" if error.errno else str(error), error))
     try:
         bundle = params.prepare.bundle
         given = (paths.asset(bundle), records[bundle]["sha256"]) if bundle in records else None
         provide_tasks(params.run.tasks, paths.task_data, given)
     except OSError as error:
-        faults.append(str(error))
+        faults.append((f"data of run.tasks: {error}" if error.errno else str(error), error))
     if faults:
-        raise FileError("\n".join(faults))
+        raise FileError("\n".join(said for said, _ in faults)) from faults[0][1]
     drop_archives()
     return records
 

@@ -23,7 +23,7 @@ from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import read_plan
 from autocontrastive_gen.foundation.command_line import group
 from autocontrastive_gen.foundation.errors import InputError
-from autocontrastive_gen.foundation.files import read_json, read_jsonl, write_json
+from autocontrastive_gen.foundation.files import read_jsonl, write_json
 
 HUMAN = "human"
 
@@ -74,7 +74,7 @@ def read(
     absent = [path for path in (folder / "key.json", *ratings) if not path.is_file()]
     if absent:
         raise InputError(f"{absent[0]}: no such file; give the folder that export wrote, then the raters' csv files")
-    key = read_json(folder / "key.json")
+    key = human.read_key(folder / "key.json")
     summary = human.summarise(human.read_votes(ratings, key), key)
     write_json(folder / "summary.json", summary)
     print(f"{summary['votes']} votes by {summary['raters']} raters on {summary['pairs']} pairs")

@@ -1,5 +1,6 @@
 """Stage fetch: parameters first, then exactly the assets that the run uses."""
 
+import errno
 import shutil
 import subprocess
 import sys
@@ -8,11 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+import stages.fetch
 from autocontrastive_gen.data.bundles import tasks_folder
 from autocontrastive_gen.data.fetched import check_fetched
 from autocontrastive_gen.data.task_names import check_tasks, names_of_lm_eval
 from autocontrastive_gen.experiment.params import ParamsError, check, load_params
 from autocontrastive_gen.experiment.paths import Paths
+from autocontrastive_gen.foundation.commands import run
 from autocontrastive_gen.foundation.files import read_json
 from stages.fetch import used_assets
 
@@ -225,6 +228,18 @@ def test_what_is_wrong_is_known_before_anything_is_prepared(project, smoke_param
         params = check(content, "params.yaml")
         check_tasks(params)
         check_fetched(params, PATHS)
+
+
+def test_a_full_disk_names_the_asset_and_the_remedy(project, smoke_params, monkeypatch, capsys):
+    def fill(name, *rest):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(stages.fetch, "provide", fill)
+    params = check(yaml.safe_load(smoke_params), "params.yaml")
+    with pytest.raises(SystemExit) as end:
+        run(lambda: stages.fetch.fetch(params, PATHS), "fetch")
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and "asset tiny: [Errno 28]" in said and "is full: make room" in said
 
 
 @pytest.mark.slow

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from autocontrastive_gen.evaluation.human import agreement, export, make_pairs, read_votes, summarise
+from autocontrastive_gen.evaluation.human import agreement, export, make_pairs, read_key, read_votes, summarise
+from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.files import read_json
 
 
@@ -101,10 +102,28 @@ def test_agreement_is_krippendorffs_alpha():
         (["pair,vote", "001,left", "001,tie"], "3: rater r also voted on pair 001 in .*:2"),
         (["pair,answer", "001,left"], "needs the columns pair and vote"),
         (["pair,vote", "001,"], "no votes"),
+        (["pair,vote", f"001,{'x' * 200_000}"], "r.csv: is not a csv file of ratings: field larger than field limit"),
+        (["pair,vote", f"001,{'x' * 100_000}"], "2: vote 'xxxx.* is not one of left, right, tie"),
+        (["pair,vote", "001,\udcff"], "r.csv: is not a csv file of ratings: .*utf-8"),
     ],
 )
 def test_faulty_ratings_are_named(pairs, tmp_path, lines, message):
     export(pairs, tmp_path)
-    (tmp_path / "r.csv").write_text("\n".join(lines))
-    with pytest.raises(ValueError, match=message):
+    (tmp_path / "r.csv").write_text("\n".join(lines), errors="surrogateescape")
+    with pytest.raises(InputError, match=message):
         read_votes([tmp_path / "r.csv"], read_json(tmp_path / "key.json"))
+
+
+@pytest.mark.parametrize("content", ["[]", '{"001": 3}', '{"001": {"prompt_id": "a"}}', '{"summary": {}}', "{"])
+def test_another_file_is_no_key(tmp_path, content):
+    (tmp_path / "key.json").write_text(content)
+    with pytest.raises(InputError, match="key.json: is not"):
+        read_key(tmp_path / "key.json")
+
+
+def test_no_text_is_a_formula_of_a_spreadsheet(pairs, tmp_path):
+    texts = ["=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "\t=1", "a=1"]
+    export([pair | {"left": text} for pair, text in zip(pairs, texts, strict=False)], tmp_path)
+    with open(tmp_path / "pairs.csv", newline="") as file:
+        shown = [row["left"] for row in csv.DictReader(file)]
+    assert shown == [*(f"'{text}" for text in texts[:5]), "a=1"]

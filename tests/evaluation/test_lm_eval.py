@@ -280,11 +280,14 @@ def test_both_names_and_the_arguments_of_the_reference(folder, tasks):
             "unexpected keyword argument 'use_orignal_head'; of multi-exit models: .*",
         ),
         ("made-world", "use_original_head=True", "Tasks not found: made-world"),
+        ("made-word", "dtype=float99", "--model_args: dtype: torch has no type 'float99'"),
+        ("made-word", None, "--model_args: .*missing 1 required .*'pretrained'"),
     ],
 )
 def test_bad_arguments_end_without_a_traceback(folder, tasks, monkeypatch, capsys, task, argument, message):
     command = f"run_lm_eval --include_path {tasks} --tasks {task} --model multi_exit_gpt --device cpu"
-    monkeypatch.setattr(sys, "argv", [*command.split(), "--model_args", f"pretrained={folder},{argument}"])
+    given = f"pretrained={folder},{argument}" if argument else "use_original_head=True"
+    monkeypatch.setattr(sys, "argv", [*command.split(), "--model_args", given])
     with pytest.raises(SystemExit) as end:
         run(run_lm_eval.main, "run_lm_eval")
     assert end.value.code == 2 and re.search(message, capsys.readouterr().err)

@@ -3,8 +3,11 @@ import sys
 import pytest
 import yaml
 
+from autocontrastive_gen.experiment.lock import parse_lock
 from autocontrastive_gen.experiment.params import check, load_profile
-from autocontrastive_gen.experiment.plan import build, edited, write_plan
+from autocontrastive_gen.experiment.paths import Paths
+from autocontrastive_gen.experiment.plan import build, edited, read_plan, write_plan
+from autocontrastive_gen.foundation.errors import InputError
 
 
 def content_of(name: str) -> dict:
@@ -181,3 +184,21 @@ def test_text_of_a_task_alone_is_a_source_of_the_plan():
     content["prepare"]["benchmark_sources"] = {"last-word": ["storys"]}
     with pytest.raises(ValueError, match="prepare.benchmark_sources.last-word: 'storys' is not defined; did you mean"):
         check(content, "params.yaml")
+
+
+@pytest.mark.parametrize(
+    "content", ["", "<<<<<<< HEAD", "- a list", "[", "<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> b"]
+)
+def test_a_damaged_plan_says_what_writes_it(project, content):
+    plan = Paths("smoke").plan
+    plan.parent.mkdir(parents=True)
+    plan.write_text(content)
+    for keys in ((), ("train", "tiny")):
+        with pytest.raises(InputError, match=r"plan.yaml: .*`dvc repro fetch` writes it again"):
+            read_plan("smoke", *keys)
+
+
+@pytest.mark.parametrize("content", ["<<<<<<< HEAD\na: 1", "stages: [1]", "stages: {a: 1}", "- a", "["])
+def test_a_damaged_lock_says_how_to_mend_it(content):
+    with pytest.raises(InputError, match="dvc.lock: .*git checkout dvc.lock"):
+        parse_lock(content)

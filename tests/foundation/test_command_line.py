@@ -1,5 +1,6 @@
 """Commands made of functions: options with several values, help on a pipe, and how they end."""
 
+import os
 import subprocess
 import sys
 
@@ -81,3 +82,12 @@ def test_a_reader_of_the_output_that_leaves_ends_the_command_silently(tmp_path):
     process.stdout.read(10)
     process.stdout.close()
     assert process.wait(60) == 141 and process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_fault(project, root, closed):
+    """The first file that is opened must not get the number of a stream, or prints would go into it."""
+    code = "import stages, autocontrastive_gen.foundation.command_line; f = open('out', 'w'); print(f.fileno(), file=f)"
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(f'"{sys.executable}" -c "{code}" {closed}', shell=True, env=environment)
+    assert done.returncode == 0 and int((project / "out").read_text()) > 2

@@ -47,6 +47,38 @@ def test_a_full_disk_is_named_although_a_library_wraps_it(tmp_path):
     assert done.returncode == 2 and "is full: make room" in done.stderr and "Traceback" not in done.stderr
 
 
+NO_MEMORY = [
+    "raise MemoryError",
+    "import torch; raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20.00 MiB.')",
+    "import torch; torch.empty(2**60)",
+    "import errno; raise OSError(errno.ENOMEM, 'Cannot allocate memory')",
+    "from autocontrastive_gen.foundation.errors import mendable\n"
+    "    with mendable('model'): raise OSError(12, 'Cannot allocate memory')",
+]
+
+
+@pytest.mark.parametrize("body", NO_MEMORY)
+def test_too_little_memory_names_what_to_lower(tmp_path, body):
+    done = run(body, tmp_path)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    for key in ("batch_size", "microbatch_size", "num_beams"):
+        assert key in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["ValueError", "errors.InputError"])
+def test_passwords_are_shown_nowhere(tmp_path, kind):
+    body = f"from autocontrastive_gen.foundation import errors; raise {kind}('no answer of ftp://me:secret@host')"
+    done = run(body, tmp_path)
+    shown = done.stderr + (tmp_path / ".scratch/logs/trial.log").read_text()
+    assert "secret" not in shown and "ftp://me:***@host" in shown
+
+
+def test_an_interpreter_without_docstrings_is_refused(tmp_path):
+    command = [sys.executable, "-OO", "-c", CODE.format(body="pass")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and "leave it out" in done.stderr and "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("body", ["{}['x']", "list(zip([1], [], strict=True))", "raise OSError('of some library')"])
 def test_a_bug_keeps_its_traceback(tmp_path, body):
     done = run(body, tmp_path)

@@ -8,6 +8,7 @@ import multiprocessing
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 from mlflow import MlflowClient
@@ -254,3 +255,21 @@ def test_key_depends_on_command_dependencies_and_parameters_alone(small_run):
     after = read_lock()
     changed = {name for name in after if after[name].key != before[name].key}
     assert changed == {"generate@tiny-greedy", "generate@tiny-greedy-acd", "score@tiny", "report"}
+
+
+@pytest.mark.parametrize("name", ["damaged.db", "folder"])
+def test_a_database_that_cannot_be_opened_is_given_up_within_seconds(tmp_path, monkeypatch, name):
+    (tmp_path / "damaged.db").write_text("no database" * 100)
+    (tmp_path / "folder").mkdir()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / name}")
+    began = time.monotonic()
+    with pytest.raises(TrackingError, match=f"MLflow store sqlite:.*{name}: .*Error"), tracking.store_faults():
+        MlflowClient(tracking.tracking_uri()).get_experiment_by_name("small")
+    assert time.monotonic() - began < 20
+
+
+def test_passwords_stand_in_no_message(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:1")
+    with pytest.raises(TrackingError) as caught, tracking.store_faults():
+        raise ValueError("no answer of http://me:secret@127.0.0.1:1/api and http://other:word@host")
+    assert "secret" not in str(caught.value) and ":word" not in str(caught.value)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from autocontrastive_gen.foundation.errors import FileError, UserError
+from autocontrastive_gen.foundation.errors import FileError, UserError, is_out_of_memory
 
 DAMAGED = (UnicodeDecodeError, EOFError, lzma.LZMAError, gzip.BadGzipFile, zlib.error)
 """What reading a damaged or truncated text file raises."""
@@ -35,7 +35,7 @@ def readable(path: Path | str, what: str) -> Iterator[None]:
     except UserError:
         raise
     except _COMPLAINTS as error:
-        if isinstance(error, OSError) and error.errno is not None:  # the system's own: no such file, a full disk
-            raise
+        if isinstance(error, OSError) and error.errno is not None or is_out_of_memory(error):
+            raise  # the system's own: no such file, a full disk
         said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise FileError(f"{path}: is damaged or not {what} ({said})") from error

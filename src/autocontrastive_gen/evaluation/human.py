@@ -20,7 +20,7 @@ from jinja2 import Environment, StrictUndefined
 
 from autocontrastive_gen.foundation import statistics
 from autocontrastive_gen.foundation.digests import seed_for
-from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.errors import InputError, mendable, shown
 from autocontrastive_gen.foundation.files import read_json, write_csv, write_json, write_text
 
 SIDES = ("left", "right")
@@ -78,14 +78,33 @@ def export(pairs: Sequence[dict], folder: Path, question: str = DEFAULT_QUESTION
     """
     if not pairs:
         raise InputError("no pairs to show: ask for at least one pair per domain")
-    shown = ["pair", "prompt", "left", "right"]
+    columns = ["pair", "prompt", "left", "right"]
     hidden = ("prompt_id", "left_setting", "right_setting")
     key = {pair["pair"]: {name: pair[name] for name in hidden} for pair in pairs}
     if (folder / "key.json").exists() and read_json(folder / "key.json") != key:
         raise InputError(f"{folder / 'key.json'} is the key of other pairs: name another folder, or remove this one")
-    write_csv(folder / "pairs.csv", [*shown, "vote"], [{name: pair[name] for name in shown} for pair in pairs])
+    rows = [{name: _no_formula(pair[name]) for name in columns} for pair in pairs]
+    write_csv(folder / "pairs.csv", [*columns, "vote"], rows)
     write_text(folder / "form.html", _form(pairs, question))
     write_json(folder / "key.json", key)
+
+
+def _no_formula(text: str) -> str:
+    """The text, behind an apostrophe if a spreadsheet would take it for a formula and run it."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def read_key(path: Path) -> dict[str, dict]:
+    """The key that ``export`` wrote.
+
+    Raises:
+        InputError: the file is another one.
+    """
+    key = read_json(path)
+    fields = {"prompt_id", "left_setting", "right_setting"}
+    if not isinstance(key, dict) or not all(isinstance(pair, dict) and fields <= set(pair) for pair in key.values()):
+        raise InputError(f"{path}: is not a key that `human export` wrote; name the folder that it wrote")
+    return key
 
 
 def read_votes(files: Iterable[Path], key: Mapping[str, Mapping]) -> list[dict]:
@@ -96,9 +115,11 @@ def read_votes(files: Iterable[Path], key: Mapping[str, Mapping]) -> list[dict]:
     Raises:
         InputError: a pair or vote is unknown, or a rater voted twice on a pair; the message gives file and line.
     """
-    votes, seen = [], {}
+    votes: list[dict] = []
+    seen: dict[tuple[str, str], str] = {}
     for path in files:
-        with open(path, encoding="utf-8-sig", newline="") as file:
+        unreadable = mendable(f"{path}: is not a csv file of ratings", (csv.Error, ValueError))
+        with unreadable, open(path, encoding="utf-8-sig", newline="") as file:
             for line, row in enumerate(csv.DictReader(file), 2):
                 where = f"{path}:{line}"
                 if not {"pair", "vote"} <= set(row):
@@ -111,11 +132,9 @@ def read_votes(files: Iterable[Path], key: Mapping[str, Mapping]) -> list[dict]:
                 if not vote["vote"]:
                     continue
                 if vote["pair"] not in key:
-                    raise InputError(
-                        f"{where}: pair {vote['pair']!r} is not in the key; does the file belong to another export?"
-                    )
+                    raise InputError(f"{where}: pair {shown(vote['pair'])} is not in the key; is it of another export?")
                 if vote["vote"] not in CHOICES:
-                    raise InputError(f"{where}: vote {vote['vote']!r} is not one of {', '.join(CHOICES)}")
+                    raise InputError(f"{where}: vote {shown(vote['vote'])} is not one of {', '.join(CHOICES)}")
                 if (cell := (vote["pair"], vote["rater"])) in seen:
                     raise InputError(
                         f"{where}: rater {vote['rater']} also voted on pair {vote['pair']} in {seen[cell]}"

@@ -259,10 +259,11 @@ def read_plan(profile: str, *keys: str) -> dict[str, Any]:
         raise MissingFileError(f"{path}: the plan does not exist yet; run `dvc repro fetch` first")
     remedy = "`dvc repro fetch` writes it again"
     entry = parse_yaml(read_text(path), str(path), fast=True, remedy=remedy)
+    if not isinstance(entry, dict):
+        raise InputError(f"{path}: is not a plan; {remedy}")
     for i, key in enumerate(keys):
-        if not isinstance(entry, dict):
-            raise InputError(f"{path}: is not a plan; {remedy}")
-        if key not in entry:
-            raise InputError(f"{'.'.join(keys[: i + 1])}: not in {path}; there are: {', '.join(map(str, entry))}")
-        entry = entry[key]
+        found = entry if isinstance(entry, dict) else {}
+        if key not in found:
+            raise InputError(f"{'.'.join(keys[: i + 1])}: not in {path}; there are: {', '.join(map(str, found))}")
+        entry = found[key]
     return entry

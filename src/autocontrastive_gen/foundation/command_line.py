@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,17 @@ from typer.main import get_command
 
 from autocontrastive_gen.foundation.commands import run
 from autocontrastive_gen.foundation.errors import InputError
+
+
+def _open_streams() -> None:
+    """Put the null device in place of standard streams that are closed: the next file opened would get their number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))
+
+
+_open_streams()
 
 
 def command(function: Callable[..., None], name: str, purpose: str = "", **settings: Any) -> typer.Typer:

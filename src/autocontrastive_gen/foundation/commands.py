@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 
 from autocontrastive_gen.foundation import console
-from autocontrastive_gen.foundation.errors import UserError
+from autocontrastive_gen.foundation.errors import UserError, chain, is_out_of_memory, masked
 
 FAULT = 2
 """Exit code of bad input."""
@@ -28,6 +28,8 @@ def run(main: Callable[[], None], name: str) -> None:
     blocks.
     """
     console.start(name)
+    if sys.flags.optimize > 1:
+        sys.exit(_say(name, "python -OO (PYTHONOPTIMIZE=2) drops what transformers needs; leave it out", FAULT))
     for variable in ("DVC_NO_ANALYTICS", "DO_NOT_TRACK", "HF_HUB_DISABLE_TELEMETRY", "MLFLOW_DISABLE_TELEMETRY"):
         os.environ.setdefault(variable, "1")
     signal.signal(signal.SIGTERM, _terminate)
@@ -41,14 +43,18 @@ def run(main: Callable[[], None], name: str) -> None:
     except KeyboardInterrupt:
         sys.exit(_say(name, "stopped; what was finished is kept, run the same command again to continue", 130))
     except UserError as error:
-        sys.exit(_say(name, f"{error}{_keep_traceback(name)}", FAULT))
+        sys.exit(_say(name, f"{error}{_remedy(error)}{_keep_traceback(name)}", FAULT))
     except Exception as error:
         refusal = _refusal(error)
         if refusal is None:
             bug = "this is a bug in the program and not a mistake in your input; please report it"
             _say(name, f"{bug}{_keep_traceback(name)}", 1)
+            sys.excepthook = lambda *raised: print(
+                masked("".join(traceback.format_exception(*raised))), file=sys.stderr
+            )
             raise
-        sys.exit(_say(name, f"{refusal}{_remedy(refusal)}{_keep_traceback(name)}", FAULT))
+        said = str(refusal) or type(refusal).__name__
+        sys.exit(_say(name, f"{said}{_remedy(error)}{_keep_traceback(name)}", FAULT))
     finally:
         console.leave()
 
@@ -60,21 +66,27 @@ def parser(name: str, purpose: str) -> argparse.ArgumentParser:
     )
 
 
-def _refusal(error: BaseException | None) -> OSError | None:
-    """What the operating system refused: the exception itself, or the full disk that a library has wrapped in it."""
-    if isinstance(error, OSError) and error.errno is not None:  # without a number it is a library's own
-        return error
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in FULL:
-            return error
-        error = error.__cause__ or error.__context__
-    return None
+def _refusal(error: Exception) -> BaseException | None:
+    """What the machine refused: the exception itself, or the full disk that a library has wrapped in it."""
+    if isinstance(error, OSError) and error.errno is not None or is_out_of_memory(error):
+        return error  # an OSError without a number is a library's own
+    return next(filter(_is_full, chain(error)), None)
 
 
-def _remedy(error: OSError) -> str:
-    """What to do about a full disk, which the system's own message does not say."""
-    if error.errno in FULL:
+def _is_full(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in FULL
+
+
+def _remedy(error: BaseException) -> str:
+    """What to do about a full disk or too little memory, which the system's own message does not say."""
+    if any(map(_is_full, chain(error))):
         return "; the disk or your share of it is full: make room, then run the same command again to continue"
+    if is_out_of_memory(error):
+        return (
+            "; there is too little memory (of the GPU, if one is used): lower in params.yaml batch_size of train, "
+            "generate or benchmark, train.microbatch_size, or num_beams of a decoder; then run the same command again "
+            "to continue"
+        )
     return ""
 
 
@@ -83,7 +95,7 @@ def _terminate(signum, frame):
 
 
 def _say(name: str, message: str, code: int) -> int:
-    print(f"{name}: {message}", file=sys.stderr, flush=True)
+    print(f"{name}: {masked(message)}", file=sys.stderr, flush=True)
     return code
 
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TextIO
 
+from autocontrastive_gen.foundation.errors import masked
 from autocontrastive_gen.foundation.files import SCRATCH
 
 VERBOSE = "AUTOCONTRASTIVE_VERBOSE"
@@ -39,7 +40,7 @@ class LogFile(io.TextIOBase):
             if self._file is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = open(self.path, "w", encoding="utf-8", errors="replace", buffering=1)
-            self._file.write(text)
+            self._file.write(masked(text))
         except OSError:  # nothing that a command does depends on its log
             self.whole = False
         return len(text)

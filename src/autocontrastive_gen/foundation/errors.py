@@ -7,6 +7,8 @@ built-in kinds that a caller of the library expects: ``ValueError`` for a value,
 from __future__ import annotations
 
 import difflib
+import errno
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -68,6 +70,42 @@ def shown(value: object, most: int = 200) -> str:
     except (ValueError, RecursionError):  # a number of more digits than Python prints, a value that is nested deeply
         return f"a value of type {type(value).__name__} that is too large to show"
     return text if len(text) <= most else f"{text[:most]}…"
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and those behind it: its causes, or what was being handled when it was raised."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+_NO_MEMORY = re.compile("(allocate|enough|out of) memory|bad_alloc|ALLOC_FAILED", re.IGNORECASE)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was short: for Python, the system, or PyTorch, which raises RuntimeErrors for it.
+
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(ValueError())
+    (True, False)
+    """
+    return any(
+        isinstance(each, MemoryError)
+        or (isinstance(each, OSError) and each.errno == errno.ENOMEM)
+        or (isinstance(each, RuntimeError) and _NO_MEMORY.search(str(each)) is not None)
+        for each in chain(error)
+    )
+
+
+def masked(text: str) -> str:
+    """The text with the passwords of addresses replaced by asterisks.
+
+    >>> masked("no answer from postgresql://me:secret@host/runs")
+    'no answer from postgresql://me:***@host/runs'
+    """
+    return _PASSWORD.sub(r"\1:***@", text)
+
+
+_PASSWORD = re.compile(r"([a-zA-Z][\w+.-]*://[^\s/:@]*):[^\s/@]+@")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         yield temporary
+        with suppress(OSError):  # an empty folder in its place, which `profile use` makes for DVC, gives way
+            path.rmdir()
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import Cache
 
-from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.errors import InputError, is_out_of_memory
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def explained(model: Any, inputs: Mapping[str, Any]) -> Iterator[None]:
     try:
         yield
     except (IndexError, RuntimeError, AttributeError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
+        if is_out_of_memory(error):
             raise
         for fault in _faults(model, inputs):
             raise InputError(fault) from error

@@ -12,11 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from transformers.utils import cached_file
 
-from autocontrastive_gen.foundation.errors import FileError, InputError, mendable
+from autocontrastive_gen.foundation.errors import FileError, InputError, is_out_of_memory, mendable
 from autocontrastive_gen.modeling import heads
 
 _BUFFERS = re.compile(r"(attn|attention)\.(bias|masked_bias)$|(inv_freq|position_ids)$")
@@ -45,7 +44,7 @@ def readable(source: str | os.PathLike) -> Iterator[None]:
                 f"{source}: its pytorch_model.bin is damaged, or holds more than tensors, and such code is not run; "
                 "take the model in the form of safetensors"
             ) from error
-        if isinstance(error, _UNFIT) and not isinstance(error, torch.OutOfMemoryError) and not _is_argument(error):
+        if isinstance(error, _UNFIT) and not is_out_of_memory(error) and not _is_argument(error):
             said = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise InputError(
                 f"{source}: its files describe no model that transformers can make ({said}); compare its config.json "

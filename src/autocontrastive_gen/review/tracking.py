@@ -14,7 +14,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from autocontrastive_gen.experiment.lock import LOCK, Entry
 from autocontrastive_gen.experiment.params import PARAMS
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
-from autocontrastive_gen.foundation.errors import UserError
+from autocontrastive_gen.foundation.errors import UserError, masked
 from autocontrastive_gen.foundation.files import SCRATCH, read_json
 from autocontrastive_gen.review.logged_models import RunModel, log_model
 from autocontrastive_gen.review.mlflow_view import TAG, shared_view
@@ -279,16 +279,20 @@ def _batches(items: list, size: int) -> Iterator[list]:
 
 @contextmanager
 def store_faults() -> Iterator[None]:
-    """Fail fast and say what to do: MLflow would retry a dead server for minutes."""
+    """Fail fast and say what to do: MLflow would try a dead server or database again for minutes."""
     for variable, value in (("MAX_RETRIES", "1"), ("BACKOFF_FACTOR", "1"), ("TIMEOUT", "30")):
         os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{variable}", value)
     try:
         _check_database_server(tracking_uri())
+        with suppress(ImportError):  # without SQLAlchemy there is no database
+            from mlflow.store.db import utils
+
+            utils.MAX_RETRY_COUNT = 3
         yield
     except Exception as error:  # MLflow, SQLAlchemy, requests and the artifact store's library each raise their own
         reason = " ".join(str(error).split())[:500]
         raise TrackingError(
-            f"MLflow store {_without_password(tracking_uri())}: {type(error).__name__}: {reason}\n"
+            f"MLflow store {masked(tracking_uri())}: {type(error).__name__}: {masked(reason)}\n"
             "the results are safe in runs/ and reports/; start the server or correct MLFLOW_TRACKING_URI, "
             "then `make track` (or the next `dvc repro`) publishes them"
         ) from error
@@ -300,11 +304,6 @@ def _check_database_server(uri: str) -> None:
     port = next((port for name, port in _DATABASE_PORTS.items() if parts.scheme.startswith(name)), None)
     if port and parts.hostname:
         socket.create_connection((parts.hostname, parts.port or port), timeout=10).close()
-
-
-def _without_password(uri: str) -> str:
-    parts = urlsplit(uri)
-    return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
 
 
 def _label() -> str:

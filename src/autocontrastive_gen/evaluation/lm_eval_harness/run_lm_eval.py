@@ -9,6 +9,8 @@ Several processes share the items out: ``accelerate launch --multi_gpu --num_pro
 machines without a GPU, too (``--cpu`` starts a single process there).
 """
 
+import re
+
 from lm_eval.__main__ import cli_evaluate
 
 from autocontrastive_gen.evaluation.lm_eval_harness import adapter
@@ -21,10 +23,15 @@ def main() -> None:
     try:
         with mendable("lm-eval"):
             cli_evaluate()
-    except TypeError as error:  # what transformers makes of a name that nobody knows
-        if "unexpected keyword argument" not in str(error):
+    except (TypeError, AttributeError) as error:
+        if not _ARGUMENT.search(str(error)):
             raise
-        raise InputError(f"--model_args: {error}; of multi-exit models: {', '.join(adapter.ARGUMENTS)}") from error
+        said = str(error).replace("module 'torch' has no attribute", "dtype: torch has no type")
+        raise InputError(f"--model_args: {said}; of multi-exit models: {', '.join(adapter.ARGUMENTS)}") from error
+
+
+_ARGUMENT = re.compile("unexpected keyword argument|missing .* required .*argument|module 'torch' has no attribute")
+"""What Python and transformers say of an unknown name, of ``pretrained`` left out, and of an unknown dtype."""
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def test_text_arrives_before_the_last_token(smoke_model_folder):
 
 
 def test_a_reader_that_leaves_is_no_error_and_mistakes_end_with_2(smoke_model_folder, tmp_path):
-    call = [sys.executable, "-m", "autocontrastive_gen.cli.app", "generate", "--model", str(smoke_model_folder)]
+    call = [sys.executable, "-m", "autocontrastive_gen.cli.application", "generate", "--model", str(smoke_model_folder)]
     pipes = {"cwd": tmp_path, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen([*call, "--prompt", PROMPT], **pipes)
     process.stdout.close()

@@ -32,7 +32,7 @@ def enter(command: str) -> None:
     source = here / "src"
     if not Path(autocontrastive_gen.__path__[0]).parent.samefile(source):
         path = os.pathsep.join(filter(None, [str(source), str(here), os.environ.get("PYTHONPATH")]))
-        command_line = [sys.executable, "-m", "autocontrastive_gen.cli.app", *sys.argv[1:]]
+        command_line = [sys.executable, "-m", "autocontrastive_gen.cli.application", *sys.argv[1:]]
         os.execve(sys.executable, command_line, {**os.environ, "PYTHONPATH": path})
     if str(here) not in sys.path:
         sys.path.insert(0, str(here))

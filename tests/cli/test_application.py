@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from autocontrastive_gen.cli import app
+from autocontrastive_gen.cli import application
 
-COMMANDS = [*app.LIBRARY, *app.PIPELINE]
+COMMANDS = [*application.LIBRARY, *application.PIPELINE]
 
 
 def acd(*arguments, cwd, code=0, **environment):
-    command = [sys.executable, "-m", "autocontrastive_gen.cli.app", *arguments]
+    command = [sys.executable, "-m", "autocontrastive_gen.cli.application", *arguments]
     done = subprocess.run(command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout if code == 0 else done.stderr
@@ -34,11 +34,11 @@ def clone(project, root):
 
 def test_the_console_script_is_this_command(root):
     scripts = tomllib.loads((root / "pyproject.toml").read_text())["project"]["scripts"]
-    assert EntryPoint("acd", scripts["acd"], "console_scripts").load() is app.main
+    assert EntryPoint("acd", scripts["acd"], "console_scripts").load() is application.main
 
 
 def test_help_lists_every_command_without_importing_any(tmp_path):
-    code = "import sys\nfrom autocontrastive_gen.cli.app import main\n"
+    code = "import sys\nfrom autocontrastive_gen.cli.application import main\n"
     code += "try: main()\nfinally: print('modules:', *sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, "--help"], cwd=tmp_path, capture_output=True, text=True)
     shown, _, modules = done.stdout.partition("modules:")
@@ -50,7 +50,7 @@ def test_help_lists_every_command_without_importing_any(tmp_path):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_with_examples(name, root, monkeypatch):
     monkeypatch.chdir(root)
-    done = CliRunner().invoke(app.application(), [name, "--help"], prog_name="acd")
+    done = CliRunner().invoke(application.build(), [name, "--help"], prog_name="acd")
     assert done.exit_code == 0, done.output
     assert f"Usage: acd {name} " in done.output and f"    acd {name}" in done.output.partition("Examples:")[2]
 

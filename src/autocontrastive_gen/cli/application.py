@@ -80,7 +80,7 @@ def load(name: str) -> Any:
         return built(getattr(importlib.import_module(module), attribute or "app"))
 
 
-def application() -> typer.Typer:
+def build() -> typer.Typer:
     """The whole command line."""
     settings = {**layout(), "add_completion": True}
     app = typer.Typer(cls=Commands, help=PURPOSE, no_args_is_help=True, context_settings=HELP_OPTIONS, **settings)
@@ -90,7 +90,7 @@ def application() -> typer.Typer:
 
 def main() -> None:
     """The console script."""
-    application()(prog_name="acd")
+    build()(prog_name="acd")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import pytest
 from mlflow import MlflowClient
 
 from autocontrastive_gen.experiment.lock import read_lock
+from autocontrastive_gen.foundation.files import write_json
 from autocontrastive_gen.review import mlflow_view, tracking
 from autocontrastive_gen.review.records import Point, read_cells
 from autocontrastive_gen.review.tracking import TrackingError, publish
@@ -73,6 +74,9 @@ def test_every_cell_is_a_nested_run_with_its_content(small_run, client):
 
     generate = runs["generate@tiny-greedy-acd"]
     assert {"made-a/diversity", "made-a/diversity_low", "made-b/coherence"} <= set(generate.data.metrics)
+    domains = [generate.data.metrics[f"made-{name}/diversity"] for name in "ab"]
+    assert generate.data.metrics["diversity"] == pytest.approx(sum(domains) / 2, rel=1e-5)
+    assert generate.data.metrics["last-word/acc"] == 1, "benchmarks with the same contrast stand in the same row"
     assert generate.data.tags["setting"] == "greedy-acd" and generate.data.tags["profile"] == "smoke"
     table = json.loads(open(client.download_artifacts(generate.info.run_id, "samples.json")).read())
     assert table["columns"] == ["domain", "id", "prompt", "continuation"] and len(table["data"]) == 16
@@ -88,6 +92,19 @@ def test_every_cell_is_a_nested_run_with_its_content(small_run, client):
     }
 
 
+def test_names_are_short_and_durations_those_of_the_work(small_run):
+    write_json(small_run.paths.cost("generate", "tiny-greedy"), {"wall_s": 75.0})
+    write_json(small_run.paths.cost("benchmark", "tiny-acd"), {"wall_s": 5.0})
+    publish_all(small_run)
+    runs = stored()
+    names = {run.info.run_name for name, run in runs.items() if name != "pipeline"}
+    assert names == {"train", "select", "greedy", "greedy-acd", "score", "benchmark original", "benchmark acd"}
+    for name, seconds in (("generate@tiny-greedy", 75), ("benchmark@tiny-acd", 5), ("pipeline", 80), ("score@tiny", 0)):
+        assert runs[name].info.end_time - runs[name].info.start_time == 1000 * seconds, name
+    cells = read_cells("smoke", small_run.plan, read_lock())
+    assert tracking._name(cells[2], several_models=True) == "tiny greedy"
+
+
 def test_a_second_publishing_adds_nothing(small_run):
     publish_all(small_run)
     before = {name: (run.info.run_id, points(run)) for name, run in stored().items()}
@@ -100,9 +117,19 @@ def test_the_columns_of_the_table_follow_the_run(small_run, client):
     publish_all(small_run)
     tag = json.loads(client.get_experiment_by_name("small").tags[mlflow_view.TAG])
     columns = tag["selectedColumns"]
-    assert {"metrics.`made-a/diversity`", "metrics.`made-b/coherence`", "metrics.`last-word/acc`"} <= set(columns)
+    first = [
+        "tags.`dvc.exp`",
+        "metrics.`diversity`",
+        "metrics.`coherence`",
+        "metrics.`mauve`",
+        "metrics.`last-word/acc`",
+    ]
+    assert columns[:5] == first and {"metrics.`made-a/diversity`", "metrics.`made-b/coherence`"} <= set(columns)
+    assert tag["searchFilter"] == "tags.`dvc.stage` LIKE 'generate@%'", "a row per setting, not per cell"
     assert not any(name in " ".join(columns) for name in ("_low", "_stderr", "cost/", "loss"))
     cells = read_cells("smoke", small_run.plan, read_lock())
+    alone = [dataclasses.replace(cell, benchmarked="") for cell in cells]
+    assert json.loads(mlflow_view.shared_view(alone))["searchFilter"] == "tags.setting LIKE '%'"
     many = [dataclasses.replace(cells[2], points=[Point(f"domain-{i}/diversity", 0.5) for i in range(300)])]
     cut = mlflow_view.shared_view(many)
     assert 4900 < len(cut) <= 5000 and "domain-0/" in cut and "domain-299/" not in cut

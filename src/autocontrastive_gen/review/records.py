@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from autocontrastive_gen.evaluation.metrics import text_metrics
 from autocontrastive_gen.experiment.lock import Entry
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.digests import fingerprint
@@ -43,7 +44,7 @@ class Point:
 class Cell:
     """A stage of the lock with its content, ready to be published.
 
-    ``version`` changes with what else the content hangs on: the texts of ``generate`` are scored by another stage.
+    ``version`` changes with what else the content depends on: other stages score and benchmark what ``generate`` wrote.
     """
 
     entry: Entry
@@ -56,6 +57,13 @@ class Cell:
     """Name of the artifact -> file."""
     table: dict[str, list] | None = None
     """Columns of sample texts."""
+    benchmarked: str = ""
+    """Of a cell of ``generate``: the setting of the benchmarks whose results it holds as well."""
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of its last run; 0 if it was not measured."""
+        return next((point.value for point in self.points if point.name == f"{COST}wall_s"), 0.0)
 
 
 def cell_name(stage: str, model: str, setting: str = "") -> str:
@@ -118,9 +126,11 @@ class _Reader:
         folder = cell_folder(self.paths, stage, model, setting)
         if not folder.is_dir():
             raise MissingFileError(f"{folder}: results of {entry.name} are absent; `dvc checkout` or `dvc pull` them")
-        version = entry.key
+        version, benchmarked = entry.key, ""
         if stage == "generate":
-            version = fingerprint([version, self.lock[cell_name("score", model)].key])
+            benchmarked = self._benchmark_of(model, setting)
+            others = [cell_name("score", model), *([cell_name("benchmark", model, benchmarked)] if benchmarked else [])]
+            version = fingerprint([version, *(self.lock[name].key for name in others)])
         return Cell(
             entry,
             model,
@@ -130,6 +140,7 @@ class _Reader:
             points=(*getattr(self, f"_{stage}")(model, setting), *self._cost(entry)),
             files=_artifacts(folder),
             table=self._texts(model, setting) if stage == "generate" else None,
+            benchmarked=benchmarked,
         )
 
     def _parameters(self, plan: dict[str, Any], model: str, setting: str) -> dict[str, Any]:
@@ -159,8 +170,25 @@ class _Reader:
                     yield from _point(f"{contrast}/{metric}/{_candidate(candidate)}", candidate.get(metric))
 
     def _generate(self, model: str, setting: str) -> Iterator[Point]:
-        for domain, values in self._scores[model].get(setting, {}).items():
+        """The scores of the texts, their means over domains, and benchmarks with the same exits and contrast."""
+        domains = self._scores[model].get(setting, {})
+        for domain, values in domains.items():
             yield from _intervals(domain, values)
+        for metric in (metric.key for metric in text_metrics().values() if metric.headline):
+            if domains and all(metric in values for values in domains.values()):
+                yield from _point(metric, sum(values[metric]["value"] for values in domains.values()) / len(domains))
+        if benchmarked := self._benchmark_of(model, setting):
+            yield from (point for point in self._benchmark(model, benchmarked) if not point.name.endswith("_stderr"))
+
+    def _benchmark_of(self, model: str, setting: str) -> str:
+        """The benchmark setting that combines the same exits in the same way, or ""; decoders do not matter there."""
+        combined = self._combination(model, setting)
+        names = self.plan["report"]["benchmark_settings"]
+        return next((name for name in names if self._combination(model, name) == combined), "")
+
+    def _combination(self, model: str, setting: str) -> tuple[Any, ...]:
+        resolved = read_json(self.paths.resolved(model, setting))
+        return tuple(resolved[key] for key in ("upper", "lower", "contrast"))
 
     def _score(self, model: str, _: str) -> Iterator[Point]:
         for setting, domains in self._scores[model].items():

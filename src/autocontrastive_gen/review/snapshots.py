@@ -131,7 +131,7 @@ class TrackedRun(State):
 
 
 def find_state(name: str) -> State:
-    """The state of that name: ``workspace``, a git revision or DVC experiment, or an MLflow run's id or name.
+    """The state of that name: ``workspace``, a git revision or DVC experiment, or an MLflow run's id, name or stage.
 
     Of several MLflow runs of one name, the newest pipeline is taken.
 
@@ -176,7 +176,11 @@ def _tracked(name: str) -> TrackedRun | None:
         pass
     experiments = [item.experiment_id for item in client.search_experiments()]
     quoted = name.replace("'", "")
-    runs = client.search_runs(experiments, f"attributes.run_name = '{quoted}' and tags.`cell.key` LIKE '%'")
+    runs = [
+        run
+        for field in ("attributes.run_name", "tags.`dvc.stage`")
+        for run in client.search_runs(experiments, f"{field} = '{quoted}' and tags.`cell.key` LIKE '%'")
+    ]
     runs.sort(key=lambda run: run.data.tags["dvc.stage"] != PIPELINE)
     return TrackedRun(name, client, runs[0]) if runs else None
 

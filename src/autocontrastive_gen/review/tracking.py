@@ -72,6 +72,8 @@ class Document:
     files: dict[str, Path] = field(default_factory=dict)
     table: dict[str, list] | None = None
     models: tuple[RunModel, ...] = ()
+    seconds: float = 0.0
+    """How long the work took; the run starts so long before it is published."""
     data_use: str = ""
     """What the run used the prepared text for, ``training`` or ``evaluation``; empty if for nothing."""
 
@@ -99,8 +101,9 @@ def publish(profile: str, plan: dict[str, Any], lock: dict[str, Entry], cells: l
         store = _Store(tracking_uri(), plan["track"]["experiment"])
         pipeline = _pipeline(profile, label, plan, lock, cells)
         parent = store.find_or_create(pipeline, common)
+        several = len(plan["report"]["models"]) > 1
         for cell in cells:
-            document = _document(cell)
+            document = _document(cell, several)
             run = store.find_or_create(document, common, parent=parent.info.run_id)
             store.fill(run, document, card)
         store.fill(parent, pipeline, card)
@@ -108,21 +111,28 @@ def publish(profile: str, plan: dict[str, Any], lock: dict[str, Entry], cells: l
         return store.count
 
 
-def _document(cell: Cell) -> Document:
+def _document(cell: Cell, several_models: bool) -> Document:
     outs = {path: md5 for path, md5 in cell.entry.outs.items() if "/cost/" not in path}
     tags = {"dvc.stage": cell.entry.name, "dvc.md5": " ".join(outs.values()), "model": cell.model}
     tags |= {"setting": cell.setting} if cell.setting else {}
     return Document(
         cell.entry.key,
-        cell.entry.name,
+        _name(cell, several_models),
         cell.version,
         tags,
         cell.params,
         cell.points,
         cell.files,
         cell.table,
+        seconds=cell.seconds,
         data_use=_DATA_USE.get(cell.entry.stage, ""),
     )
+
+
+def _name(cell: Cell, several_models: bool) -> str:
+    """A short name: the setting for what it generates, else the stage; with the model if the run has several."""
+    stage = "" if cell.entry.stage == "generate" else cell.entry.stage
+    return " ".join(filter(None, (cell.model if several_models else "", stage, cell.setting)))
 
 
 def _pipeline(profile: str, label: str, plan: dict, lock: dict[str, Entry], cells: list[Cell]) -> Document:
@@ -141,6 +151,7 @@ def _pipeline(profile: str, label: str, plan: dict, lock: dict[str, Entry], cell
         points=headline(cells),
         files=_report_files(Paths(profile)),
         models=tuple(RunModel.of(Paths(profile), plan, name, project_root()) for name in plan["report"]["models"]),
+        seconds=sum(cell.seconds for cell in cells),
         data_use="training and evaluation",
     )
 
@@ -196,7 +207,8 @@ class _Store:
             return runs[0]
         nested = {"mlflow.parentRunId": parent} if parent else {}
         tags = {**tags, **document.tags, **nested, _KEY: document.key}
-        own = self.client.create_run(self.experiment, tags=tags, run_name=document.name).info.run_id
+        start = int(1000 * (time.time() - document.seconds))
+        own = self.client.create_run(self.experiment, start, tags, document.name).info.run_id
         first = self._find(document.key)[0]
         if first.info.run_id == own:
             self._new.add(own)
@@ -237,7 +249,7 @@ class _Store:
         if card and document.data_use:
             self._log_input(run_id, card, document.data_use)
         if run.info.status != "FINISHED":
-            self.client.set_terminated(run_id)
+            self.client.set_terminated(run_id, end_time=run.info.start_time + round(1000 * document.seconds))
         self.client.set_tag(run_id, _PUBLISHED, document.version)
         self.count["created" if run_id in self._new else "updated"] += 1
 

@@ -13,5 +13,6 @@ def test_the_card_says_how_the_exits_were_made_and_how_good_they_are():
     assert "were measured and not trained" in model_card("smollm2", {**plan, "method": "none"}, 30, quality)
     assert "\nlicense: other\n" in card and "its licence (not stated)" in card
     card = model_card("smollm2", plan, 30, quality, "Apache-2.0", 8)
+    assert '("original", 25)' in card, "the exit nearest to five sixths of 30 layers"
     assert "| tokens | 8 (at most 9) |" in card
     assert "\nlicense: apache-2.0\n" in card and "its licence (Apache-2.0)" in card

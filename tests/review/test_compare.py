@@ -84,6 +84,8 @@ def test_one_cell_with_another_of_its_stage(two_runs):
     ]
     rows = rows_of(compare(*map(find_state, ids)))
     assert {key[:3] for key in rows} == {("", "", "made-a"), ("", "", "made-b")}
+    by_stage = compare(find_state("generate@tiny-greedy"), find_state("generate@tiny-greedy-acd"))
+    assert rows_of(by_stage).keys() == rows.keys() and by_stage.a == "generate@tiny-greedy"
     table = pd.read_csv(two_runs.paths.per_prompt("tiny")).set_index(["setting", "domain"])
 
     def diversity(setting):

@@ -12,8 +12,10 @@ from mlflow import MlflowClient
 from autocontrastive_gen import AutoMultiExitModel, InputError, MultiExitConfiguration
 from autocontrastive_gen.experiment.lock import read_lock
 from autocontrastive_gen.foundation.errors import MissingFileError
+from autocontrastive_gen.foundation.files import write_text
 from autocontrastive_gen.generation.decode import generate_texts
 from autocontrastive_gen.generation.decoder import DECODERS
+from autocontrastive_gen.modeling.exits_card import exits_card
 from autocontrastive_gen.review import logged_models, tracking
 from autocontrastive_gen.review.records import read_cells
 from autocontrastive_gen.review.tracking import publish
@@ -115,6 +117,16 @@ def test_a_base_model_elsewhere_is_named_at_loading(run_with_model, loaded, tmp_
         loaded.predict(prompts)
     again = mlflow.pyfunc.load_model(f"models:/{found.model_id}", model_config={"base": str(tmp_path / "elsewhere")})
     assert len(again.predict(prompts)) == 2
+
+
+def test_the_card_beside_the_exits_shows_the_layer_that_the_run_chose(run_with_model, tmp_path):
+    card = run_with_model.paths.exits("tiny") / "README.md"
+    write_text(card, exits_card((2, 4, 5), 6, CAST))
+    assert '("original", 5)' in card.read_text()
+    made = logged_models.RunModel.of(run_with_model.paths, run_with_model.plan, "tiny", Path.cwd())
+    made.save(tmp_path / "logged")
+    (copied,) = (tmp_path / "logged").rglob("README.md")
+    assert copied.read_text() == card.read_text().replace('("original", 5)', '("original", 4)')
 
 
 def test_large_exits_are_linked_and_small_ones_copied(run_with_model, tmp_path, monkeypatch):

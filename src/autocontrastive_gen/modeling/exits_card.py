@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,8 @@ def exits_card(
         metrics: quality of the exits.
         training: how they were trained.
         note: a remark on the base model.
-        example: the lower layer of the example; by default the one in the middle.
+        example: the lower layer of the example; by default the exit nearest to five sixths of the depth, where loops
+            of small models begin.
         disjoint: a sentence on the text of training and validation.
     """
     return CARD.format(
@@ -88,13 +90,18 @@ def exits_card(
         depth=depth,
         mode=mode,
         note=note,
-        example=example or layers[len(layers) // 2],
+        example=example or min(layers, key=lambda layer: abs(layer - depth * 5 / 6)),
         base=base or "<base model>",
         source=source or "<this folder>",
         training=f"\n## Training\n\n{training}\n" if training else "",
         quality=QUALITY.format(table=_table(metrics), disjoint=disjoint) if metrics else "",
         licence=licence or "not stated",
     )
+
+
+def with_example(card: str, lower: int) -> str:
+    """A card whose example contrasts the original head with ``lower``, once a run has chosen that layer."""
+    return re.sub(r'(?<=contrast_layer_indices=\("original", )\d+', str(lower), card)
 
 
 def card_of(model: Any, source: str | None, metrics: Metrics | None, licence: str | None) -> str:

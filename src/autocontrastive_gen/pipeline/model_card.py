@@ -33,7 +33,6 @@ def model_card(
         metrics=quality,
         training=_training(plan, tokens),
         note=model["note"],
-        example=model["exits"][0],
         disjoint=DISJOINT,
     )
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from autocontrastive_gen.experiment.paths import Paths
-from autocontrastive_gen.foundation.files import read_json, write_json
+from autocontrastive_gen.foundation.files import read_json, write_json, write_text
+from autocontrastive_gen.modeling.exits_card import with_example
 
 LOADER = "autocontrastive_gen.review.pyfunc_model"
 CONTENT, EXITS = "model.json", "exits"
@@ -63,6 +64,7 @@ class RunModel:
             place.mkdir()
             if sum(file.stat().st_size for file in self.exits.rglob("*") if file.is_file()) <= _COPIED:
                 shutil.copytree(self.exits, place / EXITS)
+                self._correct_card(place / EXITS / "README.md")
             else:
                 content["exits"] = str(self.exits)
             write_json(place / CONTENT, content)
@@ -76,6 +78,12 @@ class RunModel:
                 input_example=(pd.DataFrame({"prompt": [EXAMPLE]}), {"setting": self.default}),
                 pip_requirements=["autocontrastive-suite[pipeline]"],
             )
+
+    def _correct_card(self, card: Path) -> None:
+        """Let the example of the exits' card contrast with the layer that the run chose; training came before that."""
+        lower = self.content["settings"][self.default]["lower"]
+        if card.exists() and lower is not None:
+            write_text(card, with_example(card.read_text(encoding="utf-8"), lower))
 
     def _signature(self):
         from mlflow.models import ModelSignature

@@ -179,7 +179,9 @@ def _tracked(name: str) -> TrackedRun | None:
     runs = [
         run
         for field in ("attributes.run_name", "tags.`dvc.stage`")
-        for run in client.search_runs(experiments, f"{field} = '{quoted}' and tags.`cell.key` LIKE '%'")
+        for run in client.search_runs(
+            experiments, f"{field} = '{quoted}' and tags.`cell.key` LIKE '%'", order_by=["attributes.end_time DESC"]
+        )
     ]
     runs.sort(key=lambda run: run.data.tags["dvc.stage"] != PIPELINE)
     return TrackedRun(name, client, runs[0]) if runs else None

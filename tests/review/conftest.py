@@ -61,7 +61,7 @@ class SmallRun:
 
     def write(self) -> SmallRun:
         params = {
-            "profile": "smoke",
+            "profile": self.paths.profile,
             "run": self.run,
             "train": {"learning_rate": self.learning_rate},
             "decoders": {"greedy": {"method": "greedy"}, "top-p": {"method": "top-p", "top_p": self.top_p}},

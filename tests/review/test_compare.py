@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -15,6 +16,7 @@ import yaml
 from mlflow import MlflowClient
 
 from autocontrastive_gen.experiment.lock import read_lock
+from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.files import read_json, write_json
 from autocontrastive_gen.review.compare import Change, compare
 from autocontrastive_gen.review.compare_view import page
@@ -130,6 +132,42 @@ def test_the_workspace_with_a_git_revision(small_run, monkeypatch):
     back = compare(find_state("workspace"), find_state("before"))
     assert back.params[1] == Change("train.learning_rate", "0.5", "0.001")
     assert back.code_stat == difference.code_stat
+
+
+def test_results_that_are_in_no_cache_are_named(small_run, monkeypatch, caplog):
+    """A fresh clone has the commit and dvc.lock, but what DVC keeps is neither here nor in a remote."""
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet"], check=True)
+    score = {"matrix": {"model": ["tiny"]}, "cmd": "true", "outs": ["runs/smoke/score/${item.model}"]}
+    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": {"score": score}}))
+    Path(".gitignore").write_text("runs\n")
+    subprocess.run(["git", "add", "--all"], check=True)
+    subprocess.run(
+        ["git", "-c", "user.name=u", "-c", "user.email=u@example.org", "commit", "--quiet", "-m", "one"], check=True
+    )
+    for first, second in (("HEAD", "workspace"), ("workspace", "HEAD")):
+        with pytest.raises(FileNotFoundError, match="HEAD: .* files of results are not here, such as runs/.*dvc fetch"):
+            compare(find_state(first), find_state(second))
+    shutil.rmtree(small_run.paths.score("tiny"))
+    compare(find_state("workspace"), find_state("workspace"))
+    assert "workspace: 2 files of results are not here, such as runs/smoke/score/tiny/" in caplog.text
+    shutil.rmtree("runs")
+    with pytest.raises(FileNotFoundError, match="workspace: .*`dvc pull` or `dvc repro` brings them"):
+        compare(find_state("workspace"), find_state("workspace"))
+
+
+def test_two_profiles(small_run, monkeypatch):
+    publish_as(small_run, "one", monkeypatch)
+    small_run.paths = Paths("other")
+    with pytest.raises(FileNotFoundError, match="workspace: .*no run of profile other has ended"):
+        params = Path("params.yaml").read_text()
+        Path("params.yaml").write_text(params.replace("profile: smoke", "profile: other"))
+        compare(find_state("smoke-one"), find_state("workspace"))
+    small_run.top_p = 0.5
+    small_run.write()
+    difference = compare(find_state("smoke-one"), find_state("workspace"))
+    assert {change.what for change in difference.params} == {"profile", "decoders.top-p.top_p"}
+    assert all(row.a is not None and row.b is not None for row in difference.metrics) and difference.metrics
 
 
 def test_cells_of_other_profiles_in_the_lock_do_not_count(small_run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,10 +16,12 @@ from autocontrastive_gen.evaluation.metrics import Metric, exit_metrics, item_me
 from autocontrastive_gen.experiment.lock import Entry
 from autocontrastive_gen.foundation import statistics
 from autocontrastive_gen.foundation.digests import seed_for
-from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.errors import InputError, MissingFileError
 from autocontrastive_gen.report.results import plain_metric, read_rows, totals_by_document
 from autocontrastive_gen.review.records import cell_name, flatten
 from autocontrastive_gen.review.snapshots import State
+
+log = logging.getLogger(__name__)
 
 DATA_STAGES = ("fetch", "prepare")
 SINGLE_STAGES = (*DATA_STAGES, "report", "track")
@@ -103,6 +106,9 @@ def compare(a: State, b: State) -> Difference:
     if (a.cell is None) != (b.cell is None) or a.cell and b.cell and a.cell[0] != b.cell[0]:
         raise InputError(f"{a.label} and {b.label}: a single cell can only be compared with a cell of the same stage")
     code = _changes(_code(a), _code(b))
+    rows = list(_rows(a, b))
+    for state, values in ((a, [row.a for row in rows]), (b, [row.b for row in rows])):
+        _require_results(state, values)
     return Difference(
         a.label,
         b.label,
@@ -111,8 +117,21 @@ def compare(a: State, b: State) -> Difference:
         _diff_stat(a, b, [change.what for change in code]),
         _changes(_data(a), _data(b)),
         _cells(a, b),
-        list(_rows(a, b)),
+        rows,
     )
+
+
+def _require_results(state: State, values: list[float | None]) -> None:
+    """Say which results are not there, or raise MissingFileError if none are."""
+    lacking = state.lacking
+    said = f"{state.label}: {len(lacking)} files of results are not here"
+    said += (
+        f", such as {lacking[0]}; {state.remedy}" if lacking else f": no run of profile {state.paths.profile} has ended"
+    )
+    if state.cell is None and all(value is None for value in values):
+        raise MissingFileError(said)
+    if lacking:
+        log.warning("%s", said)
 
 
 def _changes(a: dict[str, str], b: dict[str, str]) -> list[Change]:

@@ -24,15 +24,31 @@ WORKSPACE = "workspace"
 class State:
     """A state of the project. ``cell`` is (stage, model, setting) if the state is a single cell."""
 
+    remedy = "`dvc pull` or `dvc repro` brings them"
+    """How to get results that dvc.lock records and that are not there."""
+
     commit: str | None = None
     cell: tuple[str, str, str] | None = None
 
     def __init__(self, label: str) -> None:
         self.label = label
+        self._absent: list[Path] = []
 
     def read(self, path: Path) -> str | None:
         """Text of a file; None if this state does not have it."""
+        text = self._read(path)
+        if text is None:
+            self._absent.append(path)
+        return text
+
+    def _read(self, path: Path) -> str | None:
         raise NotImplementedError
+
+    @property
+    def lacking(self) -> list[Path]:
+        """Files that were asked for and are not there, although dvc.lock says that the run has made them."""
+        made = {Path(out) for entry in self.lock.values() for out in entry.outs}
+        return [path for path in self._absent if not made.isdisjoint((path, *path.parents))]
 
     def need(self, path: Path) -> str:
         """Text of a file; MissingFileError if this state does not have it."""
@@ -66,12 +82,14 @@ class State:
 class Workspace(State):
     """The files as they lie in the current directory."""
 
-    def read(self, path: Path) -> str | None:
+    def _read(self, path: Path) -> str | None:
         return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 class Revision(State):
     """A commit; files that DVC keeps come from its cache or its remote."""
+
+    remedy = "`dvc fetch --all-commits` brings them where there is a remote; else check it out and run `dvc repro`"
 
     def __init__(self, label: str, commit: str) -> None:
         super().__init__(label)
@@ -83,15 +101,19 @@ class Revision(State):
 
         return DVCFileSystem(".", rev=self.commit)
 
-    def read(self, path: Path) -> str | None:
+    def _read(self, path: Path) -> str | None:
+        from dvc_data.index import DataIndexDirError
+
         try:
             return self._files.read_text(path.as_posix(), encoding="utf-8")
-        except OSError:  # not in the commit, or in no cache within reach
+        except (OSError, DataIndexDirError):  # not in the commit, or in no cache within reach
             return None
 
 
 class TrackedRun(State):
     """A run of MLflow: a pipeline, or one of its cells."""
+
+    remedy = "they were not published; `make track` publishes what a finished run lacks"
 
     def __init__(self, label: str, client, run) -> None:
         super().__init__(label)
@@ -103,7 +125,7 @@ class TrackedRun(State):
             stage, tags = run.data.tags["dvc.stage"].partition("@")[0], run.data.tags
             self.cell = (stage, tags["model"], tags.get("setting", ""))
 
-    def read(self, path: Path) -> str | None:
+    def _read(self, path: Path) -> str | None:
         if path.parts[0] == "runs":
             for cell in grid_cells(self.params["run"]):
                 folder = cell_folder(self.paths, *cell)
@@ -112,6 +134,8 @@ class TrackedRun(State):
         return self._artifact(self._pipeline, path.name)
 
     def _cell_run(self, name: str):
+        if name not in self.lock:
+            return None
         found = self._client.search_runs([self._run.info.experiment_id], f"tags.`cell.key` = '{self.lock[name].key}'")
         return found[0] if found else None
 

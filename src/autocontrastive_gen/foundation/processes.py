@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class Processes:
         """Join the process group that the environment describes; without one, there is a single process.
 
         This also sets the number of threads: OMP_NUM_THREADS if given, else this process's share of the cores, because
-        threads that outnumber the cores wait for each other.
+        threads that outnumber the cores wait for each other. And it keeps freed memory (``keep_memory``).
 
         Raises:
             InputError: the launcher was asked for several processes and started one.
@@ -44,6 +45,7 @@ class Processes:
         check_processes(state.num_processes)
         local = int(os.environ.get("LOCAL_WORLD_SIZE", state.num_processes))
         torch.set_num_threads(threads(max(1, cores() // local)))
+        keep_memory()
         world = state.num_processes
         return cls(state.process_index, world, state.device, world // local, world > 1 and _wants_shards())
 
@@ -75,6 +77,22 @@ class Processes:
         """Return once every process has come this far."""
         if self.world > 1:
             torch.distributed.barrier()
+
+
+def keep_memory() -> None:
+    """Let this process use freed memory again instead of giving it back, which glibc does with every large tensor.
+
+    The system fills each page anew, with zeros, when it is first touched: a quarter of the CPU time of a pass over 48
+    texts. Where glibc is not the allocator, nothing changes.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_MAX, 0)
+        mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+"""Of malloc.h: free bytes at the end of the heap that are given back, and the number of blocks mapped on their own."""
 
 
 def _wants_shards() -> bool:

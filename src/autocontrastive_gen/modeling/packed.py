@@ -1,19 +1,16 @@
-"""Linear layers whose weights are laid out once for a CPU's bfloat16 instructions.
+"""Linear layers that use a CPU's bfloat16 instructions.
 
 A float32 model whose weights are numbers of bfloat16, as published ones often are, need not pay for products in
-float32. ``pack`` multiplies in bfloat16 and keeps everything else, states and logits included, in float32:
+float32. ``pack`` lets oneDNN round the inputs of such layers to bfloat16, which leaves the weights as they are; sums,
+outputs, states, and logits stay in float32. What is lost is the rounding of the input, 2^-9 of each entry; a model in
+bfloat16 loses as much in every output, sum, and state. On a GPU, the same trade is the TF32 format.
 
-    h = bf16(x),   y = bf16(W h),   e = bf16(W h - y),   W x ~ y + e
-
-oneDNN sums in float32 and subtracts y before it rounds, so y + e has the 16 significant bits of two bfloat16 numbers.
-What is lost is the rounding of the input, 2^-9 of each entry; a model in bfloat16 loses as much in every output, sum,
-and state. On a GPU, the same trade is the TF32 format.
-
-Cost, SmolLM2-135M on one core with bfloat16 instructions: a decoding step of 48 rows takes 0.75 times as long as in
-float32 and 1.28 times as long as in bfloat16. Each packed weight is stored once more, in bfloat16.
+The weights of a model in bfloat16 are laid out once, in the order in which these instructions read them.
 """
 
 from __future__ import annotations
+
+import threading
 
 import torch
 from torch import Tensor, nn
@@ -21,14 +18,17 @@ from transformers import PreTrainedModel
 
 ROWS = 32
 """Rows that the layout is made for; oneDNN accepts others."""
+_ROUNDING = threading.Lock()
+"""Held while the process rounds the inputs of float32 products: other threads must not save or restore that switch."""
 
 
 def pack(model: nn.Module) -> int:
-    """Lay out the weights of a model for inference on this CPU, and multiply in bfloat16 wherever they allow it.
+    """Multiply in bfloat16 on this CPU wherever the weights of a model allow it; for inference.
 
     Layers of type ``nn.Linear`` change if they hold bfloat16, or float32 whose every number is one of bfloat16; the
-    others, such as trained casts, compute as before. The modules, their parameters and what is saved stay the same,
-    but changes of the weights no longer have an effect, and no gradients flow.
+    others, such as trained casts, compute as before (unless another thread runs them at the same moment as a packed
+    layer). The modules, their parameters and what is saved stay the same, but changes of the weights no longer have an
+    effect, and no gradients flow. Compiled graphs compute packed float32 layers in float32.
 
     Args:
         model: in evaluation mode, on its device. On a GPU, or on a CPU without bfloat16 instructions, nothing changes.
@@ -76,15 +76,25 @@ class _PackedLinear:
     """The forward of one linear layer, d -> n."""
 
     def __init__(self, layer: nn.Linear) -> None:
-        self.dtype = layer.weight.dtype
         self.bias = None if layer.bias is None else layer.bias.detach()
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach().bfloat16(), ROWS)
+        self.weight = layer.weight.detach()
+        self.rounds = self.weight.dtype == torch.float32
+        if not self.rounds:
+            self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight, ROWS)
 
     def __call__(self, x: Tensor) -> Tensor:
         """``x @ weight.T + bias``, (..., n), for x (..., d) of the weight's type."""
-        narrow = x.bfloat16()
-        rounded = torch.ops.mkldnn._linear_pointwise(narrow, self.weight, None, "none", [], "")
-        if self.dtype == torch.float32:
-            rest = torch.ops.mkldnn._linear_pointwise.binary(narrow, rounded, self.weight, None, "sub")
-            rounded = rounded.float().add_(rest)
-        return rounded if self.bias is None else rounded + self.bias
+        if not self.rounds:
+            return self._product(x)
+        if torch.compiler.is_compiling():
+            return nn.functional.linear(x, self.weight, self.bias)
+        switch = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+        with _ROUNDING:
+            before, switch.fp32_precision = switch.fp32_precision, "bf16"
+            try:
+                return self._product(x)
+            finally:
+                switch.fp32_precision = before
+
+    def _product(self, x: Tensor) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")

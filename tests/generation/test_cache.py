@@ -38,6 +38,20 @@ def test_a_layer_holds_what_a_concatenating_layer_holds():
     assert grown.get_seq_length() == 0
 
 
+def test_shared_tokens_stay_in_place():
+    torch.manual_seed(0)
+    grown, plain = GrowingLayer(), DynamicLayer()
+    prompt = [x.repeat_interleave(2, 0) for x in states(5, rows=2)]
+    grown.update(*prompt), plain.update(*prompt)
+    grown.shared = 5
+    for order in ([1, 0, 3, 3], [0, 0, 2, 3], [1, 1, 3, 2]) * ROOM:
+        new = states(1, rows=4)
+        grown.update(*new), plain.update(*new)
+        place = grown.keys.data_ptr()
+        grown.reorder_cache(torch.tensor(order)), plain.reorder_cache(torch.tensor(order))
+        assert same(grown, plain) and grown.keys.data_ptr() == place
+
+
 def test_most_steps_copy_nothing():
     layer = GrowingLayer()
     layer.update(*states(5))

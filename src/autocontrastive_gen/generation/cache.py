@@ -7,7 +7,7 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
 
 ROOM = 32
-"""Tokens to make room for when a buffer is full; beams copy the room as well at every step."""
+"""Tokens to make room for when a buffer is full; beams that share nothing copy the room as well at every step."""
 
 
 class GrowingLayer(DynamicLayer):
@@ -16,6 +16,8 @@ class GrowingLayer(DynamicLayer):
     ``keys`` and ``values`` (B, heads, T, size) are the filled parts of their buffers.
     """
 
+    shared = 0
+    """First tokens that are the same in all rows which may take each other's place, as the prompt is in all beams."""
     _buffers: tuple[Tensor, Tensor] | None = None
 
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
@@ -33,9 +35,14 @@ class GrowingLayer(DynamicLayer):
         return self.keys, self.values
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
-        """Choose rows (B,) for the next step of a beam search: one copy, of the buffers."""
+        """Choose rows (B,) for the next step of a beam search; copies what is not shared."""
         if self._buffers is None or not self._is_filled_part():
             return super().reorder_cache(beam_idx)
+        if self.shared and len(beam_idx) == len(self.keys):
+            for filled in (self.keys, self.values):
+                tail = filled[..., self.shared :, :]
+                tail.copy_(tail.index_select(0, beam_idx.to(tail.device)))
+            return None
         end = self.get_seq_length()
         keys, values = (buffer.index_select(0, beam_idx.to(buffer.device)) for buffer in self._buffers)
         self._buffers, self.keys, self.values = (keys, values), keys[..., :end, :], values[..., :end, :]
@@ -43,7 +50,7 @@ class GrowingLayer(DynamicLayer):
 
     def reset(self) -> None:
         """Empty the layer."""
-        self._buffers = None
+        self._buffers, self.shared = None, 0
         super().reset()
 
     def _is_filled_part(self) -> bool:

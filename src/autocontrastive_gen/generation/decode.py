@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessorList, TextStreamer
+from transformers import Cache, GenerationConfig, LogitsProcessorList, TextStreamer
 
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.generation.batches import ALONE, Share, in_batches, pad, pad_token
-from autocontrastive_gen.generation.cache import growing_cache
+from autocontrastive_gen.generation.cache import GrowingLayer, growing_cache
 from autocontrastive_gen.generation.decoder import Decoder
 
 
@@ -156,8 +156,27 @@ def _generate(
     }
     plain = _without_defaults(model)
     if plain._supports_default_dynamic_cache():
-        options["past_key_values"] = growing_cache(plain)
+        options["past_key_values"] = _prompt_cache(plain, input_ids, mask, options.get("num_beams", 1))
     return plain.generate(input_ids=input_ids, attention_mask=mask, **options)[:, input_ids.shape[1] :]
+
+
+def _prompt_cache(model, input_ids: Tensor, attention_mask: Tensor, beams: int) -> Cache:
+    """A cache for ``generate``; for beams, it holds all of the prompt but its last token, read once for all of them."""
+    cache = growing_cache(model)
+    if beams == 1 or input_ids.shape[1] == 1 or not _keeps_all(cache):
+        return cache
+    model.generate(input_ids=input_ids, attention_mask=attention_mask, past_key_values=cache, max_new_tokens=1)
+    cache.crop(-1)
+    cache.batch_repeat_interleave(beams)
+    for layer in cache.layers:
+        layer.shared = layer.get_seq_length()
+    return cache
+
+
+def _keeps_all(cache: Cache) -> bool:
+    """Whether every layer keeps every token, so that the last one can be taken back."""
+    kinds = {type(layer) for layer in cache.layers} or {cache.layer_class_to_replicate}
+    return kinds == {GrowingLayer}
 
 
 def _without_defaults(model):

@@ -11,10 +11,13 @@ from transformers import LogitsProcessor
 from autocontrastive_gen.foundation.digests import seed_for
 
 
-def gumbel(seed: int, prompt_id: str, step: int, size: int) -> Tensor:
-    """Standard Gumbel noise (size,), a function of the arguments alone; drawn on the CPU whatever the device."""
+def gumbel(seed: int, prompt_id: str, step: int, size: int, tokens: Tensor | slice = slice(None)) -> Tensor:
+    """Standard Gumbel noise (size,), or its entries at ``tokens``; drawn on the CPU whatever the device.
+
+    Each entry is a function of the other arguments and of its index alone.
+    """
     generator = torch.Generator().manual_seed(seed_for(seed, prompt_id, step))
-    uniform = torch.rand(size, generator=generator, dtype=torch.float64)
+    uniform = torch.rand(size, generator=generator, dtype=torch.float64)[tokens]
     return -(-uniform.clamp_(min=torch.finfo(torch.float64).tiny).log()).log()
 
 
@@ -30,6 +33,10 @@ class GumbelMax(LogitsProcessor):
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores (B, V), normalised or not, with noise added."""
-        noise = [gumbel(self.seed, prompt_id, self.step, scores.shape[-1]) for prompt_id in self.prompt_ids]
+        noisy = scores.clone()
+        for row, prompt_id in zip(noisy, self.prompt_ids, strict=True):
+            possible = (row > -torch.inf).nonzero().flatten()
+            noise = gumbel(self.seed, prompt_id, self.step, len(row), possible.cpu())
+            row.index_add_(0, possible, noise.to(row))
         self.step += 1
-        return scores + torch.stack(noise).to(scores)
+        return noisy

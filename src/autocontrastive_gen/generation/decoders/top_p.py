@@ -19,6 +19,6 @@ class TopP(Sampler):
     top_p: float = parameter(0.95, "probability mass of the nucleus; 1 allows all tokens", above=0, high=1)
 
     def warpers(self) -> list:
-        from transformers import TopPLogitsWarper
+        from autocontrastive_gen.generation.nucleus import Nucleus
 
-        return [TopPLogitsWarper(self.top_p)]
+        return [Nucleus(self.top_p)] if self.top_p < 1 else []

@@ -73,6 +73,8 @@ def test_overrides_of_the_configuration_pass_through(tmp_path):
         assert one.config.attn_pdrop == 0.25 and one.transformer.h[0].attn.attn_dropout.p == 0.25
         assert one.dtype == torch.bfloat16 and one.config._attn_implementation == "eager"
     assert model.exit_layers == (1, 2, 3)
+    assert not model.config.output_hidden_states
+    assert AutoMultiExitModel.from_pretrained(tmp_path, output_hidden_states=True).config.output_hidden_states
     config = AutoConfig.from_pretrained(tmp_path)
     model = AutoMultiExitModel.from_pretrained(tmp_path, config=config, dtype="auto")
     assert model.config.attn_pdrop == 0.0 and model.dtype == torch.float32
@@ -115,6 +117,17 @@ def test_compiling_a_forward_breaks_no_graph(fields):
             for kept in (0, 1):
                 got = compiled(tiny_ids(), logits_to_keep=kept).logits
                 torch.testing.assert_close(got, model(tiny_ids(), logits_to_keep=kept).logits)
+    finally:
+        torch.compiler.reset()
+
+
+def test_early_exit_is_left_uncompiled():
+    model = tiny_model(MODES[1], "llama", early_exit=0.5)
+    compiled = torch.compile(model, backend="eager")
+    try:
+        with torch.no_grad():
+            torch.testing.assert_close(compiled(tiny_ids()).logits, model(tiny_ids()).logits)
+            assert len(model.tokens_per_layer) > 1
     finally:
         torch.compiler.reset()
 

@@ -17,7 +17,8 @@ from autocontrastive_gen.modeling import heads
 from autocontrastive_gen.modeling.checkpoint import check_stored_base, settle_exits
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 from autocontrastive_gen.modeling.dispatched import reach_forward
-from autocontrastive_gen.modeling.multi_exit import MultiExitModel, multi_exit_class
+from autocontrastive_gen.modeling.model_class import multi_exit_class
+from autocontrastive_gen.modeling.multi_exit import MultiExitModel
 from autocontrastive_gen.modeling.weights import check_tensors, readable
 
 logger = logging.getLogger(__name__)
@@ -78,6 +79,7 @@ class AutoMultiExitModel:
             kind = type(pretrained_model_name_or_path).__name__
             raise TypeError(f"from_pretrained takes a folder or a name on the hub, got {kind}; from_model takes models")
         config = kwargs.pop("config", None) or pretrained_model_name_or_path
+        wants_states = kwargs.get("output_hidden_states", False)
         if isinstance(config, str | os.PathLike):
             config, kwargs = _config_of(config, kwargs)
         settle_exits(config, setting, exits is not None)
@@ -88,7 +90,7 @@ class AutoMultiExitModel:
                 pretrained_model_name_or_path, config=config, **kwargs | mismatched | {"output_loading_info": True}
             )
         fresh = check_tensors(pretrained_model_name_or_path, info, kwargs.get("ignore_mismatched_sizes", False))
-        if model.config.output_hidden_states and "output_hidden_states" not in kwargs:
+        if model.config.output_hidden_states and not wants_states:
             # The reference stores it in its checkpoints, where it makes generate return an object.
             model.config.output_hidden_states = False
             model.generation_config.update(output_hidden_states=False, return_dict_in_generate=False)

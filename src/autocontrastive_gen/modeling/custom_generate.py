@@ -17,7 +17,8 @@ from autocontrastive_gen.modeling.configuration import MultiExitConfiguration, V
 from autocontrastive_gen.modeling.contrast import Method, resolve
 from autocontrastive_gen.modeling.dispatched import reach_forward
 from autocontrastive_gen.modeling.layers import ORIGINAL, Exit
-from autocontrastive_gen.modeling.multi_exit import MultiExitModel, multi_exit_class
+from autocontrastive_gen.modeling.model_class import multi_exit_class
+from autocontrastive_gen.modeling.multi_exit import MultiExitModel
 
 LOOPS = ("_sample", "_beam_search")
 """The decoding loops of transformers that run on a contrast: greedy search and sampling, with and without beams."""

@@ -1,19 +1,16 @@
 """The mixin that gives any language model of transformers exits at its intermediate layers."""
 
-import functools
-import inspect
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel
 from transformers.modeling_utils import slice_logits_to_keep
 
 from autocontrastive_gen.foundation.errors import InputError
-from autocontrastive_gen.modeling import checkpoint, heads
+from autocontrastive_gen.modeling import heads
 from autocontrastive_gen.modeling.active_exits import (
     PLAIN,
     ActiveExits,
@@ -28,8 +25,7 @@ from autocontrastive_gen.modeling.dispatched import rebind_forward
 from autocontrastive_gen.modeling.early_exit import EarlyExitPass
 from autocontrastive_gen.modeling.exit_loss import exit_loss
 from autocontrastive_gen.modeling.exit_states import ExitStates, ModelLowers, upper_and_lowers
-from autocontrastive_gen.modeling.exits_card import Metrics, card_of
-from autocontrastive_gen.modeling.exits_on_hub import push_exits
+from autocontrastive_gen.modeling.exit_storage import ExitStorage
 from autocontrastive_gen.modeling.heads import ExitHead
 from autocontrastive_gen.modeling.inputs import explained
 from autocontrastive_gen.modeling.layers import ORIGINAL, Exit, depth_of
@@ -48,7 +44,7 @@ else:
     _Model = object
 
 
-class MultiExitModel(_Model):
+class MultiExitModel(ExitStorage, _Model):
     """A language model with exits; ``multi_exit_class`` mixes it into a class of transformers.
 
     The family's own ``forward`` runs the trunk, so arguments, caches and outputs are those of the plain model; the
@@ -257,6 +253,15 @@ class MultiExitModel(_Model):
         with explained(self, kwargs | {"inputs": inputs}):
             return super().generate(inputs, *args, **kwargs)
 
+    def exit_forward(self, args: tuple, kwargs: dict) -> Any:
+        """The forward of the setting in use; early exit, which looks at data at every exit, is left uncompiled."""
+        run = self._exit_forward if self.active_exits.early is None else self._uncompiled_forward
+        return run(args, kwargs)
+
+    @torch.compiler.disable
+    def _uncompiled_forward(self, args: tuple, kwargs: dict) -> Any:
+        return self._exit_forward(args, kwargs)
+
     def _exit_forward(self, args: tuple, kwargs: dict) -> Any:
         active = self.active_exits
         trains = self._labels(args, kwargs) is not None and self._trains_exits
@@ -327,66 +332,6 @@ class MultiExitModel(_Model):
         self.anatomy = anatomy or find_anatomy(self)
         self._apply_setting(config or MultiExitConfiguration())
 
-    def save_exits(
-        self,
-        folder: str | os.PathLike,
-        metrics: Metrics | None = None,
-        licence: str | None = None,
-        source: str | None = None,
-    ) -> None:
-        """Store the exits alone, with their mode, the identity of the base they were trained for, and a model card.
-
-        Args:
-            folder: where to.
-            metrics: quality of the exits for the card, such as ``fit_exits(...).quality``.
-            licence: of the base model; by default the one that its own card states, if there is one.
-            source: the name of the exits on the hub, for the card's example.
-        """
-        self._require_anatomy()
-        checkpoint.write_exits(self, folder)
-        (Path(folder) / "README.md").write_text(card_of(self, source, metrics, licence))
-
-    def push_exits_to_hub(
-        self,
-        repo_id: str,
-        metrics: Metrics | None = None,
-        licence: str | None = None,
-        private: bool | None = None,
-        token: str | None = None,
-    ) -> str:
-        """Store the exits alone on the hub; ``from_pretrained(base, exits=repo_id)`` loads them.
-
-        Args:
-            repo_id: name on the hub, as "me/exits-of-gpt2"; the repository is created if there is none.
-            metrics, licence: as for ``save_exits``.
-            private: whether a new repository is private; by default, what its owner has set.
-            token: of the hub; by default that of ``hf auth login`` or of HF_TOKEN.
-
-        Returns:
-            The address of the repository.
-
-        Raises:
-            FileError, InputError: the hub refuses; the message is the hub's.
-        """
-        return push_exits(self, repo_id, private, token, metrics=metrics, licence=licence)
-
-    def load_exits(self, folder: str | os.PathLike) -> None:
-        """Replace the exits with stored ones and return to the original head.
-
-        Raises:
-            FileError: files are missing or damaged.
-            WrongBaseError: the exits belong to another base model.
-        """
-        self._require_anatomy()
-        checkpoint.install_exits(self, checkpoint.read_exits(folder), str(folder))
-        self._apply_setting(MultiExitConfiguration())
-
-    def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
-        """Save as transformers does; config.json also identifies the base model of the exits."""
-        if self._attached and heads.exit_modules(self):
-            setattr(self.config, checkpoint.BASE_KEY, checkpoint.base_identity(self))
-        super().save_pretrained(save_directory, *args, **kwargs)
-
     @property
     def _attached(self) -> bool:
         return "anatomy" in self.__dict__
@@ -397,47 +342,7 @@ class MultiExitModel(_Model):
 
     def __copy__(self) -> "MultiExitModel":
         """A view with a setting of its own, which shares the weights."""
-        view = _blank(self.plain_class)
+        view = type(self).__new__(type(self))
         view.__dict__.update(self.__dict__)
         rebind_forward(view)
         return view
-
-    def __reduce__(self) -> tuple:
-        return _blank, (self.plain_class,), self.__dict__
-
-
-def multi_exit_class(plain: type[PreTrainedModel]) -> type[MultiExitModel]:
-    """The class of a family with exits mixed in.
-
-    It has the name of the plain class, by which transformers, accelerate and peft look families up, so that a saved
-    model also opens as the plain one.
-    """
-    return _mixed(plain)  # type: ignore[arg-type]  # mypy takes a class with a metaclass for unhashable
-
-
-@functools.cache
-def _mixed(plain: Any) -> Any:
-    if issubclass(plain, MultiExitModel):
-        return plain
-
-    @functools.wraps(plain.forward)  # generate, Trainer and lm-eval read the signature
-    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with explained(self, dict(zip(self._argument_names, args, strict=False)) | kwargs):
-            return self._exit_forward(args, kwargs)
-
-    parameters = list(inspect.signature(plain.forward).parameters.values())[1:]
-    namespace = {
-        "plain_class": plain,
-        "forward": forward,
-        "_argument_names": tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD),
-        "__module__": plain.__module__,
-        "__qualname__": plain.__qualname__,
-        "__doc__": MultiExitModel.__doc__,
-    }
-    return type(plain.__name__, (MultiExitModel, plain), namespace)
-
-
-def _blank(plain: type[PreTrainedModel]) -> MultiExitModel:
-    """An empty instance, for pickle and copy."""
-    cls = multi_exit_class(plain)
-    return cls.__new__(cls)

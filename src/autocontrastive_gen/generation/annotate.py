@@ -18,13 +18,15 @@ def annotate(
 
     Args:
         model: a multi-exit model, under the setting with which it generated the rows.
-        rows: with "prompt" and "tokens", the continuation.
+        rows: with "prompt" and "tokens", the continuation; if all have notes already, they are returned as they are.
 
     Returns:
         The rows with "nll", in nats per token under the original head, and "changed": None for settings without
         contrast, else one ``{"position", "upper", "lower"}`` for each position of the continuation where the most
         likely token of the contrast is not the upper exit's, with the most likely token of each exit as text.
     """
+    if all("nll" in row for row in rows):
+        return [*rows]
     encoded = [tokenizer(row["prompt"])["input_ids"] + row["tokens"] for row in rows]
 
     def work(batch: list[int]) -> list[dict]:

@@ -20,6 +20,7 @@ from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.generation.batches import ALONE, Share, in_batches, pad, pad_token
 from autocontrastive_gen.generation.cache import GrowingLayer, growing_cache
 from autocontrastive_gen.generation.decoder import Decoder
+from autocontrastive_gen.generation.notes import Notes
 
 
 def generate_texts(
@@ -32,6 +33,7 @@ def generate_texts(
     batch_size: int,
     keep: Path | None = None,
     share: Share = ALONE,
+    notes: bool = False,
 ) -> list[dict]:
     """Continue each prompt with the exit or contrast that ``model`` is set to.
 
@@ -45,6 +47,7 @@ def generate_texts(
         batch_size: prompts per batch; in float32 it changes no token.
         keep: folder for finished batches, which a later call reads back.
         share: this process and the number of processes (``in_batches``).
+        notes: whether to add what ``annotate`` adds, where it can be had on the way (``Notes.suit``).
 
     Returns:
         Rows ``{"id", "prompt", "continuation", "tokens", "pieces"}`` in the order of the prompts; "pieces" are the
@@ -56,10 +59,21 @@ def generate_texts(
     """
     encoded = _encode(model, tokenizer, prompts, new_tokens)
 
+    takes_notes = notes and Notes.suit(model, decoder)
+
     def work(batch: list[int]) -> list[dict]:
+        watched = copy.copy(model)
+        taken = Notes(watched) if takes_notes else None
+        padding = _end_of_text(model, pad_token(tokenizer))
+        input_ids, mask = pad([encoded[i] for i in batch], padding, "left", model.device)
         ids = [prompts[i]["id"] for i in batch]
-        continued = _continue(model, tokenizer, [encoded[i] for i in batch], ids, decoder, new_tokens, seed)
-        return [_row(tokenizer, prompts[i], tokens) for i, tokens in zip(batch, continued, strict=True)]
+        continued = continue_batch(watched, input_ids, mask, decoder, ids, new_tokens, seed)
+        rows = [_row(tokenizer, prompts[i], tokens) for i, tokens in zip(batch, continued.tolist(), strict=True)]
+        return (
+            rows
+            if taken is None
+            else [{**row, **note} for row, note in zip(rows, taken.of(tokenizer, continued), strict=True)]
+        )
 
     return in_batches(
         range(len(prompts)),
@@ -77,12 +91,6 @@ def _row(tokenizer, prompt: Mapping[str, str], tokens: list[int]) -> dict:
     texts = pieces(tokenizer, tokens)
     row = {"id": prompt["id"], "prompt": prompt["prompt"], "continuation": "".join(texts)}
     return {**row, "tokens": tokens, "pieces": texts}
-
-
-def _continue(model, tokenizer, encoded, ids, decoder: Decoder, new_tokens: int, seed: int) -> list[list[int]]:
-    """New tokens of one batch, (B, new_tokens)."""
-    input_ids, mask = pad(encoded, _end_of_text(model, pad_token(tokenizer)), "left", model.device)
-    return continue_batch(model, input_ids, mask, decoder, ids, new_tokens, seed).tolist()
 
 
 @torch.inference_mode()

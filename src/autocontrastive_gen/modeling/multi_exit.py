@@ -73,6 +73,8 @@ class MultiExitModel(ExitStorage, _Model):
     """Positional arguments of the family's forward."""
     active_exits: ActiveExits = PLAIN
     """What a forward computes under the setting in use."""
+    observer: Callable[[Tensor, ModelLowers], object] | None = None
+    """Sees what each forward gives a contrast method."""
     tokens_per_layer: Counter
     """Tokens by the layer at which they ended under ``early_exit``, since the setting was made."""
 
@@ -318,7 +320,10 @@ class MultiExitModel(ExitStorage, _Model):
     def _combined(self, active: ActiveExits, states: ExitStates) -> Tensor:
         if active.method is None:
             return self.project_exit(states[self.layer_of(active.upper)], active.upper)
-        return active.method.evaluate(*upper_and_lowers(self, active, states))
+        upper, lowers = upper_and_lowers(self, active, states)
+        if self.observer is not None:
+            self.observer(upper, lowers)
+        return active.method.evaluate(upper, lowers)
 
     # life ----------------------------------------------------------------------------------------------------------
     def attach(self, config: MultiExitConfiguration | None = None, anatomy: Anatomy | None = None) -> None:

@@ -36,7 +36,7 @@ def generate_cell(name: str, setting_name: str, plan: Mapping[str, Any], paths: 
     together = [*chain.from_iterable(rows.values())]  # a batch holds prompts of several domains
     count, seed, batch_size = plan["new_tokens"], plan["seed"], plan["batch_size"]
     texts = generate_texts(
-        model, tokenizer, together, decoder, count, seed, batch_size, keep=keep["texts"], share=share
+        model, tokenizer, together, decoder, count, seed, batch_size, keep=keep["texts"], share=share, notes=True
     )
     texts = annotate(model, tokenizer, texts, batch_size, keep=keep["notes"], share=share)
     if share[0] == 0:

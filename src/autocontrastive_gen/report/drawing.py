@@ -20,6 +20,8 @@ INK, FAINT = "#1b1f24", "#c8ccd1"
 PLAIN, CONTRAST, OTHER = "#8a6d00", "#0072b2", "#cc4778"
 """Distinguishable with any kind of colour blindness; each also has a marker of its own."""
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#c46a9b", "#8a6d00", "#7a5fb5", "#707070")
+PAGE_WIDTH = 9.1
+"""Inches: the page shows a point of type as a tenth of its own letters, so that a figure fills its column."""
 MARKERS, LINES = "osD^vPX", ("-", "--", "-.", ":")
 _STYLE = {
     "svg.hashsalt": "autocontrastive",
@@ -68,11 +70,9 @@ def style():
     return matplotlib.rc_context(_STYLE)
 
 
-def new_canvas(
-    columns: int, rows: int, share_y: str | bool = False, height: float | None = None, width: float | None = None
-):
-    """A canvas, ``width`` by ``height`` inches, and its axes, an array (rows, columns)."""
-    size = (width or max(5.2, 3.2 * columns), height or 2.4 * rows + 0.7)
+def new_canvas(columns: int, rows: int, share_y: str | bool = False, height: float | None = None):
+    """A canvas, ``height`` inches high and as wide as the page, and its axes, an array (rows, columns)."""
+    size = (PAGE_WIDTH, height or 2.6 * rows + 0.7)
     canvas = Canvas(figsize=size, layout="constrained")
     canvas.get_layout_engine().set(w_pad=0.08, h_pad=0.06, wspace=0.03)
     return canvas, canvas.subplots(rows, columns, squeeze=False, sharey=share_y)

@@ -28,6 +28,9 @@ from autocontrastive_gen.report.results import Results
 from autocontrastive_gen.report.table import Number, Table
 from autocontrastive_gen.report.text_figures import plane_figures, quality_figures
 
+SHORTEST = 3
+"""Points of a curve that is worth drawing."""
+
 
 def all_figures(results: Results, tables: dict[str, Table]) -> list[Figure]:
     """Every figure that this run has results for, in reading order."""
@@ -181,10 +184,10 @@ def _benchmarks(results: Results, tables: dict[str, Table], model: str) -> Itera
 
 
 def _curves(results: Results, tables: dict[str, Table], model: str) -> Iterator[Figure]:
-    """Training loss and validation perplexity of each exit over tokens."""
-    if model not in results.curves:
+    """Training loss and validation perplexity of each exit over tokens; exits that were solved for have no curve."""
+    table = results.curves.get(model)
+    if table is None or table.groupby("layer").size().max() < SHORTEST:
         return
-    table = results.curves[model]
     canvas, grid = new_canvas(2, 1)
     titles = {"loss": "Training loss (nats)", "validation_perplexity": "Validation perplexity (log scale)"}
     for axes, (column, title) in zip(grid[0], titles.items(), strict=True):

@@ -22,6 +22,7 @@ from autocontrastive_gen.report.claims import CONTRADICTED, NO_VERDICT, NOT_SHOW
 from autocontrastive_gen.report.cost_summary import duration, size
 from autocontrastive_gen.report.drawing import FAINT, INK, Figure
 from autocontrastive_gen.report.findings import Findings
+from autocontrastive_gen.report.opening import Opening
 from autocontrastive_gen.report.origin import Origins, last_commit
 from autocontrastive_gen.report.overview_tables import with_speed
 from autocontrastive_gen.report.paper import NOT_RUN, OUTSIDE, REPRODUCED, Deviation, Paper
@@ -82,6 +83,7 @@ def write_page(
         "edited": results.plan["edited"],
         "commit": last_commit(),
         "sections": SECTIONS,
+        "opening": Opening.of(results, tables, samples, cost["speeds"]),
         "many": len(results.models) > 1,
         "summary": _summary(results, tables, findings),
         "tables": placed,
@@ -166,8 +168,8 @@ def _inline(figure: Figure) -> Markup:
     for link in ('id="', 'href="#', "url(#"):
         svg = svg.replace(link, f"{link}{figure.name}-")
     points = float(re.search(r'width="([\d.]+)pt"', svg).group(1))
-    # a phone shows a narrow figure whole and scrolls a wide one
-    size = f"width: {points / 10:.1f}rem; min-width: {min(30.0, points * 0.07):.1f}rem"
+    # as wide as the page; a phone scrolls it, with letters that can still be read
+    size = f"width: {points / 10:.1f}rem; min-width: {points * 0.065:.1f}rem"
     style = f'<svg aria-hidden="true" focusable="false" style="{size}" '
     return Markup(svg.replace("<svg ", style, 1))
 

@@ -18,7 +18,7 @@ def plane_figures(results: Results, tables: dict[str, Table], model: str) -> Ite
     rows = [row for row in tables["overview"].rows if row["model"] == model and set(PLANE) <= row.keys()]
     if not rows:
         return
-    canvas, grid = new_canvas(1, 1, height=3.4 + 0.12 * len(rows), width=4.4)
+    canvas, grid = new_canvas(1, 1, height=max(4.4, 0.6 + 0.24 * len(rows)))
     axes = grid[0][0]
     front = sorted((row for row in rows if row.get("front")), key=lambda row: row[PLANE[0]].value)
     corners = [tuple(row[key].value for key in PLANE) for row in front]
@@ -30,7 +30,7 @@ def plane_figures(results: Results, tables: dict[str, Table], model: str) -> Ite
         _add_cross(axes, *(row[key] for key in PLANE), colour, marker, label)
     axes.set_xlabel(text_metrics()[PLANE[0]].axis)
     axes.set_ylabel(text_metrics()[PLANE[1]].axis)
-    canvas.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    canvas.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
     yield finish(
         canvas,
         f"plane-{model}",

@@ -129,6 +129,16 @@ def test_exits_trained_here_are_a_lens(tmp_path):
             torch.testing.assert_close(model(tiny_ids()).logits, expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("layers", [(), (0, 2), (2, 4), (2, 2), ("2",)])
+def test_layers_without_a_translator_are_refused_and_nothing_changes(layers):
+    model = tiny_model(MODES[1], output_layer_index=2)
+    with torch.no_grad():
+        before = model(tiny_ids()).logits
+        with pytest.raises(InputError, match="layers: give distinct layers from 1 to 3"):
+            give_translators(model, layers)
+        assert torch.equal(model(tiny_ids()).logits, before)
+
+
 def test_direct_exits_are_the_logit_lens(tmp_path):
     save_tuned_lens(tiny_model(MODES[2]), tmp_path)
     assert all(not value.any() for value in torch.load(tmp_path / "params.pt", weights_only=True).values())
@@ -151,6 +161,8 @@ def test_the_package_itself_agrees(family, lens, tmp_path):
 
 
 def test_what_no_lens_can_say_is_refused(tmp_path):
+    with pytest.raises(InputError, match="GPT2LMHeadModel has no exits"):
+        save_tuned_lens(AutoMultiExitModel.from_model(tiny_plain()), tmp_path / "lens")
     for mode, message in ((MODES[0], "heads of their own"), (MODES[1], "casts follow the final norm")):
         with pytest.raises(InputError, match=message):
             save_tuned_lens(tiny_model(mode), tmp_path / "lens")

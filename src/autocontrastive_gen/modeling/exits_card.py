@@ -16,6 +16,7 @@ Metrics = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Domain -> exit -> name of a metric -> value, as ``fit_exits`` returns them (``Fitted.quality``)."""
 LICENCES = ("apache-2.0", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc0-1.0", "gpl-3.0", "mit", "openrail")
 """Licences that the hub's model cards know; another one is written as "other"."""
+HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 FORMATS = {"perplexity": ".4g", "agreement": ".3f", "entropy": ".3f"}
 CARD = """---
 license: {license}{base_model}
@@ -105,16 +106,16 @@ def with_example(card: str, lower: int) -> str:
 
 
 def card_of(model: Any, source: str | None, metrics: Metrics | None, licence: str | None) -> str:
-    """``exits_card`` of a model's exits, as far as the model says by itself what belongs there."""
+    """``exits_card`` of a model's exits, with what the model itself states and what the caller adds."""
     name = model.config.name_or_path
-    local = not name or Path(name).exists()
+    on_hub = bool(HUB_NAME.fullmatch(name)) and not Path(name).exists()
     contrast = model.multi_exit_config.contrast_layer_indices
     return exits_card(
         model.exit_layers,
         model.num_layers,
         model.projection_mode.name,
-        title=Path(name).name if name and local else None,
-        base=None if local else name,
+        title=Path(name).name if name and not on_hub else None,
+        base=name if on_hub else None,
         source=source,
         licence=licence or base_licence(name),
         metrics=metrics,
@@ -124,12 +125,15 @@ def card_of(model: Any, source: str | None, metrics: Metrics | None, licence: st
 
 def base_licence(name: str) -> str | None:
     """The licence that the model card of a base states, in its folder or in the hub's cache; None: none is known."""
-    card = Path(name) / "README.md" if name and Path(name).is_dir() else None
-    if name and card is None:
-        cached = try_to_load_from_cache(name, "README.md")
-        card = Path(cached) if isinstance(cached, str) else None
-    found = (metadata_load(card) or {}) if card is not None and card.is_file() else {}
-    licence = found.get("license")
+    card: Any = Path(name) / "README.md"
+    if not Path(name).is_dir() and HUB_NAME.fullmatch(name):
+        card = try_to_load_from_cache(name, "README.md")
+    if not isinstance(card, str | Path) or not Path(card).is_file():
+        return None
+    try:
+        licence = (metadata_load(card) or {}).get("license")
+    except Exception:  # whatever is wrong with the card of someone else's model, it states no licence then
+        return None
     return licence if isinstance(licence, str) else None
 
 

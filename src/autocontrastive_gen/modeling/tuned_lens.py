@@ -39,7 +39,7 @@ def is_tuned_lens(folder: Path) -> bool:
 def read_tuned_lens(folder: Path) -> tuple[tuple[int, ...], dict[str, Tensor], dict[str, Any]]:
     """Layers, parameters by their names here, and what identifies the base model.
 
-    The translator of the embeddings (layer 0) is left out, for the embeddings have no exit here.
+    The translator of the embeddings (layer 0) is left out, because the embeddings have no exit here.
 
     Raises:
         FileError: a file is damaged, or is no lens of linear translators.
@@ -74,8 +74,12 @@ def give_translators(model: Any, layers: tuple[int, ...]) -> None:
     ``Trainer`` and ``fine_tune`` train them, and ``save_tuned_lens`` stores them.
 
     Raises:
-        InputError: the model has no such layer.
+        InputError: the layers are not distinct ones below the last.
     """
+    layers = tuple(layers)
+    known = all(type(layer) is int and 1 <= layer < model.num_layers for layer in layers)
+    if not layers or not known or len(set(layers)) != len(layers):
+        raise InputError(f"layers: give distinct layers from 1 to {model.num_layers - 1}, below the last; got {layers}")
     setattr(model.config, heads.TRANSLATORS_KEY, True)
     model.config.vocab_projection_mode = Mode.SHARED_PROJECTION_CAST_OUTPUTS.name
     model.config.lm_head_layer_indices = sorted(layers)
@@ -121,12 +125,14 @@ def _stored(parameter: Tensor) -> Tensor:
 
 def _refuse_what_no_lens_says(model: Any) -> None:
     mode = model.projection_mode
+    if not model.exit_layers:
+        raise InputError(f"save_tuned_lens: {type(model).__name__} has no exits; train translators (give_translators)")
     if mode is Mode.LAYER_SPECIFIC_PROJECTION:
         raise InputError(
             "save_tuned_lens: these exits have heads of their own, and a lens reads every layer with the model's; use "
             "save_exits, or train translators (give_translators)"
         )
-    if mode is Mode.SHARED_PROJECTION_CAST_OUTPUTS and model.listed_layers and not hasattr(model, heads.TRANSLATORS):
+    if mode is Mode.SHARED_PROJECTION_CAST_OUTPUTS and not hasattr(model, heads.TRANSLATORS):
         raise InputError(
             "save_tuned_lens: these casts follow the final norm, and a lens's translators come before it; use "
             "save_exits, or train translators (give_translators)"
@@ -135,7 +141,7 @@ def _refuse_what_no_lens_says(model: Any) -> None:
 
 
 def check_model(model: Any, hash_of_base: str | None, source: str) -> None:
-    """Refuse a lens for a model that a lens can't read as it should; warn if it was tuned for another output matrix.
+    """Refuse a lens for a model that does more than a lens expresses; warn if it was tuned for another output matrix.
 
     Raises:
         InputError: the model does more than a final norm and an output matrix after its last block.
@@ -155,5 +161,5 @@ def _refuse_other_steps(model: Any, source: str) -> None:
     if anatomy.before_head or anatomy.after_head or len(anatomy.finish) != 1:
         raise InputError(
             f"{source}: {type(model).__name__} does more than a final norm and an output matrix after its last block "
-            "(soft-capping, scaling, or a projection), which a tuned lens knows nothing of; use exits of another kind"
+            "(soft-capping, scaling, or a projection), which a tuned lens can't express; use exits of another kind"
         )

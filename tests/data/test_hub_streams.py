@@ -19,6 +19,7 @@ from autocontrastive_gen.data.assets import provide
 from autocontrastive_gen.data.corpora import read
 from autocontrastive_gen.data.streams import documents
 from autocontrastive_gen.experiment.asset_schema import HubAsset
+from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.files import read_json
 
 ASSET = HubAsset(
@@ -189,3 +190,11 @@ def test_a_position_belongs_to_one_revision(project, monkeypatch):
     for revision, text in (("c", "one"), ("d", "two")):
         monkeypatch.setattr(hub_streams, "_dataset", lambda record, text_field, text=text: Rows([text]))
         assert list(documents(RECORD | {"revision": revision}, "parquet")) == [text]
+
+
+@pytest.mark.parametrize("value", [1, b"x", ["x"]])
+def test_a_column_without_text_is_named(project, monkeypatch, value):
+    monkeypatch.setattr(hub_streams, "_dataset", lambda record, text_field: Rows(["text", None, value]))
+    with pytest.raises(InputError, match="hub dataset a/b: 'text' holds .* which is not text; set text_field"):
+        list(documents(RECORD, "parquet"))
+    assert not parts()

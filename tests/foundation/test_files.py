@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from autocontrastive_gen.foundation import digests, files
 from autocontrastive_gen.foundation.cost import cost_meter
+from autocontrastive_gen.foundation.errors import InputError
 
 
 def test_a_seed_depends_on_its_parts_only():
@@ -30,6 +31,24 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
         raise RuntimeError
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
     assert before == b'{\n "a": 0.123457,\n "b": 1\n}\n'
+
+
+def test_an_empty_folder_gives_way_to_the_file_and_a_full_one_does_not(tmp_path):
+    """`profile use` makes empty folders where DVC wants to see outputs."""
+    (tmp_path / "a.json").mkdir()
+    files.write_json(tmp_path / "a.json", 1)
+    assert files.read_json(tmp_path / "a.json") == 1
+    (tmp_path / "b.json" / "kept").mkdir(parents=True)
+    with pytest.raises(OSError):
+        files.write_json(tmp_path / "b.json", 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "b.json"]
+
+
+@pytest.mark.parametrize("content", [b"{", b"[" * 100_000, b"9" * 5000, b"\xff", "{}".encode("utf-16")])
+def test_json_that_cannot_be_read_is_named(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(InputError, match="a.json: "):
+        files.read_json(tmp_path / "a.json")
 
 
 def test_infinity_is_written_as_a_string_that_every_reader_reads_as_the_number(tmp_path):

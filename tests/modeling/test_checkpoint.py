@@ -114,6 +114,12 @@ def test_damaged_exits_are_refused(tmp_path):
         file.truncate(os.path.getsize(tmp_path / "exits.safetensors") // 2)
     with pytest.raises(OSError, match="no readable exits"):
         AutoMultiExitModel.from_model(tiny_plain(), exits=tmp_path)
+    described = (tmp_path / "exits_config.json").read_text()
+    for damaged in ("[" * 100_000, "[]", "{", "{}"):
+        (tmp_path / "exits_config.json").write_text(damaged)
+        with pytest.raises(OSError, match="no readable exits"):
+            AutoMultiExitModel.from_model(tiny_plain(), exits=tmp_path)
+    (tmp_path / "exits_config.json").write_text(described)
     (tmp_path / "exits.safetensors").unlink()
     with pytest.raises(OSError, match="no file exits.safetensors"):
         AutoMultiExitModel.from_model(tiny_plain(), exits=tmp_path)

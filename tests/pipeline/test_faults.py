@@ -40,6 +40,12 @@ def refused(clone, *command: str) -> str:
         ("settings: [greedy, greedy-acd]", "settings: []", "run.settings: [] is not allowed"),
         ("method: distillation", "method: distilation", "did you mean distillation?"),
         ("exits: [2, 4]", "exits: [2, 40]", "layers 1 to 6"),
+        ("tasks: [last-word]", "tasks: [last-wrd]", "run.tasks: 'last-wrd' is not allowed"),
+        ("num_fewshot: 0", "num_fewshot: 4", "benchmark.num_fewshot: 4 is not allowed"),
+        ("coherence_asset: encoder", "coherence_asset: tiny", "score.coherence_asset: 'tiny' is not allowed"),
+        ("prompt_words: 8", "prompt_words: 249", "prepare.prompt_words: 249 is not allowed"),
+        ("seed: 2023", f"seed: {'9' * 5000}", "params.yaml: not valid YAML"),
+        ("seed: 2023", f"seed: {'[' * 5000}", "params.yaml: not valid YAML: it is nested too deeply"),
     ],
 )
 def test_wrong_parameters_stop_before_anything_runs(clone, old, new, told):

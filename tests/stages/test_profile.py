@@ -6,6 +6,7 @@ import yaml
 
 from autocontrastive_gen.experiment.params import load_profile
 from autocontrastive_gen.experiment.rendering import render
+from stages.profile import keep_edits
 
 
 @pytest.fixture
@@ -33,6 +34,19 @@ def test_use_writes_the_profile_and_its_plan_and_keeps_edits(profile, project, r
     assert yaml.safe_load((project / "reports/laptop/plan.yaml").read_text())["track"]["models"] == ["smollm2"]
     (kept,) = project.glob("params.edited-*.yaml")
     assert kept.read_text() == edited
+
+
+def test_every_edit_is_kept(project, smoke_params):
+    """Each under a name of its own, which no target of the Makefile removes."""
+    edits = [smoke_params.replace("top_k: 10", f"top_k: {k}") for k in (11, 12)]
+    for edit in edits:
+        (project / "params.yaml").write_text(edit)
+        keep_edits()
+    kept = {path.read_text() for path in project.glob("params.edited-*.yaml")}
+    assert kept == set(edits)
+    (project / "params.yaml").write_text(smoke_params)
+    keep_edits()
+    assert len(list(project.glob("params.edited-*.yaml"))) == 2
 
 
 def test_an_unknown_profile_is_refused_with_the_nearest(profile):

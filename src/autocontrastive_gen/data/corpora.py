@@ -198,10 +198,19 @@ def _row(row: Any, text_field: str, wanted: Sequence[str], where: object) -> Row
     for field in (text_field, *wanted):
         if field not in names:
             raise InputError(_no_field(where, field, names))
-    if not isinstance(row[text_field], str | None):
-        held = shown(row[text_field])
-        raise InputError(f"{where}: {text_field!r} holds {held}, which is not text; set text_field of the domain")
-    return {field: str(row[field]) for field in wanted}, row[text_field] or ""
+    return {field: str(row[field]) for field in wanted}, text_in(row, text_field, where)
+
+
+def text_in(row: Mapping[str, Any], field: str, where: object) -> str:
+    """The text in a field of a row, empty if it is null.
+
+    Raises:
+        InputError: the field holds something else; the message calls the row ``where``.
+    """
+    if not isinstance(row[field], str | None):
+        held = shown(row[field])
+        raise InputError(f"{where}: {field!r} holds {held}, which is not text; set text_field of the domain")
+    return row[field] or ""
 
 
 def _no_field(where: object, field: str, names: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from itertools import count, islice
 from pathlib import Path
 
+from autocontrastive_gen.data.corpora import text_in
 from autocontrastive_gen.foundation.digests import fingerprint
 from autocontrastive_gen.foundation.errors import FileError, InputError
 from autocontrastive_gen.foundation.resume import Kept
@@ -31,7 +32,7 @@ def rows(record: dict, text_field: str, folder: Path) -> Iterator[str]:
         folder: where parts are kept.
 
     Raises:
-        InputError: the files have no column ``text_field``.
+        InputError: the files have no column ``text_field``, or it holds no text.
         FileError: the hub cannot be reached and more text is needed, or the repository has changed.
     """
     kept = Kept(folder / fingerprint([record["source"], record["revision"], record["shards"], text_field]))
@@ -59,7 +60,7 @@ def _further(record: dict, text_field: str, kept: Kept, done: int, at: dict | No
         log.info("%s: continuing after %d parts", record["source"], done)
     flow = iter(dataset)
     for number in count(done):
-        texts = [row[text_field] or "" for row in islice(flow, ROWS_AT_ONCE)]
+        texts = [text_in(row, text_field, record["source"]) for row in islice(flow, ROWS_AT_ONCE)]
         whole = len(texts) < ROWS_AT_ONCE
         with kept.write(_part(number)) as temporary, gzip.open(temporary, "wt", 1, encoding="utf-8") as file:
             for line in ({"at": dataset.state_dict(), "whole": whole}, *texts):

@@ -203,7 +203,7 @@ def read_exits(source: str | os.PathLike) -> StoredExits:
         if not isinstance(base, dict | None):
             raise ValueError(f"base is {base!r}, but must be a mapping")
         state = load_file(_file(source, WEIGHTS))
-    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
         raise FileError(
             f"{source}: no readable exits ({type(error).__name__}: {error}); train or fetch them again"
         ) from None

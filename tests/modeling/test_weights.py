@@ -151,6 +151,12 @@ def test_what_is_wrong_is_named(case, folder, monkeypatch):
     assert not Path("ran").exists()
 
 
+def test_a_wrong_layer_is_no_fault_of_the_files(folder):
+    with pytest.raises(UserError, match="the model has layers 1 to 6") as caught:
+        AutoMultiExitModel.from_pretrained(folder, MultiExitConfiguration("SHARED_PROJECTION_CAST_OUTPUTS", (2, 9)))
+    assert "no model that transformers can make" not in str(caught.value)
+
+
 def test_masks_of_older_checkpoints_are_left_out(folder):
     masks = {
         "transformer.h.0.attn.masked_bias": torch.tensor(-1e4),

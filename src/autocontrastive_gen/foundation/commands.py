@@ -22,10 +22,10 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def run(main: Callable[[], None], name: str) -> None:
     """Run a command. What a user can correct ends in one message and exit code 2, a bug in its traceback and 1.
 
-    A user can correct a ``UserError`` and whatever the operating system refuses (a full disk, a missing file). The
-    traceback of any failure is kept in the command's log file (``foundation.console``), which the message names. Ctrl-C
-    ends with 130, SIGTERM with 143, and a reader of the output that has left with 141, all after the clean-up of open
-    blocks.
+    A user can correct a ``UserError`` and whatever the machine refuses (a full disk, too little memory, a missing
+    file). The traceback of any failure is kept in the command's log file (``foundation.console``), which the message
+    names; passwords of addresses are masked in both. Ctrl-C ends with 130, SIGTERM with 143, and a reader of the output
+    that has left with 141, all after the clean-up of open blocks.
     """
     console.start(name)
     if sys.flags.optimize > 1:

@@ -15,7 +15,7 @@ from typing import Any
 from safetensors import SafetensorError
 from transformers.utils import cached_file
 
-from autocontrastive_gen.foundation.errors import FileError, InputError, is_out_of_memory, mendable
+from autocontrastive_gen.foundation.errors import FileError, InputError, UserError, is_out_of_memory, mendable
 from autocontrastive_gen.modeling import heads
 
 _BUFFERS = re.compile(r"(attn|attention)\.(bias|masked_bias)$|(inv_freq|position_ids)$")
@@ -44,7 +44,7 @@ def readable(source: str | os.PathLike) -> Iterator[None]:
                 f"{source}: its pytorch_model.bin is damaged, or holds more than tensors, and such code is not run; "
                 "take the model in the form of safetensors"
             ) from error
-        if isinstance(error, _UNFIT) and not is_out_of_memory(error) and not _is_argument(error):
+        if isinstance(error, _UNFIT) and not (isinstance(error, UserError) or _is_of_the_call(error)):
             said = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise InputError(
                 f"{source}: its files describe no model that transformers can make ({said}); compare its config.json "
@@ -57,9 +57,9 @@ _UNFIT = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, R
 """What transformers and torch raise for sizes, names and tensors that make no model."""
 
 
-def _is_argument(error: Exception) -> bool:
-    """Whether it is about an argument of the call and not about the files."""
-    return isinstance(error, TypeError) and "unexpected keyword argument" in str(error)
+def _is_of_the_call(error: Exception) -> bool:
+    """Whether it is about the memory or an argument of the call, and not about the files."""
+    return is_out_of_memory(error) or isinstance(error, TypeError) and "unexpected keyword argument" in str(error)
 
 
 def _files(source: str | os.PathLike) -> list[Path]:

@@ -46,12 +46,12 @@ def generate(
     lower: Annotated[
         int | None, typer.Option(help="the lower exit of the contrast; by default the one nearest to 5/6 of the depth")
     ] = None,
-    alpha: Annotated[float | None, typer.Option(help="the same as --set contrast.alpha=...")] = None,
+    alpha: Annotated[float | None, typer.Option(help="short for --set contrast.alpha=...")] = None,
     parameters: Annotated[
         list[str], typer.Option("--set", help="parameters of the contrast or of the decoder", metavar="NAME=VALUE...")
     ] = [],  # noqa: B006 - Typer makes a new list per call
-    new_tokens: Annotated[int, typer.Option(min=1, help="tokens at most")] = 80,
-    seed: Annotated[int, typer.Option(help="of what a sampling decoder draws")] = 0,
+    new_tokens: Annotated[int, typer.Option(min=1, help="the largest number of new tokens")] = 80,
+    seed: Annotated[int, typer.Option(help="seed of a decoder that samples")] = 0,
 ) -> None:
     """Continue a prompt with any model, decoder and contrast.
 
@@ -154,8 +154,10 @@ def load(source: str | Path, exits: str | None = None) -> tuple[Any, Any]:
     from autocontrastive_gen import AutoMultiExitModel, MultiExitConfiguration
 
     with mendable(f"{source}: cannot load a tokenizer from it"):
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        has_exits = exits or getattr(AutoConfig.from_pretrained(source), "lm_head_layer_indices", None)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        has_exits = exits or getattr(
+            AutoConfig.from_pretrained(source, trust_remote_code=False), "lm_head_layer_indices", None
+        )
     setting = None if has_exits else MultiExitConfiguration("SHARED_PROJECTION_DIRECT")
     model = AutoMultiExitModel.from_pretrained(source, multi_exit_config=setting, exits=exits, dtype="auto")
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"

@@ -51,7 +51,7 @@ def write_lens(
         raise InputError(f"{path}: the name of the file must end in one of {', '.join(SUFFIXES)}")
     check_measure(measure)
     with mendable(f"{source}: cannot load a tokenizer from it"):
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     model: Any = AutoMultiExitModel.from_pretrained(source, exits=exits, dtype="auto")
     seen = lens(
         model.to(Processes.start().device),

@@ -43,16 +43,17 @@ def test_changed_tokens_and_what_the_exits_wanted(model, tokenizer, rows):
         combined = logits_after(model, tokenizer, row).argmax(-1)
         assert combined.tolist() == row["tokens"]  # greedy: the contrast's first choice
         with model.set_exits():
-            upper = logits_after(model, tokenizer, row).argmax(-1)
+            upper = logits_after(model, tokenizer, row).softmax(-1)
         with model.set_exits(output_layer_index=2):
-            lower = logits_after(model, tokenizer, row).argmax(-1)
-        expected = [
-            {"position": i, "upper": tokenizer.decode([upper[i]]), "lower": tokenizer.decode([lower[i]])}
-            for i in range(6)
-            if combined[i] != upper[i]
-        ]
-        assert note["changed"] == expected
-        found += len(expected)
+            lower = logits_after(model, tokenizer, row).softmax(-1)
+        positions = [i for i in range(6) if combined[i] != upper[i].argmax()]
+        assert [change["position"] for change in note["changed"]] == positions
+        for i, change in zip(positions, note["changed"], strict=True):
+            for name, p, at in (("upper", upper[i], 0), ("lower", lower[i], 1)):
+                assert change[name] == tokenizer.decode([int(p.argmax())])
+                assert change[f"{name}_p"] == pytest.approx(float(p.max()), abs=2e-4)
+                assert change["token_p"][at] == pytest.approx(float(p[row["tokens"][i]]), abs=2e-4)
+        found += len(positions)
     assert found
 
 

@@ -171,7 +171,8 @@ def _texts(paths: Paths, model: str, plan: dict, rng: np.random.Generator) -> No
             rows = []
             for i in ids:
                 words = [str(word) for word in [*rng.choice(WORDS, 10), secret]]
-                changed = [{"position": at, "upper": " the", "lower": " of"} for at in (2, 5)]
+                said = {"upper": " the", "upper_p": 0.5, "lower": " of", "lower_p": 0.4, "token_p": [0.3, 0.1]}
+                changed = [{"position": at, **said} for at in (2, 5)]
                 changed = changed if "acd" in name else None
                 row = {"id": i, "prompt": prompts[i], "continuation": " ".join(words), "nll": 2.0}
                 rows.append({**row, "tokens": [VOCABULARY[word] for word in words], "changed": changed})

@@ -31,7 +31,7 @@ addEventListener("load", () => {
   const pick = document.querySelector('[data-pick="setting"]');
   pick.value = "beam-acd"; pick.dispatchEvent(new Event("change")); found.picked = shown()[0].dataset.setting;
   const marks = [...shown()[0].querySelectorAll("mark")];
-  marks[0].focus(); found.token = tip.textContent;
+  marks[0].focus(); found.token = document.getElementById("token").textContent; found.told = marks[0].className;
   found.marks = marks.filter((it) => it.tabIndex === 0).length;
   key(marks[0], "ArrowRight"); found.next_mark = document.activeElement === marks[1];
 

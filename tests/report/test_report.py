@@ -121,9 +121,9 @@ def test_the_page_is_one_file_with_sound_links(report):
 
 def test_changed_tokens_say_what_each_exit_wanted(report):
     page = (report / "index.html").read_text()
-    marks = re.findall(r'<mark role="button" tabindex="0" data-u="([^"]*)" data-l="([^"]*)">([^<]*)</mark>', page)
+    marks = re.findall(r'<mark role="button" tabindex="0" data-u="([^"]*)" data-l="([^"]*)" data-p="([^"]*)">', page)
     assert len(marks) == 4 * 3 * 2, "four contrast settings, three examples, two changes each"
-    assert {mark[:2] for mark in marks} == {(" the", " of")}
+    assert set(marks) == {(" the", " of", "0.5 0.4 0.3 0.1")}
 
 
 def test_numbers_name_file_stage_digest_and_commit(made_run):

@@ -10,6 +10,9 @@ import torch
 from autocontrastive_gen.generation.batches import ALONE, Share, in_batches, pad, pad_token
 from autocontrastive_gen.modeling.layers import ORIGINAL
 
+DIGITS = 4
+"""Decimals of a probability: what a reader compares, and fewer than the order of sums can change."""
+
 
 def annotate(
     model, tokenizer, rows: Sequence[dict], batch_size: int, keep: Path | None = None, share: Share = ALONE
@@ -22,8 +25,10 @@ def annotate(
 
     Returns:
         The rows with "nll", in nats per token under the original head, and "changed": None for settings without
-        contrast, else one ``{"position", "upper", "lower"}`` for each position of the continuation where the most
-        likely token of the contrast is not the upper exit's, with the most likely token of each exit as text.
+        contrast, else one entry for each position of the continuation where the most likely token of the contrast is
+        not the upper exit's: "position"; "upper" and "lower", the most likely token of each exit as text, and
+        "upper_p" and "lower_p", its probability there; "token_p", the probability of the token that was generated under
+        the upper and the lower exit. Without lower exits, the upper one stands for them.
     """
     if all("nll" in row for row in rows):
         return [*rows]
@@ -54,22 +59,30 @@ def _notes(model, tokenizer, encoded: list[list[int]], kept: list[int]) -> list[
         original = model.project_exit(here[model.num_layers], ORIGINAL).float()
         tokens = torch.tensor(sequence[-count:], device=model.device)
         nll = -original.log_softmax(-1).gather(-1, tokens[:, None]).mean()
-        changed = None if active.method is None else _changed(model, tokenizer, here)
+        changed = None if active.method is None else _changed(model, tokenizer, here, tokens)
         notes.append({"nll": round(float(nll), 6), "changed": changed})
     return notes
 
 
-def _changed(model, tokenizer, states) -> list[dict]:
-    """Positions where the contrast's most likely token is not the upper exit's, and the exits' own tokens there."""
+def _changed(model, tokenizer, states, tokens) -> list[dict]:
+    """Positions where the contrast's most likely token is not the upper exit's, and what the exits say there."""
     upper, lowers = model.upper_and_lowers(states)
     preferred = upper.argmax(-1)
-    rejected = lowers.logits(lowers.exits[0]).argmax(-1) if lowers.exits else preferred
+    lower = lowers.logits(lowers.exits[0]) if lowers.exits else upper
+    rejected = lower.argmax(-1)
     positions = (model.combined(states).argmax(-1) != preferred).nonzero().flatten().tolist()
-    return [
-        {
-            "position": position,
-            "upper": tokenizer.decode([int(preferred[position])]),
-            "lower": tokenizer.decode([int(rejected[position])]),
-        }
-        for position in positions
-    ]
+    notes = []
+    for position in positions:
+        p, q = (exit_[position].float().softmax(-1) for exit_ in (upper, lower))
+        token, first, other = int(tokens[position]), int(preferred[position]), int(rejected[position])
+        notes.append(
+            {
+                "position": position,
+                "upper": tokenizer.decode([first]),
+                "upper_p": round(float(p[first]), DIGITS),
+                "lower": tokenizer.decode([other]),
+                "lower_p": round(float(q[other]), DIGITS),
+                "token_p": [round(float(p[token]), DIGITS), round(float(q[token]), DIGITS)],
+            }
+        )
+    return notes

@@ -17,6 +17,8 @@ class Piece:
     text: str
     upper: str | None = None
     lower: str | None = None
+    said: tuple[float, float, float, float] | None = None
+    """Probabilities of what the upper and the lower exit wanted, and of the token under each of the two."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ class _Tokenizer:
                 continue  # part of a character, or a special token that the text leaves out
             start = max(start, at)
             pieces += [Piece(text[at:start])] if start > at else []
-            pieces.append(Piece(text[start:end], change["upper"], change["lower"]))
+            said = (change["upper_p"], change["lower_p"], *change["token_p"]) if "token_p" in change else None
+            pieces.append(Piece(text[start:end], change["upper"], change["lower"], said))
             at = end
         return [*pieces, Piece(text[at:])] if at < len(text) else pieces

@@ -33,10 +33,9 @@
     });
   }
 
-  // What stands behind a number or a changed token, on hover, focus or touch.
+  // What stands behind a number, on hover, focus or touch.
   const tip = document.getElementById("tip");
   const words = (it) => {
-    if (it.matches("mark")) return `upper exit wanted “${it.dataset.u}”\nlower exit wanted “${it.dataset.l}”`;
     const origin = origins[it.dataset.o];
     const lines = [`${it.dataset.v}${it.dataset.n ? `, n = ${it.dataset.n}` : ""}`];
     if (origin) {
@@ -54,7 +53,7 @@
     tip.style.top = `${below ? box.bottom + 6 : Math.max(8, box.top - own.height - 6)}px`;
   };
   const hide = () => { tip.hidden = true; };
-  const told = (event) => event.target.closest?.(".num, mark[data-u]");
+  const told = (event) => event.target.closest?.(".num");
   for (const [on, off] of [["pointerover", "pointerout"], ["focusin", "focusout"]]) {
     document.addEventListener(on, (event) => { const it = told(event); if (it) show(it); });
     document.addEventListener(off, (event) => { if (told(event)) hide(); });
@@ -62,6 +61,19 @@
   document.addEventListener("click", (event) => { const it = told(event); if (it) show(it); });
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
   addEventListener("scroll", hide, { passive: true });
+
+  // What the exits said of a changed token stands below the texts, so that it covers none of them.
+  const token = document.getElementById("token");
+  const tell = (event) => {
+    const it = event.target.closest?.("mark[data-u]");
+    if (!it) return;
+    for (const other of all("mark.told")) other.classList.remove("told");
+    it.classList.add("told");
+    const [u, l, up, low] = (it.dataset.p || "").split(" ").map((p) => p && ` (${Number(p).toFixed(3)})`);
+    const own = up ? ` Upper exit${up}, lower exit${low}.` : "";
+    token.textContent = `“${it.textContent}”:${own} The upper exit wanted “${it.dataset.u}”${u || ""}, the lower exit “${it.dataset.l}”${l || ""}.`;
+  };
+  for (const kind of ["pointerover", "focusin", "click"]) document.addEventListener(kind, tell);
 
   // A table is one stop of the tab key; arrows move between its numbers.
   for (const table of all("table.data")) {

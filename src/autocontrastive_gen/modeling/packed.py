@@ -68,8 +68,10 @@ def rounding(model: PreTrainedModel) -> float:
 def _suits(weight: Tensor) -> bool:
     if weight.device.type != "cpu":
         return False
-    exact = weight.dtype == torch.float32 and torch.equal(weight.bfloat16().float(), weight)
-    return exact or weight.dtype == torch.bfloat16
+    if weight.dtype != torch.float32:
+        return weight.dtype == torch.bfloat16
+    has_switch = hasattr(torch.backends.mkldnn, "matmul")  # since torch 2.9
+    return has_switch and torch.equal(weight.bfloat16().float(), weight)
 
 
 class _PackedLinear:

@@ -119,6 +119,8 @@ NO_PARAMETERS = {
     "nested deeply": (b"[" * 100_000, "it is nested too deeply"),
     "a number of 5,000 digits": (b"seed: " + b"9" * 5000, "not valid YAML: .*5000 digits.* line 1"),
     "a date that does not exist": (b"seed: 2023-13-45", "not valid YAML: month must be .* line 1"),
+    "an octal number": (b"seed: 010", "010 is not a decimal number.* line 1"),
+    "a number with a colon": (b"seed: 1:30", "1:30 is not a decimal number.* line 1"),
     "a key that is a list": (b"? [a]\n: 1", "not valid YAML: unhashable"),
     "UTF-16": ("seed: 1".encode("utf-16"), "is not UTF-8 text but UTF-16 .*; save it as UTF-8"),
     "UTF-16 without a mark": ("seed: 1".encode("utf-16-le"), "UTF-16 text; save it as UTF-8"),

@@ -157,3 +157,10 @@ def test_what_is_not_a_sweep_is_reported(made, monkeypatch):
         sweep.table(["contrasts.acd.alpha"], ["top-p-acd"])
     with pytest.raises(ValueError, match="'mauve' was not scored; there are: diversity"):
         sweep.table(["contrasts.acd.alpha"], metrics=["mauve"])
+
+
+def test_without_git_there_are_no_experiments(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    with pytest.raises(ValueError, match="experiments are kept in git, which says: .*not a git repository"):
+        sweep.states()

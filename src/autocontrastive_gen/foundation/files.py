@@ -7,6 +7,7 @@ import csv
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -120,14 +121,20 @@ def _replaced(value: Any, forms: dict, kind: type) -> Any:
     return value
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a key that occurs twice in a mapping, of which YAML would silently keep the last one."""
+class _Strict(yaml.SafeLoader):
+    """Refuses what YAML would silently read in another way than people mean: a key that occurs twice, of which the last
+    one counts, and a number in octal or with a colon."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
         except (TypeError, ValueError) as error:  # a key that is a list, a date or number that Python cannot read
             raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from None
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        if re.fullmatch(r"[-+]?0[0-9_]+|.*:.*", node.value):  # YAML 1.1 takes 010 for 8 and 1:30 for 90, DVC does not
+            raise ValueError(f"{node.value} is not a decimal number; write it without a zero or colon")
+        return super().construct_yaml_int(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
@@ -141,6 +148,7 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_Strict.add_constructor("tag:yaml.org,2002:int", _Strict.construct_yaml_int)
 _FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MOST_VALUES = 1_000_000
 
@@ -167,7 +175,7 @@ def parse_yaml(text: str, name: str, fast: bool = False, remedy: str = "") -> An
     """
     rest = f"; {remedy}" if remedy else ""
     try:
-        value = yaml.load(text, _FAST if fast else _UniqueKeys)
+        value = yaml.load(text, _FAST if fast else _Strict)
     except RecursionError:
         raise InputError(f"{name}: not valid YAML: it is nested too deeply{rest}") from None
     except (yaml.YAMLError, TypeError, ValueError) as error:

@@ -25,7 +25,10 @@ def states() -> list[State]:
     The commits keep the baseline in the sweep after an experiment was applied to the workspace.
     """
     command = ["git", "for-each-ref", "--sort=creatordate", "--format=%(objectname) %(refname)", "refs/exps/*/*/*"]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise InputError(f"DVC's experiments are kept in git, which says: {' '.join(done.stderr.split())}")
+    lines = done.stdout.splitlines()
     found = [line.partition(" ")[::2] for line in lines]
     head = subprocess.run(["git", "rev-parse", "--verify", "--quiet", "HEAD"], capture_output=True, text=True)
     starts = ["".join(reference.split("/")[2:4]) for _, reference in found]  # refs/exps/ab/cdef.../name

@@ -20,7 +20,7 @@ export TOKENIZERS_PARALLELISM := false
 
 PYTEST := OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile
 
-.PHONY: help setup demo reproduce test test-slow test-all lint format docs ui track bench clean
+.PHONY: help setup demo explore reproduce test test-slow test-all lint format docs ui track bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -35,6 +35,9 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 setup: $(READY) ## set up .venv (every other target does so too)
+
+explore: $(READY) ## open the playground: prompts under several settings side by side
+	python -m stages.explore
 
 reproduce: $(READY) ## run the pipeline with params.yaml, or with a profile: make reproduce PROFILE=smoke
 	python -m stages.reproduce $(if $(PROFILE),--profile $(PROFILE))

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import Cache, GenerationConfig, LogitsProcessorList, TextStreamer
+from transformers import Cache, GenerationConfig, LogitsProcessorList, StoppingCriteriaList, TextStreamer
 
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.generation.batches import ALONE, Share, in_batches, pad, pad_token
@@ -102,6 +102,7 @@ def continue_batch(
     prompt_ids: Sequence[str],
     new_tokens: int,
     seed: int,
+    stopping: StoppingCriteriaList | None = None,
 ) -> Tensor:
     """New tokens (B, new_tokens) of one batch of prompts.
 
@@ -110,8 +111,9 @@ def continue_batch(
             ``no_repeat_ngram_size`` treats padding as text, and may then forbid only what is suppressed anyway.
         attention_mask: (B, T), 0 at padding.
         prompt_ids: one per row; they seed what the decoder draws.
+        stopping: asked after every token, as by transformers' ``generate``.
     """
-    lengths = {"min_new_tokens": new_tokens, "max_new_tokens": new_tokens}
+    lengths = {"min_new_tokens": new_tokens, "max_new_tokens": new_tokens, "stopping_criteria": stopping}
     return _generate(model, input_ids, attention_mask, decoder, prompt_ids, seed, **lengths)
 
 
@@ -130,7 +132,7 @@ def stream_text(
     Raises:
         InputError: as ``generate_texts``.
     """
-    (ids,) = _encode(model, tokenizer, [{"id": "prompt", "prompt": prompt}], new_tokens)
+    ids = encode_prompt(model, tokenizer, prompt, new_tokens)
     input_ids = torch.tensor([ids], device=model.device)
     streamed = not {"num_beams", "custom_generate"} & decoder.arguments().keys()
     options = {"streamer": _Pieces(tokenizer, write)} if streamed else {}
@@ -204,23 +206,31 @@ def _end_of_text(model, otherwise: int) -> int:
 
 
 def _encode(model, tokenizer, prompts, new_tokens: int) -> list[list[int]]:
-    if model.config.is_encoder_decoder:
-        raise InputError(f"{type(model).__name__} is an encoder-decoder; continuations need a decoder-only model")
     ids = [prompt["id"] for prompt in prompts]
     if len(set(ids)) < len(ids):
         twice = sorted({i for i in ids if ids.count(i) > 1})
         raise InputError(f"prompt ids seed the sampling and must be unique; repeated: {', '.join(map(str, twice))}")
-    encoded = [tokenizer(prompt["prompt"])["input_ids"] for prompt in prompts]
+    return [encode_prompt(model, tokenizer, each["prompt"], new_tokens, f"prompt {each['id']!r}") for each in prompts]
+
+
+def encode_prompt(model, tokenizer, prompt: str, new_tokens: int, name: str = "the prompt") -> list[int]:
+    """The tokens of a prompt that the model can continue by ``new_tokens``; messages call it ``name``.
+
+    Raises:
+        InputError: the prompt is empty or too long, or the model is an encoder-decoder.
+    """
+    if model.config.is_encoder_decoder:
+        raise InputError(f"{type(model).__name__} is an encoder-decoder; continuations need a decoder-only model")
+    tokens = tokenizer(prompt)["input_ids"]
+    if not tokens:
+        raise InputError(f"{name} is empty")
     room = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    for name, tokens in zip(ids, encoded, strict=True):
-        if not tokens:
-            raise InputError(f"prompt {name!r} is empty")
-        if room is not None and len(tokens) + new_tokens > room:
-            raise InputError(
-                f"prompt {name!r}: {len(tokens)} tokens and {new_tokens} new ones exceed the model's {room} positions; "
-                "shorten the prompt or ask for fewer (in params.yaml: prepare.prompt_words, generate.new_tokens)"
-            )
-    return encoded
+    if room is not None and len(tokens) + new_tokens > room:
+        raise InputError(
+            f"{name}: {len(tokens)} tokens and {new_tokens} new ones exceed the model's {room} positions; shorten the "
+            "prompt or ask for fewer (in params.yaml: prepare.prompt_words, generate.new_tokens)"
+        )
+    return tokens
 
 
 def pieces(tokenizer, tokens: Sequence[int]) -> list[str]:

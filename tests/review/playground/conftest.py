@@ -1,0 +1,75 @@
+"""A tiny model to play with, and the playground on it."""
+
+import json
+import os
+import shutil
+import threading
+import time
+
+import pytest
+import uvicorn
+from starlette.testclient import TestClient
+
+from autocontrastive_gen.review.playground.app import playground
+from autocontrastive_gen.review.playground.server import listen
+from autocontrastive_gen.review.playground.subject import subject_of_model
+
+ACD = {"contrast_layer_indices": ["original", 3], "contrast_function": {"name": "acd", "alpha": 0.2}}
+TRIAL = {
+    "prompt": "The road from Holkeswick follows the Torhol",
+    "new_tokens": 20,
+    "seed": 3,
+    "settings": [{}, {"exits": ACD}, {"decoder": {"method": "top-p"}, "exits": ACD}],
+}
+
+
+class Encoder:
+    """Stands in for a sentence encoder: counts of letters."""
+
+    def encode(self, texts, **options):
+        return [[text.count(letter) + 1.0 for letter in "aeiou"] for text in texts]
+
+
+@pytest.fixture(scope="session")
+def subject(smoke_model_folder):
+    return subject_of_model(smoke_model_folder, encoder=Encoder())
+
+
+@pytest.fixture
+def client(subject):
+    with TestClient(playground(subject), base_url="http://127.0.0.1") as client:
+        yield client
+
+
+@pytest.fixture
+def run_trial(client):
+    def run(**changes):
+        answer = client.post("/texts", json={**TRIAL, **changes})
+        assert answer.status_code == 200, answer.text
+        return [json.loads(line) for line in answer.text.splitlines()]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None and os.environ.get("CI") != "true":
+        pytest.skip("no Chromium on this machine; apt-get install chromium")
+    assert found, "CI must have Chromium: .ci/run installs it"
+    return found
+
+
+@pytest.fixture
+def served(subject):
+    """Address of the playground on a real server."""
+    listener = listen(0)
+    server = uvicorn.Server(uvicorn.Config(playground(subject), log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = server.force_exit = True
+    thread.join(timeout=30)
+    listener.close()

@@ -47,7 +47,7 @@ def main(
         from autocontrastive_gen.review.playground.server import listen, serve
     listener = listen(port)
     with own.quiet():
-        from autocontrastive_gen.review.playground.app import playground
+        from autocontrastive_gen.review.playground.web_app import playground
 
         app = playground(subject(profile, model, exits), read_trial(trial) if trial else None)
     serve(app, listener, lambda text: log.info("%s", text), browser)

@@ -37,8 +37,6 @@ INLINE = re.compile(r"`((?:acd|dvc|make|accelerate|python -m) [^`\n]+)`")  # pip
 NOT_RUN_INLINE = {
     "make ui": "opens a browser",
     "acd ui": "opens a browser",
-    "make explore": "opens a browser",
-    "acd explore": "opens a browser",
     "acd explore --trial trial.json": "opens a browser",
     "acd COMMAND --help": "stands for the commands",
     "acd --install-completion": "changes the user's shell",

@@ -8,19 +8,12 @@ import time
 
 import pytest
 import uvicorn
+from play_trial import TRIAL
 from starlette.testclient import TestClient
 
-from autocontrastive_gen.review.playground.app import playground
 from autocontrastive_gen.review.playground.server import listen
 from autocontrastive_gen.review.playground.subject import subject_of_model
-
-ACD = {"contrast_layer_indices": ["original", 3], "contrast_function": {"name": "acd", "alpha": 0.2}}
-TRIAL = {
-    "prompt": "The road from Holkeswick follows the Torhol",
-    "new_tokens": 20,
-    "seed": 3,
-    "settings": [{}, {"exits": ACD}, {"decoder": {"method": "top-p"}, "exits": ACD}],
-}
+from autocontrastive_gen.review.playground.web_app import playground
 
 
 class Encoder:

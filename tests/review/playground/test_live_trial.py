@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 import pytest
-from conftest import ACD, TRIAL
+from play_trial import ACD, TRIAL
 
 from autocontrastive_gen.evaluation.metrics.coherence import coherence
 from autocontrastive_gen.evaluation.metrics.diversity import diversity

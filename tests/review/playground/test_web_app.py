@@ -4,13 +4,13 @@ import json
 import re
 
 import pytest
-from conftest import ACD, TRIAL
+from play_trial import ACD, TRIAL
 from starlette.testclient import TestClient
 
 from autocontrastive_gen.generation.trial import Trial
 from autocontrastive_gen.inspection.layer_choices import layer_choices
-from autocontrastive_gen.review.playground.app import MOST_BYTES, playground
 from autocontrastive_gen.review.playground.subject import Subject, first_settings
+from autocontrastive_gen.review.playground.web_app import MOST_BYTES, playground
 
 
 def test_the_page_needs_nothing_from_elsewhere(client):

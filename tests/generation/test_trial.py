@@ -71,7 +71,7 @@ def test_what_is_wrong_is_named(change, said):
         ({"prompt": ""}, "the prompt is empty"),
         ({"prompt": "wool " * 600}, "positions"),
         ({"settings": [{}, {"exits": {"output_layer_index": 99}}]}, "setting 2: .*99"),
-        ({"settings": [{"exits": {**ACD, "contrast_layer_indices": [2, 4]}}]}, "setting 1: .*below"),
+        ({"settings": [{"exits": {**ACD, "contrast_layer_indices": [3, 3]}}]}, "setting 1: contrast_layer_indices"),
     ],
 )
 def test_what_the_model_cannot_do_is_named(model, tokenizer, change, said):

@@ -3,10 +3,18 @@
 import pytest
 import torch
 
+from autocontrastive_gen import AutoMultiExitModel, MultiExitConfiguration
 from autocontrastive_gen.inspection.layer_choices import layer_choices
 
 BEFORE = [5, 9, 14, 3, 8]
 ACD = {"contrast_layer_indices": ("original", 3)}
+
+
+@pytest.fixture
+def model(smoke_model_folder):
+    """It reads every layer with its own head."""
+    direct = MultiExitConfiguration("SHARED_PROJECTION_DIRECT")
+    return AutoMultiExitModel.from_pretrained(smoke_model_folder, direct, dtype=torch.float32)
 
 
 def probabilities(model, **exits):

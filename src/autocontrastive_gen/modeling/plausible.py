@@ -77,8 +77,8 @@ def plausible_candidates(logits: Tensor, alpha: float, minimum_candidates: int, 
     look = min(max(FIRST_LOOK, k), size)
     values, token_ids = most_likely(logits, look)
     mask = _is_plausible(values, values[:, :1], values[:, k - 1 : k] if k > 1 else None, alpha)
-    if look < size and bool(mask[:, -1].any()):  # there may be more
-        look = int(plausible_mask(logits, alpha, k).sum(-1).max())
+    if look < size and bool((full := mask[:, -1]).any()):  # these rows may have more
+        look = int(plausible_mask(logits[full], alpha, k).sum(-1).max())
         if look > limit:
             return None
         values, token_ids = most_likely(logits, look)

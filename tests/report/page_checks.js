@@ -28,8 +28,10 @@ addEventListener("load", () => {
   document.getElementById("next").click(); found.next = shown()[0].dataset.number;
   document.getElementById("previous").click(); document.getElementById("previous").click();
   found.around = shown()[0].dataset.number;
-  const pick = document.querySelector('[data-pick="setting"]');
-  pick.value = "beam-acd"; pick.dispatchEvent(new Event("change")); found.picked = shown()[0].dataset.setting;
+  const tick = (setting) => document.querySelector(`input[name=setting][value="${setting}"]`).click();
+  tick("beam-acd"); found.several = shown().map((it) => it.dataset.setting);
+  found.prompts = [...document.querySelectorAll("#samples blockquote")].filter((it) => it.offsetHeight).length;
+  tick("greedy-acd"); found.picked = shown()[0].dataset.setting;
   const marks = [...shown()[0].querySelectorAll("mark")];
   marks[0].focus(); found.token = document.getElementById("token").textContent; found.told = marks[0].className;
   found.marks = marks.filter((it) => it.tabIndex === 0).length;

@@ -60,6 +60,7 @@ def test_the_page_works(chromium, report, tmp_path, size):
     assert found["stops"] == 1 and found["moved"] and found["escaped"]
     assert "runs/golden/score/made/metrics.json" in found["number"] and "score@made" in found["number"]
     assert (found["articles"], found["first"], found["next"], found["around"]) == (1, "1", "2", "3")
+    assert found["several"] == ["greedy-acd", "beam-acd"] and found["prompts"] == 1
     assert found["picked"] == "beam-acd" and found["told"] == "told"
     assert "Upper exit (0.300), lower exit (0.100). The upper exit wanted “ the” (0.500)" in found["token"]
     assert found["marks"] == 1 and found["next_mark"]

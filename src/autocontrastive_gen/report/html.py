@@ -23,7 +23,7 @@ from autocontrastive_gen.report.cost_summary import duration, size
 from autocontrastive_gen.report.drawing import FAINT, INK, Figure
 from autocontrastive_gen.report.findings import Findings
 from autocontrastive_gen.report.opening import Opening
-from autocontrastive_gen.report.origin import Origins, last_commit
+from autocontrastive_gen.report.origin import Origin, Origins, last_commit
 from autocontrastive_gen.report.overview_tables import with_speed
 from autocontrastive_gen.report.paper import NOT_RUN, OUTSIDE, REPRODUCED, Deviation, Paper
 from autocontrastive_gen.report.results import Results
@@ -105,7 +105,7 @@ def write_page(
     }
     # rendering a number registers its origin, and looking a table up places it: both are known the second time
     for _ in range(2):
-        lists = {"origins": origins.all, "origins_json": _json([o.as_dict() for o in origins.all])}
+        lists = {"origin_groups": _by_commit(origins.all), "origins_json": _json([o.as_dict() for o in origins.all])}
         page = template.render(content, further=placed.further(), **lists)
     write_text(results.paths.reports / "index.html", page)
 
@@ -133,6 +133,14 @@ def _by_kind(figures: list[Figure], models: Iterable[str]) -> dict[str, list[Fig
         model = next((model for model in models if figure.name.endswith(f"-{model}")), "")
         found[figure.name.removesuffix(f"-{model}")].append(figure)
     return found
+
+
+def _by_commit(origins: Iterable[Origin]) -> list[tuple[str, list[Origin]]]:
+    """Origins by the last commit to their inputs, each group and the groups in order of appearance."""
+    found: dict[str, list[Origin]] = defaultdict(list)
+    for origin in origins:
+        found[origin.commit].append(origin)
+    return list(found.items())
 
 
 def _part(name: str) -> str:
@@ -233,7 +241,7 @@ def _sentence(results: Results, model: str) -> str:
 
 def _choices(samples) -> list[tuple[str, str, list[str]]]:
     """(key, label, options) of the menus above the samples."""
-    keys = (("model", "Model", "model"), ("domain", "Domain", "domain"), ("setting", "Contrast", "contrast"))
+    keys = (("model", "Model", "model"), ("domain", "Domain", "domain"), ("setting", "Contrasts", "contrast"))
     return [(key, label, list(dict.fromkeys(getattr(s, attribute) for s in samples))) for key, label, attribute in keys]
 
 

@@ -106,18 +106,25 @@
     });
   }
 
-  // One sample at a time.
-  const samples = all("#samples article"), picks = all("[data-pick]");
+  // One prompt at a time, with every contrast that is ticked; what a second text shares with the first is not repeated.
+  const samples = all("#samples article"), picks = all("[data-pick]"), ticks = all("input[name=setting]");
   if (samples.length) {
     let at = 0;
-    const chosen = () => samples.filter((it) => picks.every((pick) => it.dataset[pick.dataset.pick] === pick.value));
     const draw = () => {
-      const some = chosen();
-      at = some.length ? (at + some.length) % some.length : 0;
-      samples.forEach((it) => { it.hidden = it !== some[at]; });
-      document.getElementById("where").textContent = some.length ? `prompt ${at + 1} of ${some.length}` : "none";
+      const ticked = ticks.filter((it) => it.checked).map((it) => it.value);
+      const some = samples.filter((it) => picks.every((pick) => it.dataset[pick.dataset.pick] === pick.value) && ticked.includes(it.dataset.setting));
+      const numbers = [...new Set(some.map((it) => it.dataset.number))];
+      at = numbers.length ? (at + numbers.length) % numbers.length : 0;
+      const seen = some.filter((it) => it.dataset.number === numbers[at]);
+      samples.forEach((it) => {
+        const place = seen.indexOf(it);
+        it.hidden = place < 0;
+        it.classList.toggle("follows", place > 0);
+        it.classList.toggle("same", place > 0 && it.dataset.decode === seen[place - 1].dataset.decode);
+      });
+      document.getElementById("where").textContent = numbers.length ? `prompt ${at + 1} of ${numbers.length}` : "none";
     };
-    picks.forEach((pick) => pick.addEventListener("change", draw));
+    [...picks, ...ticks].forEach((it) => it.addEventListener("change", draw));
     document.getElementById("previous").addEventListener("click", () => { at -= 1; draw(); });
     document.getElementById("next").addEventListener("click", () => { at += 1; draw(); });
     draw();

@@ -199,6 +199,19 @@ def _scores(paths: Paths, model: str, plan: dict, rng: np.random.Generator) -> N
     write_json(paths.metrics(model), metrics)
     columns = ["setting", "domain", "id", "coherence", "perplexity", "changed", *COUNTS]
     write_csv(paths.per_prompt(model), columns, rows)
+    write_json(paths.drafts(model), {"costs": {"4": 0.6, "6": 0.8}, "settings": _drafts()})
+
+
+def _drafts() -> dict:
+    """Two exits under two settings, none of which pays."""
+    found: dict[str, dict] = {}
+    for setting, a in (("greedy", 0.5), ("greedy-acd", 0.2)):
+        for layer, more in (("4", 0.0), ("6", 0.2)):
+            share = a + more
+            per_pass = {str(k): (1 - share ** (k + 1)) / (1 - share) for k in range(1, 9)}
+            agreement = {"value": share, "low": share - 0.05, "high": share + 0.05, "n": DOCUMENTS}
+            found.setdefault(setting, {})[layer] = {"agreement": agreement, "tokens": 960, "per_pass": per_pass}
+    return found
 
 
 def _benchmarks(paths: Paths, model: str, plan: dict, rng: np.random.Generator) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from autocontrastive_gen.experiment.choices import combinations
 from autocontrastive_gen.experiment.model_sizes import Shape, of_asset, read_sizes
 from autocontrastive_gen.experiment.params import Params
-from autocontrastive_gen.experiment.plan import grid_of
+from autocontrastive_gen.experiment.plan import DRAFTED_TEXTS, drafted, grid_of
 from autocontrastive_gen.experiment.schema import Model
 from autocontrastive_gen.experiment.settings import Grid, Setting
 from autocontrastive_gen.generation.decoder import DECODERS
@@ -264,6 +264,13 @@ class Counter:
         parts = [(encoded, False)]
         if p.score.text_perplexity:
             parts.append((self.reading(texts * self.length, self.length, 1, p.generate.batch_size), self.narrow))
+        if settings := drafted(p, self.name):  # the texts that show whether exits could draft, under every exit
+            some = len(settings) * sum(min(count, DRAFTED_TEXTS) for count in p.prompts().values())
+            exits = len(self.model.exits) * self.exit_head()
+            read = self.reading(some * self.length, self.length, 0, p.generate.batch_size)
+            parts.append(
+                (read + Work(some * p.generate.new_tokens * exits, calls=some / p.generate.batch_size), self.narrow)
+            )
         return Cost("score", self.name, tuple(parts), self.weights + 4 * self.encoder.parameters)
 
     def benchmark(self, setting: Setting) -> Cost:

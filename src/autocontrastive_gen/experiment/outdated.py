@@ -22,7 +22,7 @@ BEFORE = {
     "train": ("prepare",),
     "select": ("train",),
     "generate": ("prepare", "select"),
-    "score": ("generate",),
+    "score": ("train", "generate"),
     "benchmark": ("prepare", "select"),
     "report": ("score", "benchmark"),
     "track": ("report",),

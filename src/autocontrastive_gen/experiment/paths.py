@@ -140,6 +140,10 @@ class Paths:
         """
         return self.score(model) / "per_prompt.csv"
 
+    def drafts(self, model: str) -> Path:
+        """json: {"costs": {layer: cost of a step}, "settings": {setting: ``evaluation.drafting.drafting``}}."""
+        return self.score(model) / "drafts.json"
+
     def benchmark(self, model: str, setting: str) -> Path:
         return self.runs / "benchmark" / f"{model}-{setting}"
 

@@ -30,6 +30,10 @@ from autocontrastive_gen.modeling.contrast import REGISTRY, check
 
 log = logging.getLogger(__name__)
 
+DRAFTED_TEXTS = 16
+"""Texts per domain that are read by all exits: some thousand tokens, where each costs a pass with every exit's logits.
+"""
+
 
 def build(params: Params) -> dict[str, Any]:
     """The plan of a run: {stage: entry}, by model and setting if the stage has cells."""
@@ -88,6 +92,7 @@ def build(params: Params) -> dict[str, Any]:
                 **seed,
                 "model": runtime[name],
                 "settings": run.settings,
+                "drafted": {"settings": drafted(params, name), "texts": DRAFTED_TEXTS},
                 "domains": run.domains,
             }
             for name in models
@@ -124,6 +129,17 @@ def build(params: Params) -> dict[str, Any]:
         },
         "track": {**p["track"], "models": models},
     }
+
+
+def drafted(params: Params, model: str) -> list[str]:
+    """The settings whose texts show whether exits could draft: greedy search, plain and with the run's first contrast.
+
+    Empty if the texts are not those of the model's own head.
+    """
+    greedy = _in_full("greedy", {}, DECODERS)
+    found = [s for s in grid_of(params).settings if s.exit is None and _decoder(params, s) == greedy]
+    firsts = (next((s.name for s in found if bool(s.contrast) is contrasted), None) for contrasted in (False, True))
+    return [name for name in firsts if name] if params.models[model].upper == "original" else []
 
 
 def grid_of(params: Params) -> Grid:

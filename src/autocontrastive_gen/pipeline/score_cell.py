@@ -6,12 +6,14 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
+from autocontrastive_gen.evaluation.drafting import drafting, step_costs
 from autocontrastive_gen.evaluation.metrics import HUMAN, Texts
 from autocontrastive_gen.evaluation.scoring_context import ScoringContext
 from autocontrastive_gen.evaluation.text_scores import aggregate, corpus_values, score_table
 from autocontrastive_gen.experiment.paths import Paths
-from autocontrastive_gen.foundation.digests import fingerprint
+from autocontrastive_gen.foundation.digests import fingerprint, seed_for
 from autocontrastive_gen.foundation.files import SCRATCH, read_jsonl, write_csv, write_json
+from autocontrastive_gen.pipeline.cell_model import load_cell_model, load_model
 
 
 def score_cell(name: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str, Any]) -> str:
@@ -34,13 +36,34 @@ def score_cell(name: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str,
     context.scratch = _scratch(texts, plan)
     table = score_table(texts, context)
     scores = aggregate(table, corpus_values(texts, context), plan)
+    drafts = _drafts(name, plan, paths, texts)
     shutil.rmtree(paths.score(name), ignore_errors=True)
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     write_csv(paths.per_prompt(name), list(table.columns), rows)
     write_json(paths.metrics(name), scores)
+    write_json(paths.drafts(name), drafts)
     shutil.rmtree(context.scratch, ignore_errors=True)
     cost["texts"] = len(table)
     return f"{len(table)} texts, {_headline(scores, plan)}"
+
+
+def _drafts(name: str, plan: Mapping[str, Any], paths: Paths, texts: Texts) -> dict[str, Any]:
+    """The content of ``paths.drafts``; empty if the run has no setting that shows it."""
+    if not plan["drafted"]["settings"]:
+        return {}
+    model, tokenizer = load_model(
+        paths.asset(plan["model"]["asset"]),
+        paths.exits(name),
+        plan["model"]["dtype"],
+        {"use_original_head": True},
+        local_files_only=True,
+    )
+    found = {}
+    for setting in plan["drafted"]["settings"]:
+        rows = [row for domain in plan["domains"] for row in texts[setting, domain][: plan["drafted"]["texts"]]]
+        seed = seed_for(plan["seed"], "drafts")
+        found[setting] = drafting(model, tokenizer, rows, seed=seed, **plan["bootstrap"])
+    return {"costs": step_costs(model), "settings": found}
 
 
 def _headline(scores: Mapping[str, Mapping[str, Mapping[str, Any]]], plan: Mapping[str, Any]) -> str:
@@ -53,8 +76,6 @@ def _headline(scores: Mapping[str, Mapping[str, Mapping[str, Any]]], plan: Mappi
 
 
 def _model(name: str, plan: Mapping[str, Any], paths: Paths):
-    from autocontrastive_gen.pipeline.cell_model import load_cell_model
-
     return load_cell_model(paths, name, plan["model"], {"use_original_head": True})
 
 

@@ -103,6 +103,11 @@ class Results:
         return {model: table for model, table in tables.items() if table is not None}
 
     @cached_property
+    def drafts(self) -> dict[str, dict]:
+        """{model: what its exits would be worth as drafts, as in ``Paths.drafts``}."""
+        return {model: self._json(self.paths.drafts(model)) or {} for model in self.models}
+
+    @cached_property
     def benchmarks(self) -> dict[str, dict[str, dict[str, dict[str, dict]]]]:
         """{model: {setting: {task: {metric: {value, stderr, n}}}}}; lm-eval's filter suffix is cut off."""
         found: dict[str, dict] = {}

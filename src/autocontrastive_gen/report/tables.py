@@ -5,6 +5,7 @@ from __future__ import annotations
 from autocontrastive_gen.report.benchmark_tables import accuracy_table, benchmark_table
 from autocontrastive_gen.report.choice_tables import selection_table
 from autocontrastive_gen.report.claim_tables import claims_table, trade_off_table
+from autocontrastive_gen.report.draft_tables import drafts_table
 from autocontrastive_gen.report.exit_tables import exits_table, training_table
 from autocontrastive_gen.report.findings import Findings
 from autocontrastive_gen.report.gain_tables import gains_table
@@ -30,6 +31,7 @@ def all_tables(results: Results, papers: list[Paper], findings: Findings) -> lis
         benchmark,
         exits_table(results),
         selection_table(results),
+        drafts_table(results),
         methods_table(results),
         published_table(results, papers, benchmark),
         training_table(results),

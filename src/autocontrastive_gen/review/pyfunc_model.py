@@ -64,8 +64,8 @@ class SettingsModel:
     def _setting(self, name: str | None) -> Mapping[str, Any]:
         known = self.content["settings"]
         if name not in known:
-            hint = did_you_mean(name, known)
-            raise InputError(f"setting: the run has no {name!r}; {hint} it has {', '.join(known)}")
+            hint = " ".join(filter(None, (did_you_mean(name, known), f"it has {', '.join(known)}")))
+            raise InputError(f"setting: the run has no {name!r}; {hint}")
         return known[name]
 
     def _model(self) -> tuple[Any, Any]:

@@ -51,6 +51,7 @@ NO_MEMORY = [
     "raise MemoryError",
     "import torch; raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20.00 MiB.')",
     "import torch; torch.empty(2**60)",
+    "raise ImportError('libtorch.so: failed to map segment from shared object')",
     "import errno; raise OSError(errno.ENOMEM, 'Cannot allocate memory')",
     "from autocontrastive_gen.foundation.errors import mendable\n"
     "    with mendable('model'): raise OSError(12, 'Cannot allocate memory')",

@@ -79,11 +79,11 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-_NO_MEMORY = re.compile("(allocate|enough|out of) memory|bad_alloc|ALLOC_FAILED", re.IGNORECASE)
+_NO_MEMORY = re.compile("(allocate|enough|out of) memory|bad_alloc|ALLOC_FAILED|failed to map segment", re.IGNORECASE)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory was short: for Python, the system, or PyTorch, which raises RuntimeErrors for it.
+    """Whether memory was short: for Python, the system, or PyTorch, which raises RuntimeErrors, even on import.
 
     >>> is_out_of_memory(MemoryError()), is_out_of_memory(ValueError())
     (True, False)
@@ -91,7 +91,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(
         isinstance(each, MemoryError)
         or (isinstance(each, OSError) and each.errno == errno.ENOMEM)
-        or (isinstance(each, RuntimeError) and _NO_MEMORY.search(str(each)) is not None)
+        or (isinstance(each, RuntimeError | ImportError) and _NO_MEMORY.search(str(each)) is not None)
         for each in chain(error)
     )
 

@@ -1,3 +1,4 @@
+import codecs
 import json
 import math
 
@@ -42,6 +43,11 @@ def test_an_empty_folder_gives_way_to_the_file_and_a_full_one_does_not(tmp_path)
     with pytest.raises(OSError):
         files.write_json(tmp_path / "b.json", 1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "b.json"]
+
+
+def test_marks_and_line_ends_of_other_systems_are_no_text(tmp_path):
+    (tmp_path / "a.txt").write_bytes(codecs.BOM_UTF8 + b"one\r\ntwo\n")
+    assert files.read_text(tmp_path / "a.txt") == "one\ntwo\n"
 
 
 @pytest.mark.parametrize("content", [b"{", b"[" * 100_000, b"9" * 5000, b"\xff", "{}".encode("utf-16")])

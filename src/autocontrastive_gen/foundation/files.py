@@ -73,7 +73,7 @@ def write_json(path: Path | str, value: Any, digits: int = 6) -> None:
 
 
 def read_text(path: Path | str) -> str:
-    """Text of a UTF-8 file, without the byte order mark that some editors write.
+    """Text of a UTF-8 file with unix line ends, without the byte order mark that some editors write.
 
     Raises:
         InputError: it is in another encoding, or no text; the message says what it looks like.
@@ -87,7 +87,7 @@ def read_text(path: Path | str) -> str:
         raise InputError(f"{path}: is not UTF-8 text but {kind} (byte {error.start}); save it as UTF-8") from None
     if "\0" in text:
         raise InputError(f"{path}: holds characters 0: it is a binary file, or UTF-16 text; save it as UTF-8")
-    return text
+    return text.replace("\r\n", "\n")
 
 
 def read_json(path: Path | str) -> Any:

@@ -18,7 +18,7 @@ from transformers import (
 from autocontrastive_gen.foundation.errors import FileError, InputError
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
-from tests.modeling.conftest import MODES, tiny_ids, tiny_model
+from tests.modeling.conftest import MODES, tiny_ids, tiny_model, tiny_plain
 
 CONTRAST = {"use_original_head": False, "contrast_layer_indices": ("original", 2)}
 CHAT = "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}assistant:"
@@ -130,6 +130,26 @@ def test_early_exit_is_left_uncompiled():
             assert len(model.tokens_per_layer) > 1
     finally:
         torch.compiler.reset()
+
+
+class Quantised(torch.Tensor):
+    """A weight that a library has packed: it multiplies, and knows nothing of its extremes."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func.__name__ == "aminmax":
+            raise NotImplementedError
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+@torch.no_grad()
+def test_exits_for_weights_of_another_kind_of_tensor():
+    plain = tiny_plain("llama")
+    expected = plain(tiny_ids()).logits
+    projection = plain.model.layers[0].self_attn.q_proj
+    projection.weight = torch.nn.Parameter(projection.weight.as_subclass(Quantised), requires_grad=False)
+    model = AutoMultiExitModel.from_model(plain, MultiExitConfiguration(MODES[2]))
+    torch.testing.assert_close(model(tiny_ids()).logits.as_subclass(torch.Tensor), expected)
 
 
 @pytest.mark.parametrize("mode", MODES)

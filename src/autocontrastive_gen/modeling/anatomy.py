@@ -139,6 +139,8 @@ def _found_and_verified(model: PreTrainedModel) -> Anatomy:
 
 def _check_finite(model: PreTrainedModel) -> None:
     for name, parameter in model.named_parameters():
+        if type(parameter.data) is not Tensor:  # quantised weights do not know their extremes
+            continue
         if parameter.is_floating_point() and not parameter.is_meta and parameter.numel() and parameter.itemsize > 1:
             ends = torch.stack(parameter.detach().aminmax())  # without a copy of the weights
             if not ends.isfinite().all():

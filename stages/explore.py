@@ -1,7 +1,7 @@
 """Play with a model: continue a prompt under several settings side by side, and see what every layer wants.
 
-Without options, it takes the run of params.yaml, and until that is finished the model of `acd demo`. Opens a page on
-127.0.0.1 that no other machine can reach, until Ctrl-C. This is not a stage of the pipeline.
+Opens a page on 127.0.0.1, which no other machine can reach, until Ctrl-C. Without options, it opens the run of
+params.yaml, or the model of `acd demo` if that run is not finished. This is not a stage of the pipeline.
 
 Examples:
 

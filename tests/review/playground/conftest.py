@@ -5,6 +5,9 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import uvicorn
@@ -12,7 +15,7 @@ from play_trial import TRIAL
 from starlette.testclient import TestClient
 
 from autocontrastive_gen.review.playground.server import listen
-from autocontrastive_gen.review.playground.subject import subject_of_model
+from autocontrastive_gen.review.playground.subject import subject_of_model, subject_of_run
 from autocontrastive_gen.review.playground.web_app import playground
 
 
@@ -53,8 +56,8 @@ def chromium() -> str:
     return found
 
 
-@pytest.fixture
-def served(subject):
+@contextmanager
+def serving(subject) -> Iterator[str]:
     """Address of the playground on a real server."""
     listener = listen(0)
     server = uvicorn.Server(uvicorn.Config(playground(subject), log_level="warning", lifespan="off"))
@@ -66,3 +69,20 @@ def served(subject):
     server.should_exit = server.force_exit = True
     thread.join(timeout=30)
     listener.close()
+
+
+@pytest.fixture
+def served(subject):
+    """Address of the playground on the tiny model."""
+    with serving(subject) as address:
+        yield address
+
+
+@pytest.fixture
+def served_run(root, monkeypatch):
+    """Address of the playground on this clone's run of the laptop profile."""
+    monkeypatch.chdir(root)
+    if not Path("runs/laptop/train/smollm2/exits").exists() or not Path("runs/laptop/select/smollm2").exists():
+        pytest.skip("this clone has no finished run of the laptop profile; make reproduce makes it")
+    with serving(subject_of_run("laptop")) as address:
+        yield address

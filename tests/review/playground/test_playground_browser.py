@@ -143,3 +143,16 @@ def test_settings_are_added_and_removed_and_texts_stopped(visit):
     assert page.run("document.querySelectorAll('.t').length") < 240
     run_trial(page, 5)
     assert page.run("document.querySelectorAll('.t').length") == 10
+
+
+def test_the_real_model_loops_alone_and_not_with_contrast(chromium, served_run, tmp_path):
+    with Page(chromium, tmp_path / "profile", f"{served_run}/") as page:
+        assert page.run("[...document.querySelectorAll('h2')].map((it) => it.textContent)") == ["greedy", "greedy-acd"]
+        page.run("document.getElementById('new-tokens').value = 64; document.getElementById('go').click()")
+        page.until(RAN, seconds=240)
+        numbers = page.run("[...document.querySelectorAll('.diversity b, .coherence b')].map((it) => it.textContent)")
+        plain, plain_coherence, contrasted, coherence = map(float, numbers)
+        assert plain < contrasted and min(plain_coherence, coherence) > 0
+        page.run("document.querySelectorAll('.column')[1].querySelector('.changed').click()")
+        page.until("document.querySelectorAll('#layers .row').length === 6")  # the setting, the last layer, four exits
+        assert page.complaints == []

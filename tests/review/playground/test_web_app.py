@@ -102,7 +102,7 @@ def test_what_cannot_run_is_refused_with_a_message(client, change, said):
         ({"host": "localhost:8000", "origin": "http://localhost:8000"}, 200),
     ],
 )
-def test_only_its_own_page_gives_orders(client, headers, status):
+def test_the_model_runs_for_its_own_page_only(client, headers, status):
     content = json.dumps({**TRIAL, "new_tokens": 1, "settings": [{}]})
     answer = client.post("/texts", content=content, headers={"content-type": "application/json", **headers})
     assert answer.status_code == status
@@ -115,6 +115,6 @@ def test_the_page_itself_is_shown_to_no_other_host(client):
 @pytest.mark.parametrize(
     "content, status", [(b"{", 400), (b"[]", 400), (b'"x"', 400), (b"\xff", 400), (b" " * (MOST_BYTES + 1), 413)]
 )
-def test_a_body_that_is_no_small_mapping_is_refused(client, content, status):
+def test_a_body_that_is_not_a_small_json_object_is_refused(client, content, status):
     answer = client.post("/texts", content=content, headers={"content-type": "application/json"})
     assert answer.status_code == status and answer.json()["message"]

@@ -23,15 +23,15 @@ from autocontrastive_gen.review.playground.turns import Turns
 log = logging.getLogger(__name__)
 
 CHUNK = 8
-"""Tokens between two looks at what changed and at the metrics."""
+"""Tokens after which changed tokens and metrics are computed again."""
 FEWEST_WORDS = 8
 """Shorter texts have too few n-grams for a diversity."""
 WARM = 2
-"""Steps whose times do not count: the first one also reads the prompt."""
+"""Steps at the beginning whose times do not count: the first one also reads the prompt."""
 
 
 class Stopped(Exception):
-    """Raised within a generation that nobody follows any more."""
+    """Ends a generation whose reader has left."""
 
 
 @dataclass
@@ -39,7 +39,7 @@ class LiveText:
     """The continuation under one setting, computed in turns with others; ``run`` is the work of a thread.
 
     Args:
-        number: the setting's place in the trial; None for a text whose pace alone matters.
+        number: the setting's place in the trial; None for a text of which only the pace is wanted.
         prompt: tokens of the prompt.
         emit: takes the events: "pieces" that replace the text from token "at" on, "changed" tokens as (position, what
             it would have been without exits), the "growth" of the metrics, the "pace" in tokens per second, an "error".
@@ -66,7 +66,7 @@ class LiveText:
             self._say(error=str(error))
         except Exception:
             log.exception("setting %s of a trial failed: %s", self.number, self.setting.content)
-            self._say(error="this is a bug in the program; its terminal and log have the traceback")
+            self._say(error="this is a bug in the program; the traceback is in the terminal and in the log")
         finally:
             self._say(done=True)
 

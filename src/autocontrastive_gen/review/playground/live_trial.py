@@ -25,7 +25,7 @@ PACE_TOKENS = 16
 class LiveTrials:
     """The trials that run on one model, each with settings of its own.
 
-    Every text works on a copy of the model, which shares the weights, so trials (and tabs) never see each other's
+    Every text has a copy of the model, which shares the weights, so trials (and browser tabs) never see each other's
     settings.
     """
 

@@ -1,4 +1,4 @@
-"""What the playground plays with: a model with exits, and what a run knows about it."""
+"""What the playground opens: a model with exits, and the settings, prompts and encoder of its run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PROMPTS_PER_DOMAIN = 4
 
 @dataclass
 class Subject:
-    """A model to play with.
+    """A model and what the page offers with it.
 
     Args:
         model: a decoder-only multi-exit model, at its original head.
@@ -71,7 +71,7 @@ class Subject:
 
 
 def subject_of_run(profile: str, name: str | None = None) -> Subject:
-    """The model of a finished run with its trained exits, settings, prompts, and encoder.
+    """The model of a finished run with the trained exits, settings, prompts and encoder.
 
     Args:
         name: key of the model in the run's parameters; by default its first one.
@@ -178,7 +178,7 @@ def _prompts_of(results: Results) -> list[tuple[str, str]]:
 
 
 def _is_known(fields: Mapping[str, Any]) -> bool:
-    """Whether a page may ask for the contrast: a trial takes the library's own, and no function of the user's."""
+    """Whether a trial may name the contrast: one of the library's, and not a function of the user's."""
     return "contrast_function" not in fields or fields["contrast_function"]["name"] in METHODS
 
 

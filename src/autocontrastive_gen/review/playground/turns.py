@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 
 class Turns:
-    """A lock that serves whoever has waited longest.
+    """A lock that goes to the thread that has waited longest.
 
-    Texts that grow side by side take a turn per token: none waits until another is complete, and the time of a step is
-    that of its own computation, whatever else is running.
+    Texts that grow side by side take a turn per token: none waits for another to be complete, and the time of a step
+    is that of its own computation, whatever other texts there are.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Turns:
             self._give_up()
 
     def pass_on(self) -> None:
-        """Within a turn: let everyone who is waiting go first."""
+        """Within a turn: let the threads that are waiting go first."""
         with self._guard:
             if not self._waiting:
                 return

@@ -1,4 +1,4 @@
-"""The playground's page and its answers, for the machine that it runs on and for no other."""
+"""The playground as a web application, for the machine that it runs on and for no other."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ HEADERS = {
 def playground(subject: Subject, trial: Trial | None = None) -> Starlette:
     """The application (ASGI) that serves the playground.
 
-    It answers requests to 127.0.0.1 and localhost only, so that no other name can be made to point to it, and takes
-    orders from its own page only.
+    It answers requests to 127.0.0.1 and localhost only, which keeps out pages whose name is made to point there (DNS
+    rebinding), and runs a model for its own page only.
 
     Args:
         trial: what the page starts with.
@@ -98,7 +98,7 @@ async def _content(request: Request) -> dict[str, Any]:
     """The JSON of a request that the page itself has sent."""
     origin = request.headers.get("origin")  # browsers send it with every POST
     if origin is not None and origin != f"http://{request.headers['host']}":
-        raise HTTPException(403, f"a page of {origin} has no business here")
+        raise HTTPException(403, f"requests from pages of {origin} are refused")
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise HTTPException(415, "send application/json")
     body = bytearray()
@@ -109,7 +109,7 @@ async def _content(request: Request) -> dict[str, Any]:
     try:
         content = json.loads(body)
     except ValueError as error:
-        raise InputError(f"the request is no JSON: {error}") from None
+        raise InputError(f"the request is not JSON: {error}") from None
     if not isinstance(content, dict):
         raise InputError(f"the request: give a mapping, got {content!r}")
     return content

@@ -53,7 +53,7 @@ const fromAddress = () => {
   if (location.hash.length < 2) return open(about.trial ?? {});
   try { open(decoded(location.hash.slice(1))); say(); } catch {
     open(about.trial ?? {});
-    say("The link is damaged or for another model; this is the page's own start.");
+    say("The link is damaged or belongs to another model, so the page has its usual settings.");
   }
 };
 
@@ -156,7 +156,7 @@ get("save").addEventListener("click", () => {
   URL.revokeObjectURL(url);
 });
 get("open").addEventListener("change", async ({ target }) => {
-  try { open(JSON.parse(await target.files[0].text())); edited(); say(); } catch { say("That file holds no trial of this page."); }
+  try { open(JSON.parse(await target.files[0].text())); edited(); say(); } catch { say("That file does not hold a trial."); }
   target.value = "";
 });
 get("theme").addEventListener("click", () => {

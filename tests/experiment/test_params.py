@@ -119,6 +119,7 @@ NO_PARAMETERS = {
     "nested deeply": (b"[" * 100_000, "it is nested too deeply"),
     "a number of 5,000 digits": (b"seed: " + b"9" * 5000, "not valid YAML: .*5000 digits.* line 1"),
     "a date that does not exist": (b"seed: 2023-13-45", "not valid YAML: month must be .* line 1"),
+    "a number of 100 digits": (b"seed: " + b"9" * 100, "a whole number of more than 64 bits.* line 1"),
     "an octal number": (b"seed: 010", "010 is not a decimal number.* line 1"),
     "a number with a colon": (b"seed: 1:30", "1:30 is not a decimal number.* line 1"),
     "a key that is a list": (b"? [a]\n: 1", "not valid YAML: unhashable"),
@@ -256,6 +257,10 @@ WRONG = [
     ("contrasts.mine", {"method": "os:nofn"}),
     ("contrasts.mine", {"method": "acd", "alpha": math.inf}),
     ("decoders.mine", {"method": "temperature", "temperature": math.inf}),
+    ("decoders.mine", {"method": "beam", "num_beams": math.inf}),
+    ("decoders.mine", {"method": "beam", "num_beams": 10**400}),
+    ("train.epochs", math.inf),
+    ("run.settings", ["greedy-exit" + "9" * 5000]),
     ("select.coherence_margin", math.inf),
     ("select.coherence_margin", math.nan),
     ("train.learning_rate", math.inf),
@@ -300,7 +305,7 @@ def test_a_streamed_corpus_is_only_trained_on(content):
     assert "domains.news.where: {'topic': ['sport']} is not allowed" in told
 
 
-@pytest.mark.parametrize(("key", "value"), WRONG, ids=[f"{key}={value}" for key, value in WRONG])
+@pytest.mark.parametrize(("key", "value"), WRONG, ids=[f"{key}={value}"[:60] for key, value in WRONG])
 def test_a_value_that_cannot_be_right_is_refused_by_its_key(content, key, value):
     *sections, last = key.split(".")
     section = content

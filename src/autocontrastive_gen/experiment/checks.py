@@ -15,7 +15,7 @@ from autocontrastive_gen.experiment.choices import MOST_CANDIDATES, choice_fault
 from autocontrastive_gen.experiment.paths import PUBLISHED, RULES, halfway
 from autocontrastive_gen.experiment.schema import Prepare
 from autocontrastive_gen.experiment.settings import RESERVED, Setting, parse_benchmark_setting, parse_setting
-from autocontrastive_gen.foundation.errors import InputError, did_you_mean
+from autocontrastive_gen.foundation.errors import InputError, did_you_mean, shown
 from autocontrastive_gen.foundation.named import Named, build
 from autocontrastive_gen.generation.decoder import DECODERS
 from autocontrastive_gen.modeling import contrast as contrasting
@@ -235,7 +235,7 @@ class _Checks:
             for name in names:
                 if isinstance(name, str) and name and name not in known:
                     hint = did_you_mean(name, known) or f"known: {', '.join(sorted(known)) or 'none'}"
-                    yield f"{key}: {name!r} is not defined; {hint}"
+                    yield f"{key}: {shown(name)} is not defined; {hint}"
 
 
 def _layers(model: dict) -> list[int]:
@@ -256,7 +256,7 @@ def _function_faults(key: str, entry: dict) -> Iterator[str]:
         for spec in _specs(entry):
             contrasting.check(spec)
     except InputError as error:
-        yield f"{key}.method: {entry['method']!r} is not allowed: {error}"
+        yield f"{key}.method: {shown(entry['method'])} is not allowed: {error}"
 
 
 def _named_faults(key: str, entry: dict, registry) -> Iterator[str]:
@@ -264,7 +264,7 @@ def _named_faults(key: str, entry: dict, registry) -> Iterator[str]:
     try:
         cls: type[Named] = registry[entry["method"]]
     except InputError as error:
-        yield f"{key}.method: {entry['method']!r} is not allowed: {error}"
+        yield f"{key}.method: {shown(entry['method'])} is not allowed: {error}"
         return
     taken = ("method", "choose") if registry is contrasting.REGISTRY else ("method",)
     found = [fault for name, value in entry.items() if name not in taken for fault in _faults(key, cls, name, value)]
@@ -287,9 +287,9 @@ def _faults(key: str, cls: type[Named], name: str, value: Any) -> Iterator[str]:
     known = {field.name: field.metadata.get("range") for field in fields(cls)}
     if name not in known:
         hint = did_you_mean(name, known) or f"known keys: {', '.join(['method', *known])}"
-        yield f"{key}.{name}: unknown key (value {value!r}); {hint}"
+        yield f"{key}.{name}: unknown key (value {shown(value)}); {hint}"
     elif known[name] is not None:
         try:
             known[name].read(value)
         except (TypeError, ValueError):
-            yield f"{key}.{name}: {value!r} is not allowed: must be {known[name]}"
+            yield f"{key}.{name}: {shown(value)} is not allowed: must be {known[name]}"

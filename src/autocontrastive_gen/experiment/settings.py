@@ -19,7 +19,7 @@ RESERVED = (ORIGINAL, "exit", "human")
 GRAMMAR = "<decoder>[-exit<l>][-<contrast>[<l>]]"
 BENCHMARK_GRAMMAR = f"{ORIGINAL}, exit<l>, <contrast>[<l>] or exit<u>-<contrast>[<l>]"
 
-_TAIL = r"(?:exit(?P<exit>[1-9]\d*))?(?:(?(exit)-)(?P<contrast>[a-z]+)(?P<lower>[1-9]\d*)?)?"
+_TAIL = r"(?:exit(?P<exit>[1-9]\d{0,5}))?(?:(?(exit)-)(?P<contrast>[a-z]+)(?P<lower>[1-9]\d{0,5})?)?"
 _PATTERN = re.compile(_TAIL)
 
 

@@ -134,7 +134,10 @@ class _Strict(yaml.SafeLoader):
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         if re.fullmatch(r"[-+]?0[0-9_]+|.*:.*", node.value):  # YAML 1.1 takes 010 for 8 and 1:30 for 90, DVC does not
             raise ValueError(f"{node.value} is not a decimal number; write it without a zero or colon")
-        return super().construct_yaml_int(node)
+        number = super().construct_yaml_int(node)
+        if abs(number) >= 1 << 64:
+            raise ValueError("a whole number of more than 64 bits")
+        return number
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
-from autocontrastive_gen.foundation.errors import InputError, did_you_mean
+from autocontrastive_gen.foundation.errors import InputError, did_you_mean, shown
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,12 @@ class Range:
     def _number(self, value: Any) -> float | int:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ValueError
-        number = self.kind(value)  # int("2.5") raises ValueError
-        if self.kind is int and number != float(value):
-            raise ValueError
+        try:
+            number = self.kind(value)  # int("2.5") raises ValueError
+            if self.kind is int and number != float(value):
+                raise ValueError
+        except OverflowError:  # int of infinity, float of an int of 400 digits
+            raise ValueError from None
         if not (self.low <= number <= self.high and self.above < number < math.inf):
             raise ValueError
         return number
@@ -130,7 +133,7 @@ class Named:
             except InputError:  # from a group of parameters, whose message names the one at fault
                 raise
             except (TypeError, ValueError):
-                raise InputError(f"{each.name} of {self.name} must be {allowed}, got {given!r}") from None
+                raise InputError(f"{each.name} of {self.name} must be {allowed}, got {shown(given)}") from None
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -176,6 +176,7 @@ def test_an_encoder_decoder_reads_a_source(tokenizer):
         ({"text": ""}, "text: there is no token in it"),
         ({"text": "the people " * 300}, "more than the model's 256 positions"),
         ({"layers": [7]}, "layers from 1 to 6, got"),
+        ({"layers": [2.5]}, "layers from 1 to 6, got"),
         ({"layers": "some"}, "give 'all', or layers from 1 to 6, got 'some'"),
         ({"contrasts": ["adc"]}, "did you mean acd"),
         ({"contrasts": ["acd-9"]}, "'acd-9' is no contrast; give <method>"),

@@ -51,9 +51,9 @@ def layers_to_read(model: MultiExitModel, layers: Any) -> tuple[Exit, ...]:
     elif layers == "all":
         layers = range(1, depth + 1)
     try:
-        chosen = {layer if layer == ORIGINAL else int(layer) for layer in layers}
+        chosen = {layer if layer == ORIGINAL else int(str(layer)) for layer in layers}
     except (TypeError, ValueError):
-        chosen = {0}
+        chosen = {0}  # refused below
     numbers = sorted(layer for layer in chosen if layer != ORIGINAL)
     if numbers and not 1 <= numbers[0] <= numbers[-1] <= depth:
         raise InputError(f"layers: give 'all', or layers from 1 to {depth}, got {layers!r}")

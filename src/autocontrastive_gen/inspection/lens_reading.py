@@ -44,8 +44,8 @@ def lens(
     no more memory for a long text or a deep model.
 
     Args:
-        model: a multi-exit model, or any language model of transformers: its own head then reads every layer
-            (nostalgebraist 2020; with trained casts, Din et al. 2023). It is not changed.
+        model: a multi-exit model, or any language model of transformers, whose own head then reads every layer
+            (nostalgebraist 2020; casts: Din et al. 2023). Its setting and its outputs stay the same.
         tokenizer: the tokenizer that belongs to the model.
         text: a text, or its token ids.
         layers: layers to read; by default those with an exit, or every layer of a model without exits. ``"all"``: every
@@ -55,7 +55,7 @@ def lens(
             A mapping of labels to contrasts names the rows.
         lower: the lower layer of contrasts that need one and do not name it; by default the exit nearest to five sixths
             of the depth.
-        skip: positions at the beginning that the model reads and the lens does not show.
+        skip: number of positions at the beginning that the model reads and the lens does not show.
         source: the encoder's text, for encoder-decoder models; ``text`` is then what the decoder says.
         title: what the page is called; by default the name of the model.
 
@@ -77,8 +77,6 @@ def lens(
         raise InputError(f"skip: the text has {len(ids)} tokens, so at most {len(ids) - 1} can be skipped, got {skip}")
     rows = layers_to_read(reader, layers)
     settings = named_contrasts(reader, contrasts, lower)
-    for fields in settings.values():  # a wrong one is refused before the model runs
-        reader.set_exits(**fields)
     states = _states(reader, inputs, rows, settings).map(lambda state: state[0, skip:])
     came = torch.tensor([*ids[skip + 1 :], NO_TOKEN], device=reader.device)
     found = _Reading(reader, states, came).rows(rows, settings)

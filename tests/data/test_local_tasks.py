@@ -57,9 +57,10 @@ def test_take_spreads_over_domains_and_documents():
         "a": [[{"id": f"a{i}-{j}"} for j in range(3)] for i in range(4)],
         "b": [[{"id": "b0-0"}], [{"id": "b1-0"}]],
     }
-    assert [item["id"] for item in local_tasks.take(items, 6, "t")] == ["a0-0", "a1-0", "a2-0", "a3-0", "b0-0", "b1-0"]
-    with pytest.raises(ValueError, match=r"prepare\.benchmark_items\.t: 15 items were asked for, but .* gives 14"):
-        local_tasks.take(items, 15, "t")
+    spread = ["a0-0", "a1-0", "a2-0", "a3-0", "b0-0", "b1-0"]
+    assert [item["id"] for item in local_tasks.take(items, 6, "key")] == spread
+    with pytest.raises(ValueError, match="key: 15 items were asked for, but .* gives 14"):
+        local_tasks.take(items, 15, "key")
 
 
 @pytest.fixture(scope="module")

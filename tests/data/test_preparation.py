@@ -45,6 +45,7 @@ def plan(**changes):
         "prompt_words": 8,
         "min_words": 20,
         "benchmark_items": {"last-word": 6, "continuation": 6},
+        "benchmark_validation_items": {"last-word": 3},
         "benchmark_sources": {},
         "training": training | changes.pop("training", {}),
         "seed": 7,
@@ -78,8 +79,12 @@ def test_no_document_has_two_uses(corpora):
     for split in ("test", "validation"):
         rows = [row for name in corpora for row in read_jsonl(PATHS.prompts(name, split))]
         uses[f"prompts {split}"] = documents_of(rows)
-    uses["items"] = set().union(*(documents_of(read_jsonl(path)) for path in PATHS.tasks.glob("*.jsonl")))
-    assert {name: len(found) for name, found in uses.items() if name not in ("training", "items")} == {
+    for folder in (PATHS.tasks, PATHS.validation_tasks):
+        uses[folder.name] = set().union(*(documents_of(read_jsonl(path)) for path in folder.glob("*.jsonl")))
+        assert uses[folder.name]
+    assert read_json(PATHS.validation_tasks / "items.json") == {"last-word": 3}
+    counted = ("prompts test", "prompts validation", "validation")
+    assert {name: len(uses[name]) for name in counted} == {
         "prompts test": 12,
         "prompts validation": 8,
         "validation": 10,
@@ -113,7 +118,8 @@ def test_a_document_may_give_several_prompts(project):
         (PATHS.asset(name) / "text.txt").write_text("\n\n".join(articles))
     several = {"prompt_at": "paragraph", "prompts_per_document": 3, "prompts": 10}
     sources = {"long": domain("long", **several), "short": domain("short")}
-    settings = {"sources": sources, "domains": ["long", "short"], "tasks": [], "validation_documents": 1}
+    settings = {"sources": sources, "domains": ["long", "short"], "tasks": [], "benchmark_validation_items": {}}
+    settings["validation_documents"] = 1
     records = {"long": RECORD, "short": RECORD}
     prepared = plan(**settings, training={"sources": ["short"]})
     card = Preparation(prepared, PATHS, records).run()
@@ -127,6 +133,22 @@ def test_a_document_may_give_several_prompts(project):
     sources["long"] |= {"prompts": 25}
     with pytest.raises(ValueError, match="8 documents .* at most prompts_per_document = 3 .*prompts = 25"):
         Preparation(prepared, PATHS, records).run()
+
+
+def test_validation_items_change_no_other_text(corpora):
+    """A task that only chooses needs no reported items, and its items come from its own sources."""
+    Preparation(plan(benchmark_validation_items={}), PATHS, corpora).run()
+    before = written()
+    Preparation(plan(benchmark_validation_items={"last-word": 3}), PATHS, corpora).run()
+    for path in (PATHS.tasks / "last-word.jsonl", PATHS.prompts("made-a"), PATHS.prompts("made-b", "validation")):
+        assert written()[path] == before[path]
+    settings = {"tasks": ["lambada_openai"], "benchmark_sources": {"last-word": ["made-b"]}}
+    card = Preparation(plan(**settings), PATHS, corpora).run()
+    rows = read_jsonl(PATHS.validation_tasks / "last-word.jsonl")
+    assert len(rows) == 3 and {row["domain"] for row in rows} == {"made-b"}
+    assert card["sources"]["made-b"]["counts"]["benchmark_validation_documents"] > 0
+    with pytest.raises(ValueError, match="prepare.benchmark_validation_items.last-word: 900 items were asked for"):
+        Preparation(plan(benchmark_validation_items={"last-word": 900}), PATHS, corpora).run()
 
 
 def test_the_same_bytes_again_and_prompts_stay_when_training_changes(corpora):
@@ -220,7 +242,7 @@ def test_an_asset_that_was_not_fetched_is_named(corpora):
     [
         ({"prompts": 200}, "domains.made-a: 120 documents have at least prepare.min_words = 20 .*prompts = 200"),
         ({"benchmark_items": {"last-word": 5000, "continuation": 4}}, "last-word: 5000 items were asked for"),
-        ({"prompts": 111, "tasks": []}, "leave no document for training"),
+        ({"prompts": 111, "tasks": [], "benchmark_validation_items": {}}, "leave no document for training"),
     ],
 )
 def test_faults(corpora, changes, message):

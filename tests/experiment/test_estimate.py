@@ -168,7 +168,7 @@ def test_what_select_tries_is_counted(root):
         params = check(content, "")
         shape = model_sizes.of_config(AutoConfig.for_model("gpt2", **CONFIGS["gpt2"]))
         counter, grid = estimate.Counter(params, "smollm2", shape, shape), grid_of(params)
-        return {name: counter.candidates(grid, name) for name in grid.contrasts}
+        return {name: counter.candidates(grid.all, name) for name in grid.contrasts}
 
     assert tried() == {"acd": 3 * 4, "dola": 2, "cd": 3, "sled": 0}
     assert tried(lower=25) == {"acd": 3 * 2, "dola": 2, "cd": 3, "sled": 0}

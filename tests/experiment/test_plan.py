@@ -180,6 +180,11 @@ def test_text_of_a_task_alone_is_a_source_of_the_plan():
     assert entry["benchmark_sources"] == {"last-word": ["stories"]} and "stories" in entry["sources"]
     assert entry["domains"] == ["wikipedia", "news"]
     content["run"]["tasks"] = ["continuation"]
+    entry = build(check(content, "params.yaml"))["prepare"]
+    assert "stories" in entry["sources"], "last-word still chooses for the benchmarks"
+    assert entry["benchmark_validation_items"] == {"last-word": 100}
+    content["select"]["benchmark_tasks"] = []
+    assert build(check(content, "params.yaml"))["prepare"]["benchmark_validation_items"] == {}
     assert "stories" not in build(check(content, "params.yaml"))["prepare"]["sources"]
     content["prepare"]["benchmark_sources"] = {"last-word": ["storys"]}
     with pytest.raises(ValueError, match="prepare.benchmark_sources.last-word: 'storys' is not defined; did you mean"):

@@ -53,6 +53,23 @@ def test_a_choice_runs_cells_again_only_if_another_value_comes_out(clone):
     assert {"generate@tiny-greedy-acd", "benchmark@tiny-acd"} <= set(clone.repro())
 
 
+def test_benchmarks_choose_their_layer_on_validation_items(clone):
+    clone.edit("benchmark_validation_items: {}", "benchmark_validation_items: {last-word: 6}")
+    clone.edit("benchmark_tasks: []", "benchmark_tasks: [last-word]")
+    ran, expected = set(clone.repro("report")), {"fetch", "prepare", "select@tiny", "report"}
+    assert expected <= ran <= {*expected, "train@tiny", *GENERATE, *BENCHMARK, *AFTER}
+    select = clone.folder / "runs/smoke/select/tiny"
+    texts, items = (json.loads((select / f"{name}.json").read_text()) for name in ("selection", "benchmark-selection"))
+    resolved = {name: json.loads((select / f"settings/{name}.json").read_text()) for name in ("greedy-acd", "acd")}
+    assert resolved["greedy-acd"]["lower"] == texts["acd"]["chosen"]["lower"]
+    assert resolved["acd"]["lower"] == items["acd"]["chosen"]["lower"]
+    assert [each["lower"] for each in items["acd"]["candidates"]] == [2, 4]
+    table = (clone.folder / "reports/smoke/tables/selection.md").read_text()
+    assert "Chosen for texts" in table and "Chosen for benchmarks" in table and "validation items of last-word" in table
+    metrics = json.loads((clone.folder / "reports/smoke/metrics.json").read_text())
+    assert "benchmark-lower/tiny/acd" in json.dumps(metrics)
+
+
 def test_results_hold_every_cell(finished):
     folder = finished[0].folder
     metrics = json.loads((folder / "reports/smoke/metrics.json").read_text())

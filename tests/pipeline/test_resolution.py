@@ -5,7 +5,8 @@ import pytest
 from autocontrastive_gen.experiment.settings import parse_benchmark_setting, parse_setting
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 from autocontrastive_gen.pipeline.cell_model import exit_fields
-from autocontrastive_gen.pipeline.resolution import candidates_of, resolve_setting, stated_layer
+from autocontrastive_gen.pipeline.choice import choose
+from autocontrastive_gen.pipeline.resolution import Choice, candidates_of, resolve_setting, stated_layer
 
 PLAIN = {"diversity": 0.2, "coherence": 0.50}
 ACD = [
@@ -47,12 +48,13 @@ def plan_of(*names, **changes):
         setting = parse_benchmark_setting(name, CONTRASTS) if bench else parse_setting(name, decoders, CONTRASTS)
         settings[name] = {"exit": setting.exit, "contrast": setting.contrast, "lower": setting.lower}
     model = {"exits": [15, 20, 25], "upper": "original", "lower": "auto", **changes}
-    return {"settings": settings, "model": model, "contrasts": CONTRASTS, "coherence_margin": 0.02}
+    return {"settings": settings, "model": model, "contrasts": CONTRASTS}
 
 
 def resolved(name, measured=None, **changes):
     """The setting of that name for a model of 30 layers."""
-    return resolve_setting(name, plan_of(name, **changes), 30, MEASURED if measured is None else measured, DIGESTS)
+    choice = Choice(MEASURED if measured is None else measured, lambda plain, found: choose(plain, found, 0.02))
+    return resolve_setting(name, plan_of(name, **changes), 30, choice, DIGESTS)
 
 
 @pytest.mark.parametrize(

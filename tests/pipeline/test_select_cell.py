@@ -7,7 +7,7 @@ import pytest
 
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.files import read_json, write_json, write_jsonl
-from autocontrastive_gen.pipeline import select_cell
+from autocontrastive_gen.pipeline import candidate_scores, select_cell
 
 PATHS = Paths("small")
 SCORES = {
@@ -20,6 +20,13 @@ SCORES = {
     (4, 0.9): (0.1, 0.5),
 }
 """Diversity and coherence of the plain exit, and of (lower layer, alpha)."""
+
+RIGHT = {None: "110000", (2, 0.1): "111100", (4, 0.1): "111110", (2, 0.3): "100000", (4, 0.3): "000000"}
+ITEMS = {
+    key: {"last-word": {"values": [int(value) for value in values], "documents": list("aabbcc")}}
+    for key, values in RIGHT.items()
+}
+"""Which of six items of three documents each of them gets right."""
 
 
 class Model:
@@ -42,9 +49,9 @@ class Model:
 def model(tmp_path, monkeypatch) -> Model:
     monkeypatch.chdir(tmp_path)
     model = Model()
-    monkeypatch.setattr(select_cell, "SCRATCH", tmp_path / ".scratch")
-    monkeypatch.setattr(select_cell, "load_cell_model", lambda *_: (model, None))
-    monkeypatch.setattr(select_cell, "load_encoder", lambda *_: None)
+    monkeypatch.setattr(candidate_scores, "SCRATCH", tmp_path / ".scratch")
+    monkeypatch.setattr(candidate_scores, "load_cell_model", lambda *_: (model, None))
+    monkeypatch.setattr(candidate_scores, "load_encoder", lambda *_: None)
     write_json(PATHS.asset("tiny") / "config.json", {"num_hidden_layers": 6})
     write_json(PATHS.exit_digests("tiny"), {"2": "two", "4": "four"})
     write_jsonl(PATHS.prompts("made", "validation"), [{"id": "a", "prompt": "a"}])
@@ -53,17 +60,24 @@ def model(tmp_path, monkeypatch) -> Model:
         diversity, coherence = SCORES[model.current]
         return {"diversity": [diversity], "coherence": [[coherence, coherence]], "documents": [["a", "b"]]}
 
-    monkeypatch.setattr(select_cell, "score_exits", score_exits)
+    monkeypatch.setattr(candidate_scores, "score_exits", score_exits)
+    monkeypatch.setattr(candidate_scores.AccuracyScores, "measure", lambda self, model, _: ITEMS[model.current])
     return model
 
 
 def plan_of(**acd) -> dict:
     runtime = {"asset": "tiny", "source": {}, "dtype": "float32", "mode": "SHARED_PROJECTION_DIRECT"}
-    open_ = {"exit": None, "contrast": "acd", "lower": None}
+    open_ = {"exit": None, "contrast": "acd", "lower": None, "benchmark": False}
     return {
         "model": {**runtime, "exits": [2, 4], "upper": "original", "lower": "auto"},
         "contrasts": {"acd": {"method": "acd", **acd}},
-        "settings": {"greedy": open_ | {"contrast": None}, "greedy-acd": open_, "acd2": open_ | {"lower": 2}},
+        "settings": {
+            "greedy": open_ | {"contrast": None},
+            "greedy-acd": open_,
+            "acd2": open_ | {"lower": 2, "benchmark": True},
+        },
+        "benchmark_tasks": [],
+        "benchmark": {},
         "domains": ["made"],
         "new_tokens": 5,
         "coherence_margin": 0.02,
@@ -131,3 +145,39 @@ def test_a_setting_runs_with_every_digit_of_a_parameter(model):
     plan = plan_of(alpha=1 / 3)
     plan["model"]["lower"] = 2
     assert selected(plan).resolved["greedy-acd"]["contrast"]["alpha"] == 1 / 3
+
+
+def plan_apart(**acd) -> dict:
+    """Benchmarks that choose on validation items of last words, and a benchmark whose layer is open."""
+    plan = plan_of(**acd) | {"benchmark_tasks": ["last-word"], "benchmark": {"batch_size": 2, "num_fewshot": 0}}
+    plan["settings"]["acd"] = plan["settings"]["acd2"] | {"lower": None}
+    return plan
+
+
+def test_benchmarks_choose_apart_from_generation(model):
+    found = selected(plan_apart(alpha=0.1))
+    assert found.resolved["greedy-acd"]["lower"] == 4, "the more diverse one"
+    assert found.resolved["acd"]["lower"] == 2, "layer 4 is better by one item of six, which is within one error"
+    assert found.resolved["acd2"]["lower"] == 2 and found.resolved["greedy"]["lower"] is None
+    benchmarks = read_json(PATHS.benchmark_selection("tiny"))["acd"]
+    assert benchmarks["chosen"] == {"lower": 2, "parameters": {}} and benchmarks["plain"] == {"accuracy": 0.333333}
+    assert [(each["lower"], each["accuracy"]) for each in benchmarks["candidates"]] == [(2, 0.666667), (4, 0.833333)]
+    assert [each["accuracy_error"] for each in benchmarks["candidates"]] == [0.166667, 0.0]
+    assert "one standard error" in benchmarks["rule"] and "diversity" in found.selection["acd"]["rule"]
+    assert found.cost == {"candidates": 4}
+
+
+def test_benchmarks_that_choose_apart_choose_parameters_too(model):
+    found = selected(plan_apart(choose={"alpha": [0.1, 0.3]}))
+    assert found.resolved["greedy-acd"]["contrast"]["alpha"] == 0.1 and found.resolved["greedy-acd"]["lower"] == 4
+    assert found.resolved["acd"] == found.resolved["acd2"] and found.resolved["acd"]["contrast"]["alpha"] == 0.1
+    model.seen.clear()
+    assert selected(plan_apart(choose={"alpha": [0.1, 0.3]})).resolved == found.resolved and model.seen == []
+
+
+def test_generation_does_not_measure_what_only_benchmarks_use(model):
+    plan = plan_apart(alpha=0.1)
+    del plan["settings"]["greedy-acd"]
+    found = selected(plan)
+    assert model.seen == [None, (2, 0.1), (4, 0.1)] and found.selection == {}
+    assert found.resolved["acd"]["lower"] == 2

@@ -129,11 +129,12 @@ TASKS = {
 """The local tasks by name: the only place that lists them."""
 
 
-def take(items: dict[str, list[list[dict]]], count: int, task: str) -> list[dict]:
+def take(items: dict[str, list[list[dict]]], count: int, key: str) -> list[dict]:
     """``count`` items, taken evenly from domains and documents.
 
     Args:
         items: {domain: items of each document}.
+        key: where the number stands in the parameters, for the message.
 
     Raises:
         InputError: there are fewer items.
@@ -142,7 +143,7 @@ def take(items: dict[str, list[list[dict]]], count: int, task: str) -> list[dict
     mixed = [item for turn in _turns(list(queues.values())) for item in turn]
     if len(mixed) < count:
         raise InputError(
-            f"prepare.benchmark_items.{task}: {count} items were asked for, but the held-out text gives {len(mixed)}; "
+            f"{key}: {count} items were asked for, but the held-out text gives {len(mixed)}; "
             "ask for fewer, or give more text"
         )
     return sorted(mixed[:count], key=lambda item: item["id"])

@@ -27,6 +27,8 @@ from autocontrastive_gen.foundation.progress import ProgressBar
 log = logging.getLogger(__name__)
 
 SHARD_DOCUMENTS = 100_000
+ITEMS = ("benchmark_items", "benchmark_validation_items")
+"""Keys of the numbers of benchmark items; those of the second come from other documents than those of the first."""
 POOL = 4
 """Documents examined per benchmark item wanted, since not every document yields an item."""
 
@@ -36,8 +38,11 @@ class Preparation:
 
     def __init__(self, plan: dict, paths: Paths, records: dict[str, dict]) -> None:
         self.plan, self.paths, self.records = plan, paths, records
-        self.tasks = [task for task in plan["tasks"] if task in local_tasks.TASKS]
-        self.task_sources = {task: plan["benchmark_sources"].get(task, plan["domains"]) for task in self.tasks}
+        reported = {task: plan["benchmark_items"][task] for task in plan["tasks"] if task in local_tasks.TASKS}
+        self.items = dict(zip(ITEMS, (reported, plan["benchmark_validation_items"]), strict=True))
+        """{key of the parameters: {task: number of items}}, the reported items first."""
+        tasks = dict.fromkeys(chain(*self.items.values()))
+        self.task_sources = {task: plan["benchmark_sources"].get(task, plan["domains"]) for task in tasks}
         self.read_whole = list(dict.fromkeys(chain(plan["domains"], *self.task_sources.values())))
         """Sources of prompts or benchmark items, in the order of reading."""
         self.counts: dict[str, Counter] = {name: Counter() for name in plan["sources"]}
@@ -46,20 +51,17 @@ class Preparation:
 
     def run(self) -> dict:
         """Write everything and return the data card."""
-        items: dict[str, dict[str, list]] = {task: {} for task in self.tasks}
+        items: dict[str, dict[str, dict[str, list]]] = {key: {task: {} for task in self.items[key]} for key in ITEMS}
         validation = []
         for domain in self.read_whole:
             held = self._hold_out(domain)
             if domain in self.plan["domains"]:
                 validation += self._write_prompts(domain, held)
-            pool = [document for document in held if document.digest not in self._held]
-            for task, found in self._benchmark_items(domain, pool).items():
-                items[task][domain] = found
+            for key in ITEMS:
+                for task, found in self._benchmark_items(domain, held, key).items():
+                    items[key][task][domain] = found
         write_jsonl(self.paths.validation_text, validation)
-        self.paths.tasks.mkdir(parents=True, exist_ok=True)
-        for task in self.tasks:
-            rows = local_tasks.take(items[task], self.plan["benchmark_items"][task], task)
-            local_tasks.write_task(self.paths.tasks, task, rows)
+        self._write_tasks(items)
         bundled = bundles.install(self.paths.task_data, self.paths.tasks) if self.paths.task_data.exists() else {}
         self._write_training()
         card = {
@@ -109,7 +111,8 @@ class Preparation:
         documents = ProgressBar(self._documents(domain), domain, unit=" documents")
         if domain in self.plan["training"]["sources"]:
             documents = _spooled(documents, self._spool(domain))
-        wanted = sum(self._wanted(domain).values()) + POOL * sum(self._quota(task) for task in self._tasks_of(domain))
+        items = sum(quota for key in ITEMS for quota in self._quotas(domain, key).values())
+        wanted = sum(self._wanted(domain).values()) + POOL * items
         return hold_out(self._long_enough(domain, documents), wanted, seed_for(self.plan["seed"], "hold out"))
 
     def _long_enough(self, domain: str, documents: Iterable[Document]) -> Iterator[Document]:
@@ -126,11 +129,10 @@ class Preparation:
         wanted = {key: self.plan[key] for key in ("prompts", "validation_prompts", "validation_documents")}
         return wanted | {"prompts": self.plan["sources"][domain]["prompts"] or wanted["prompts"]}
 
-    def _tasks_of(self, domain: str) -> list[str]:
-        return [task for task in self.tasks if domain in self.task_sources[task]]
-
-    def _quota(self, task: str) -> int:
-        return math.ceil(self.plan["benchmark_items"][task] / len(self.task_sources[task]))
+    def _quotas(self, domain: str, key: str) -> dict[str, int]:
+        """{task: the domain's share of its items}."""
+        of_task = ((task, count, self.task_sources[task]) for task, count in self.items[key].items())
+        return {task: math.ceil(count / len(sources)) for task, count, sources in of_task if domain in sources}
 
     def _spool(self, source: str) -> Path:
         return SCRATCH / "prepare" / self.paths.profile / f"{source}.jsonl"
@@ -174,21 +176,32 @@ class Preparation:
             texts = from_paragraphs(document, self.plan["min_words"], self.plan["seed"], most)
         return prompt_rows(domain, document, texts, self.plan["prompt_words"])
 
-    def _benchmark_items(self, domain: str, pool: list[Document]) -> dict[str, list[list[dict]]]:
-        """Items of each task, by document, from the fewest documents that give the domain's share of items."""
-        tasks, number = self._tasks_of(domain), 8
-        if not tasks:
+    def _benchmark_items(self, domain: str, held: list[Document], key: str) -> dict[str, list[list[dict]]]:
+        """Items of each task, by document, from the fewest free documents that give the domain's share of items."""
+        quotas, number = self._quotas(domain, key), 8
+        if not quotas:
             return {}
+        pool = [document for document in held if document.digest not in self._held]
         while True:
             documents = pool[:number]
-            items = {task: local_tasks.TASKS[task].make(domain, documents, self.plan["seed"]) for task in tasks}
-            enough = all(sum(map(len, found)) >= self._quota(task) for task, found in items.items())
+            items = {task: local_tasks.TASKS[task].make(domain, documents, self.plan["seed"]) for task in quotas}
+            enough = all(sum(map(len, found)) >= quotas[task] for task, found in items.items())
             if enough or number >= len(pool):
                 break
             number = math.ceil(number * 1.25)
-        self.counts[domain]["benchmark_documents"] = len(documents)
+        self.counts[domain][f"{key.removesuffix('_items')}_documents"] = len(documents)
         self._held.update(document.digest for document in documents)
         return items
+
+    def _write_tasks(self, items: dict[str, dict[str, dict[str, list]]]) -> None:
+        """Write the tasks with their reported items, and with their validation items."""
+        self.paths.tasks.mkdir(parents=True, exist_ok=True)
+        for key, folder in zip(ITEMS, (self.paths.tasks, self.paths.validation_tasks), strict=True):
+            for task, count in self.items[key].items():
+                rows = local_tasks.take(items[key][task], count, f"prepare.{key}.{task}")
+                local_tasks.write_task(folder, task, rows)
+        # DVC keeps no empty folder, and select depends on this one
+        write_json(self.paths.validation_tasks / "items.json", self.items[ITEMS[1]])
 
     def _write_training(self) -> None:
         training = self.plan["training"]

@@ -31,9 +31,9 @@ def check_tasks(params: Params, origin: str = "params.yaml") -> None:
 
 
 def _faults(params: Params) -> Iterator[str]:
-    items, sources = params.prepare.benchmark_items, params.prepare.benchmark_sources
-    for key, names in (("benchmark_items", items), ("benchmark_sources", sources)):
-        for name in names:
+    items = params.prepare.benchmark_items
+    for key in ("benchmark_items", "benchmark_validation_items", "benchmark_sources"):
+        for name in getattr(params.prepare, key):
             if name not in TASKS:
                 hint = did_you_mean(name, TASKS) or f"there are: {', '.join(TASKS)}"
                 yield f"prepare.{key}.{name}: is not allowed: no task is made from held-out text by that name; {hint}"

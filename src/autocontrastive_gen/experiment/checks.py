@@ -54,6 +54,7 @@ class _Checks:
         yield from self.streams()
         yield from self.examples()
         yield from self.published()
+        yield from self.benchmark_tasks()
         for name, exits in self.exits.items():
             if sorted(set(exits)) != exits:
                 yield f"models.{name}.exits: {exits} must ascend without repetition"
@@ -201,6 +202,16 @@ class _Checks:
         asset = self.assets.get(name) if isinstance(name, str) else None
         return asset if isinstance(asset, dict) else {}
 
+    def benchmark_tasks(self) -> Iterator[str]:
+        """Tasks that are to choose for the benchmarks and have no validation items."""
+        counted = self.get("prepare.benchmark_validation_items", dict)
+        for name in self.get("select.benchmark_tasks", list):
+            if isinstance(name, str) and name not in counted:
+                yield (
+                    f"select.benchmark_tasks: {name!r} is not allowed: it has no validation items; give a task made "
+                    "from held-out text their number under prepare.benchmark_validation_items"
+                )
+
     def published(self) -> Iterator[str]:
         """A source of published values that does not exist."""
         name = self.get("report", dict).get("paper")
@@ -209,9 +220,10 @@ class _Checks:
             yield f"report.paper: {name!r} is not allowed: {PUBLISHED} has {', '.join(known) or 'no such file'}"
 
     def repeated_names(self) -> Iterator[str]:
-        for key in ("models", "domains", "settings", "benchmark_settings", "tasks"):
-            names = [name for name in self.get(f"run.{key}", list) if isinstance(name, str)]
-            yield from (f"run.{key}: {name!r} is listed twice" for name in sorted(set(names)) if names.count(name) > 1)
+        keys = [f"run.{key}" for key in ("models", "domains", "settings", "benchmark_settings", "tasks")]
+        for key in (*keys, "select.benchmark_tasks"):
+            names = [name for name in self.get(key, list) if isinstance(name, str)]
+            yield from (f"{key}: {name!r} is listed twice" for name in sorted(set(names)) if names.count(name) > 1)
 
     def unknown_names(self) -> Iterator[str]:
         uses = [

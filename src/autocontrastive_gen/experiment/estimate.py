@@ -6,15 +6,16 @@ kernels of its blocks; a cell takes the sum of its parts plus the start of a pro
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from autocontrastive_gen.experiment.choices import combinations
-from autocontrastive_gen.experiment.model_sizes import Shape, of_asset, read_sizes
+from autocontrastive_gen.experiment.model_sizes import Shape, of_asset, task_size
 from autocontrastive_gen.experiment.params import Params
 from autocontrastive_gen.experiment.plan import DRAFTED_TEXTS, drafted, grid_of
 from autocontrastive_gen.experiment.schema import Model
-from autocontrastive_gen.experiment.settings import Grid, Setting
+from autocontrastive_gen.experiment.settings import Setting
 from autocontrastive_gen.generation.decoder import DECODERS
 from autocontrastive_gen.modeling.contrast import resolve
 
@@ -121,7 +122,8 @@ class Counter:
     def costs(self) -> Iterator[Cost]:
         grid = grid_of(self.params)
         yield self.train()
-        yield self.select(sum(self.candidates(grid, name) for name in grid.contrasts))
+        measured = grid.settings if self.params.select.benchmark_tasks else grid.all
+        yield self.select(sum(self.candidates(measured, name) for name in grid.contrasts))
         yield from map(self.generate, grid.settings)
         yield self.score()
         yield from map(self.benchmark, grid.benchmark_settings)
@@ -192,10 +194,12 @@ class Counter:
         disk = 2 * self.bytes * exits * self.exit_size + (12 * exits * self.exit_size if trained else 0) + cached
         return Cost("train", self.name, tuple(parts), self.weights + state + activations, disk)
 
-    def candidates(self, grid: Grid, contrast: str) -> int:
+    def candidates(self, settings: tuple[Setting, ...], contrast: str) -> int:
         """What select tries of a contrast: every open lower layer with every combination of chosen parameters."""
         entry, combined = self.params.contrasts[contrast], 0
-        stated = {setting.lower for setting in grid.all if setting.contrast == contrast}
+        stated = {setting.lower for setting in settings if setting.contrast == contrast}
+        if not stated:
+            return 0
         open_ = None in stated and self.model.lower == "auto"
         for chosen in combinations(entry.choose):
             method = resolve({"name": entry.method, **entry.parameters, **chosen})
@@ -204,15 +208,17 @@ class Counter:
         return combined
 
     def select(self, candidates: int) -> Cost:
-        """Continue the validation prompts with every candidate, and once without contrast."""
-        if not candidates:
+        """Continue the validation prompts with every candidate, and once without contrast; answer validation items."""
+        p, tasks = self.params, self.params.select.benchmark_tasks
+        if not candidates and not tasks:
             return Cost("select", self.name, (), 0)
-        p, exits = self.params, len(self.model.exits)
-        prompts = p.prepare.validation_prompts * len(p.run.domains)
+        exits, prompts = len(self.model.exits), p.prepare.validation_prompts * len(p.run.domains)
         one = self.decoding(prompts, p.select.new_tokens, prompts, 1, self.shape.layers)
         cache = 2 * self.shape.layers * self.shape.kv_width * self.bytes * self.length * prompts
-        memory = self.weights + self.bytes * exits * self.exit_size + cache
-        return Cost("select", self.name, ((one.times(1 + candidates), self.narrow),), memory)
+        memory, work = self.weights + self.bytes * exits * self.exit_size + cache, one.times(1 + candidates)
+        for task in tasks:  # the trunk runs once for all exits
+            work += self.answers(task, p.prepare.benchmark_validation_items[task], 2 + exits, self.shape.layers)
+        return Cost("select", self.name, ((work, self.narrow),), memory)
 
     def gradients(self, tokens: float) -> Work:
         """Forward and backward pass of all exits, over the whole vocabulary or a sample of it."""
@@ -273,19 +279,20 @@ class Counter:
             )
         return Cost("score", self.name, tuple(parts), self.weights + 4 * self.encoder.parameters)
 
+    def answers(self, task: str, items: float, heads: int, layers: int) -> Work:
+        """Score the items of a task; logits are needed only for the answer, at most an eighth of a request."""
+        size, options = task_size(task), self.params.benchmark
+        tokens = items * size["requests"] * size["tokens"] * (1 + options.num_fewshot)
+        work = self.reading(tokens, size["tokens"], 0, options.batch_size, layers)
+        return work + Work(tokens / 8 * heads * self.shape.head)
+
     def benchmark(self, setting: Setting) -> Cost:
-        p, sizes = self.params, read_sizes()["tasks"]
-        work, layers = Work(), self.layers_of(setting)
-        longest = 0
+        p, work, longest = self.params, Work(), 0
         for task in p.run.tasks:
-            size = sizes.get(task, sizes["other"])
-            items = p.prepare.benchmark_items.get(task, size["items"])
-            items = min(items, p.benchmark.limit or items)
-            tokens = items * size["requests"] * size["tokens"] * (1 + p.benchmark.num_fewshot)
+            size = task_size(task)
+            items = min(p.prepare.benchmark_items.get(task, size["items"]), p.benchmark.limit or math.inf)
             longest = max(longest, size["tokens"] * (1 + p.benchmark.num_fewshot))
-            work += self.reading(tokens, size["tokens"], 0, p.benchmark.batch_size, layers)
-            # logits are needed only for the answer, at most an eighth of a request
-            work += Work(tokens / 8 * (1 + bool(setting.contrast)) * self.shape.head)
+            work += self.answers(task, items, 1 + bool(setting.contrast), self.layers_of(setting))
         logits = 2 * 4 * p.benchmark.batch_size * longest * self.shape.vocabulary
         memory = self._loaded(setting) + logits * (1 + bool(setting.contrast))
         return Cost("benchmark", f"{self.name}-{setting.name}", ((work, self.narrow),), memory)

@@ -100,3 +100,9 @@ def of_asset(params: Params, name: str, encoder: bool = False) -> Shape:
 def read_sizes() -> dict[str, dict]:
     """The content of conf/sizes.yaml: "models" and "tasks"."""
     return yaml.safe_load(SIZES.read_text(encoding="utf-8"))
+
+
+def task_size(task: str) -> dict[str, int]:
+    """How large a task is: its "items", the "requests" per item and the "tokens" per request."""
+    sizes = read_sizes()["tasks"]
+    return sizes.get(task, sizes["other"])

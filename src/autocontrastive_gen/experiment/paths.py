@@ -78,6 +78,11 @@ class Paths:
         return self.prepare / "tasks"
 
     @property
+    def validation_tasks(self) -> Path:
+        """The same for the items on which layers are chosen, and ``items.json``: {task: their number}."""
+        return self.prepare / "validation-tasks"
+
+    @property
     def data_card(self) -> Path:
         return self.prepare / "card.json"
 
@@ -108,6 +113,10 @@ class Paths:
     def selection(self, model: str) -> Path:
         """json by contrast: the rule, what it chose, and the diversity and coherence of every candidate."""
         return self.select(model) / "selection.json"
+
+    def benchmark_selection(self, model: str) -> Path:
+        """The same for the choice of ``select.benchmark_tasks``, with the accuracy of every candidate."""
+        return self.select(model) / "benchmark-selection.json"
 
     def resolved(self, model: str, setting: str) -> Path:
         """``{"upper", "lower", "contrast", "exits": {layer: sha256}}``: what a setting runs with, nothing left open.

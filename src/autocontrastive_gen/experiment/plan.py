@@ -48,7 +48,14 @@ def build(params: Params) -> dict[str, Any]:
     contrasts = {name: _contrast(params, name) for name in grid.contrasts}
     features = params.score.mauve_asset
     return {
-        "prepare": {**p["prepare"], **seed, "sources": sources, "domains": run.domains, "tasks": run.tasks},
+        "prepare": {
+            **p["prepare"],
+            **seed,
+            "benchmark_validation_items": _validation_items(params),
+            "sources": sources,
+            "domains": run.domains,
+            "tasks": run.tasks,
+        },
         "train": {
             name: {
                 **p["train"],
@@ -67,6 +74,7 @@ def build(params: Params) -> dict[str, Any]:
                 "model": {**runtime[name], **{key: p["models"][name][key] for key in ("exits", "upper", "lower")}},
                 "contrasts": contrasts,
                 "domains": run.domains,
+                "benchmark": _validation_options(params),
                 "settings": {s.name: _layers(s) for s in grid.all},
             }
             for name in models
@@ -165,8 +173,20 @@ def own_functions(params: Params) -> list[str]:
 
 
 def _layers(setting: Setting) -> dict[str, Any]:
-    """The part of a setting that ``select`` resolves; the decoder does not matter."""
-    return {key: value for key, value in asdict(setting).items() if key in ("exit", "contrast", "lower")}
+    """The part of a setting that ``select`` resolves; which decoder it has does not matter."""
+    layers = {key: value for key, value in asdict(setting).items() if key in ("exit", "contrast", "lower")}
+    return {**layers, "benchmark": setting.decoder is None}
+
+
+def _validation_items(params: Params) -> dict[str, int]:
+    """{task: number of its validation items} of the tasks whose items ``select`` reads."""
+    return {task: params.prepare.benchmark_validation_items[task] for task in params.select.benchmark_tasks}
+
+
+def _validation_options(params: Params) -> dict[str, Any]:
+    """How ``select`` runs these tasks, if there are any."""
+    how = params.benchmark.model_dump(mode="json", include={"batch_size", "num_fewshot"})
+    return how if params.select.benchmark_tasks else {}
 
 
 def _decoder(params: Params, setting: Setting) -> dict[str, Any]:
@@ -206,7 +226,7 @@ def _runtime(params: Params, name: str) -> dict[str, Any]:
 def text_sources(params: Params) -> list[str]:
     """Names of the domains whose text the run reads: for prompts, for training, or for local benchmark tasks."""
     run, prepare = params.run, params.prepare
-    of_tasks = (prepare.benchmark_sources.get(task, []) for task in run.tasks)
+    of_tasks = (prepare.benchmark_sources.get(task, []) for task in (*run.tasks, *params.select.benchmark_tasks))
     return sorted({*run.domains, *prepare.training.sources, *chain.from_iterable(of_tasks)})
 
 

@@ -133,6 +133,8 @@ class Prepare(Section):
     """Documents with fewer words are left out."""
     benchmark_items: dict[Name, Count] = {}
     """Items of each task made from held-out text, over all of its sources."""
+    benchmark_validation_items: dict[Name, Count] = {}
+    """Further items of such a task, from other documents, for select.benchmark_tasks."""
     benchmark_sources: dict[Name, list[Name]] = {}
     """Domains from whose text a task is made; by default, those of the run."""
     bundle: Name | None = None
@@ -153,6 +155,10 @@ class Select(Section):
     """Tokens per continuation."""
     coherence_margin: Annotated[float, Field(ge=0)] = 0.02
     """How much coherence a candidate may lose."""
+    benchmark_tasks: list[Name] = []
+    """Tasks on whose validation items (prepare.benchmark_validation_items) the benchmarks' candidates are compared: of
+    those within one standard error of the highest accuracy, the one nearest the halfway layer is chosen. Without tasks,
+    the benchmarks run with what is chosen for generation."""
 
 
 class Generate(Section):

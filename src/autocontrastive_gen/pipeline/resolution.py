@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from autocontrastive_gen.experiment.choices import combinations
@@ -11,13 +12,23 @@ from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.modeling import contrast as contrasting
 from autocontrastive_gen.modeling.layers import ORIGINAL, Exit
 from autocontrastive_gen.modeling.method import Method
-from autocontrastive_gen.pipeline.choice import Candidate, choose
+from autocontrastive_gen.pipeline.choice import Candidate
 from autocontrastive_gen.pipeline.entries import spec_of, with_choice
 
 Measured = dict[str, Any]
 """{"plain": scores of the upper exit alone, "candidates": [Candidate]} of one contrast."""
+Rule = Callable[[Mapping[str, float], Sequence[Candidate]], Candidate | None]
+"""(scores of the upper exit alone, candidates) -> the one that is chosen; None if there is no candidate."""
 OPEN = {"exit": None, "lower": None}
 """A setting whose name states no layer."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The candidates of each contrast that leaves something open, and the rule that decides between them."""
+
+    measured: Mapping[str, Measured]
+    rule: Rule
 
 
 def upper_of(setting: Mapping[str, Any], name: str, model: Mapping[str, Any]) -> Exit:
@@ -71,9 +82,15 @@ def candidates_of(contrast: str, plan: Mapping[str, Any], depth: int) -> list[tu
 
 
 def best(
-    measured: Measured, setting: Mapping[str, Any], upper: Exit, plan: Mapping[str, Any], depth: int
+    choice: Choice, contrast: str, setting: Mapping[str, Any], upper: Exit, plan: Mapping[str, Any], depth: int
 ) -> Candidate | None:
-    """The candidate that the rule chooses for a setting: below ``upper``, and at its lower layer if one is stated."""
+    """The candidate that the rule chooses for a setting: below ``upper``, and at its lower layer if one is stated.
+
+    None if the contrast leaves nothing open, or has no candidate below ``upper``.
+    """
+    measured = choice.measured.get(contrast)
+    if measured is None:
+        return None
 
     def fits(lower: int | None) -> bool:
         if lower is None:
@@ -81,18 +98,18 @@ def best(
         return lower < _layer_of(upper, depth) and stated_layer(setting, plan["model"], depth) in (None, lower)
 
     fitting = [candidate for candidate in measured["candidates"] if fits(candidate["lower"])]
-    return choose(measured["plain"], fitting, plan["coherence_margin"])
+    return choice.rule(measured["plain"], fitting)
 
 
 def resolve_setting(
-    name: str, plan: Mapping[str, Any], depth: int, measured: Mapping[str, Measured], digests: Mapping[str, str]
+    name: str, plan: Mapping[str, Any], depth: int, choice: Choice, digests: Mapping[str, str]
 ) -> dict[str, Any]:
     """``{"upper", "lower", "contrast", "exits": {layer: digest of its weights}}`` of one setting.
 
     Args:
         plan: the entry of ``select``.
         depth: number of layers of the model.
-        measured: the candidates of each contrast that leaves something open.
+        choice: what decides for this setting.
         digests: layer -> digest of the trained exit; a layer without an entry uses the model's own head.
 
     Raises:
@@ -102,7 +119,7 @@ def resolve_setting(
     upper = upper_of(setting, name, model)
     contrast, lower, read = None, None, ()
     if setting["contrast"]:
-        lower, chosen = _chosen(name, upper, plan, depth, measured.get(setting["contrast"]))
+        lower, chosen = _chosen(name, upper, plan, depth, choice)
         contrast = with_choice(plan["contrasts"][setting["contrast"]], chosen)
         read = _method(contrast).lower_exits(lower, upper, model["exits"], depth)
     used = [layer for layer in dict.fromkeys((upper, *read)) if isinstance(layer, int)]
@@ -111,7 +128,7 @@ def resolve_setting(
 
 
 def _chosen(
-    name: str, upper: Exit, plan: Mapping[str, Any], depth: int, measured: Measured | None
+    name: str, upper: Exit, plan: Mapping[str, Any], depth: int, choice: Choice
 ) -> tuple[int | None, dict[str, Any]]:
     """Lower layer and chosen parameters of a setting with contrast."""
     setting, model = plan["settings"][name], plan["model"]
@@ -122,7 +139,7 @@ def _chosen(
         stated = stated_layer(setting, model, depth)
         if stated is not None and stated < _layer_of(upper, depth):
             return stated, {}
-    candidate = best(measured, setting, upper, plan, depth) if measured else None
+    candidate = best(choice, setting["contrast"], setting, upper, plan, depth)
     if candidate is None:
         raise InputError(f"{name!r} has no lower exit below {upper}; models.exits has {model['exits']}")
     return candidate["lower"], candidate["parameters"]

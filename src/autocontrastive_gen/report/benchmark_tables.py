@@ -20,13 +20,15 @@ def benchmark_table(results: Results) -> Table:
         for task in results.plan["tasks"]:
             for setting in results.plan["benchmark_settings"]:
                 row = {"cell": f"{model} {task} {setting}", "model": model, "task": task, "setting": setting}
+                row["lower"] = results.resolved(model, setting).get("lower")
                 found = scores.get(setting, {}).get(task, {})
                 if not found:
                     rows.append(row | {"status": NOT_RUN})
                 for metric, entry in found.items():
                     rows.append(row | _benchmark_row(results, model, setting, task, metric, entry))
     columns = [CELL, MODEL, Column("task", "Task"), Column("metric", "Metric")]
-    columns += [Column("setting", "Setting", head=True), N, Column("score", "Score", numeric=True, interval=True)]
+    columns += [Column("setting", "Setting", head=True), Column("lower", "Lower layer", numeric=True)]
+    columns += [N, Column("score", "Score", numeric=True, interval=True)]
     columns += [
         Column("gain", "Less original", numeric=True, interval=True),
         Column("p", "p", numeric=True, shown=False),
@@ -37,9 +39,21 @@ def benchmark_table(results: Results) -> Table:
     note = (
         f"{resampled(results)} of the items; differences are paired item by item, p of a permutation test within "
         "documents, with Holm's correction over the tasks and settings of a metric. "
-        f"{catalogue_note(results, 'contrasts')}"
+        f"{_layers_note(results)}{catalogue_note(results, 'contrasts')}"
     )
     return Table("benchmark", "Benchmarks", columns, rows, note, groups=("model", "task", "metric"))
+
+
+def _layers_note(results: Results) -> str:
+    """Where the layers of settings that state none come from."""
+    if not any(model["lower"] == "auto" for model in results.models.values()):
+        return ""
+    where = (
+        f"validation items of {' and '.join(results.benchmark_tasks)}"
+        if results.benchmark_tasks
+        else ("validation prompts, for generation")
+    )
+    return f"A lower layer that a setting does not name was chosen on {where} (table “What was chosen”). "
 
 
 def _benchmark_row(results: Results, model: str, setting: str, task: str, metric: str, entry: dict) -> dict:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from autocontrastive_gen.evaluation.metrics import text_metrics
+from autocontrastive_gen.experiment.settings import Setting
 from autocontrastive_gen.foundation.files import rounded
 from autocontrastive_gen.report.columns import MODEL
 from autocontrastive_gen.report.methods import in_words
@@ -28,55 +31,103 @@ def by_layer(results: Results, model: str) -> dict[str, dict[str, Any]]:
 
 
 def selection_table(results: Results) -> Table:
-    """What the rule saw of every candidate, and which ones the settings of the run use."""
+    """What the rules saw of every candidate, and which ones the settings of the run use."""
     rows = [
         row
-        for model, contrasts in results.selection.items()
-        for contrast in contrasts
+        for model in results.models
+        for contrast in results.plan["contrasts"]
         for row in _rows(results, model, contrast)
     ]
+    apart = bool(results.benchmark_tasks)
     columns = [MODEL, Column("contrast", "Contrast"), Column("lower", "Lower layer", numeric=True, head=True)]
     columns += [Column("parameters", "Parameters tried")]
     columns += [Column(key, text_metrics()[key].title, numeric=True) for key in ("diversity", "coherence")]
-    columns += [Column("coherence_error", "SE of its gain", numeric=True), Column("chosen", "Chosen")]
-    columns += [Column("halfway", "Paper's halfway layer")]
-    margin = results.plan["select"]["coherence_margin"]
-    note = (
-        "Chosen on validation prompts, reported on test prompts: the two share no document, and no number of this "
-        "table is a result. Greedy search; means over domains. Rule: the most diverse candidate whose coherence is at "
-        f"least that without contrast less {margin}. SE: standard error of the difference in coherence from no "
-        "contrast, paired by prompt."
-    )
-    if any(str(row.get("chosen", "")).startswith("for") for row in rows):
+    columns += [Column("coherence_error", "SE of its gain", numeric=True)]
+    columns += [Column("chosen", "Chosen for texts" if apart else "Chosen")]
+    columns += [Column("accuracy", "Accuracy", numeric=True)]
+    columns += [Column("accuracy_error", "SE of its distance from the best", numeric=True)]
+    columns += [Column("benchmarks", "Chosen for benchmarks"), Column("halfway", "Paper's halfway layer")]
+    note = _note(results)
+    if any(str(row.get(key, "")).startswith("for") for row in rows for key in ("chosen", "benchmarks")):
         note += " A setting that names its lower layer takes the best candidate with that layer."
     return Table(
         "selection", "What was chosen on validation prompts", columns, rows, note, groups=("model", "contrast")
     )
 
 
+def _note(results: Results) -> str:
+    note = (
+        "Chosen on validation prompts, reported on test prompts: the two share no document, and no number of this "
+        "table is a result. Greedy search; means over domains. Rule: the most diverse candidate whose coherence is at "
+        f"least that without contrast less {results.plan['select']['coherence_margin']}. SE: standard error of the "
+        "difference in coherence from no contrast, paired by prompt."
+    )
+    if results.benchmark_tasks:
+        tasks = " and ".join(results.benchmark_tasks)
+        note += (
+            f" Benchmarks choose apart, on validation items of {tasks}, and are reported on items of other documents. "
+            "Rule: of the candidates whose accuracy is within one standard error of the highest, the one nearest the "
+            "paper's halfway layer (of two, the lower one). SE: of the difference in accuracy from the most accurate "
+            "candidate, paired by item, over documents."
+        )
+    return note
+
+
 def _rows(results: Results, model: str, contrast: str) -> list[dict[str, Any]]:
-    selection = results.selection[model][contrast]
-    where = {"file": results.paths.selection(model).as_posix(), "cell": f"select@{model}"}
+    """The candidates of a contrast by layer, then no contrast; each with what texts and benchmarks say of it."""
+    found: dict[tuple, dict[str, Any]] = {}
 
-    def row(lower: str | None, scores: Mapping[str, Any]) -> dict[str, Any]:
-        shown = [key for key in ("diversity", "coherence", "coherence_error") if key in scores]
-        numbers = {key: Number(scores[key], **where) for key in shown}
-        return {"model": model, "contrast": contrast, "lower": lower, **numbers}
+    def row(lower: str | None, parameters: str | None) -> dict[str, Any]:
+        title = {"model": model, "contrast": contrast, "lower": lower, "parameters": parameters}
+        return found.setdefault((lower, parameters), title)
 
-    found = []
-    for each in sorted(selection["candidates"], key=lambda each: each["lower"] or 0):
-        found.append(row(None if each["lower"] is None else str(each["lower"]), each))
-        found[-1]["parameters"] = in_words(each["parameters"]) or None
-        found[-1]["chosen"] = _chosen(results, model, contrast, each)
-        found[-1]["halfway"] = None if each["lower"] is None else each["lower"] == results.halfway(model)
-    return [*found, row("no contrast", selection["plain"])]
+    for purpose in _purposes(results):
+        selection = purpose.selections.get(model, {}).get(contrast)
+        if selection is None:
+            continue
+        where = {"file": purpose.path(model).as_posix(), "cell": f"select@{model}"}
+        for each in sorted(selection["candidates"], key=lambda each: each["lower"] or 0):
+            lower = None if each["lower"] is None else str(each["lower"])
+            entry = row(lower, in_words(each["parameters"]) or None)
+            entry |= _numbers(each, where)
+            entry[purpose.column] = _chosen(results, model, contrast, each, purpose)
+            entry["halfway"] = None if lower is None else each["lower"] == results.halfway(model)
+        plain = row("no contrast", None)
+        plain |= _numbers(selection["plain"], where)
+    last = found.pop(("no contrast", None), None)
+    return [*found.values(), last] if last else []
 
 
-def _chosen(results: Results, model: str, contrast: str, candidate: Mapping[str, Any]) -> bool | str:
+def _numbers(scores: Mapping[str, Any], where: Mapping[str, str]) -> dict[str, Number]:
+    keys = ("diversity", "coherence", "coherence_error", "accuracy", "accuracy_error")
+    return {key: Number(scores[key], **where) for key in keys if key in scores}
+
+
+@dataclass(frozen=True)
+class _Purpose:
+    """What a choice is for: its column in the table, its file, and the settings that run with it."""
+
+    column: str
+    path: Callable[[str], Path]
+    selections: Mapping[str, Mapping[str, dict]]
+    settings: tuple[Setting, ...]
+
+
+def _purposes(results: Results) -> list[_Purpose]:
+    paths, grid = results.paths, results.grid
+    if not results.benchmark_tasks:
+        return [_Purpose("chosen", paths.selection, results.selection, grid.all)]
+    return [
+        _Purpose("chosen", paths.selection, results.selection, grid.settings),
+        _Purpose("benchmarks", paths.benchmark_selection, results.benchmark_selection, grid.benchmark_settings),
+    ]
+
+
+def _chosen(results: Results, model: str, contrast: str, candidate: Mapping[str, Any], purpose: _Purpose) -> bool | str:
     """Whether settings that state no lower layer use a candidate; if only those that state it do, for which layer."""
-    if _is(candidate, results.selection[model][contrast]["chosen"]):
+    if _is(candidate, purpose.selections[model][contrast]["chosen"]):
         return True
-    for setting in results.settings_with(contrast):
+    for setting in (each for each in purpose.settings if each.contrast == contrast):
         if candidate["parameters"] and setting.exit is None and setting.lower == candidate["lower"] is not None:
             used = results.resolved(model, setting.name).get("contrast") or {}
             if all(rounded(used.get(key)) == value for key, value in candidate["parameters"].items()):

@@ -82,7 +82,8 @@ def _chosen(results: Results, contrast: str, parameter: str, tried: list[Any]) -
                 users.setdefault(_value(used[parameter]), []).append(title)
     values = [value if len(users) == 1 else f"{value} for {', '.join(names)}" for value, names in users.items()]
     everything = ", ".join(map(_value, tried))
-    return f"{parameter} {' and '.join(values) or '?'} (chosen from {everything} on validation prompts)"
+    where = "validation prompts and items" if results.benchmark_tasks else "validation prompts"
+    return f"{parameter} {' and '.join(values) or '?'} (chosen from {everything} on {where})"
 
 
 def _value(value: Any) -> str:

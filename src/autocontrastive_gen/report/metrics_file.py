@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from autocontrastive_gen.evaluation.metrics import exit_metrics
 from autocontrastive_gen.report.results import Results
 
@@ -25,12 +27,18 @@ def flat(results: Results) -> dict[str, float]:
                 for metric in exit_metrics().values():
                     if metric.headline:
                         found[f"exits/{model}/{layer}/{domain}/{metric.key}"] = entry[metric.key]
-    for model, contrasts in results.selection.items():
+    return found | _chosen(results.selection) | _chosen(results.benchmark_selection, "benchmark-")
+
+
+def _chosen(selections: Mapping[str, Mapping[str, dict]], prefix: str = "") -> dict[str, float]:
+    """{"lower/<model>/<contrast>", "chosen/<model>/<contrast>/<parameter>"}, after the prefix."""
+    found: dict[str, float] = {}
+    for model, contrasts in selections.items():
         for contrast, selection in contrasts.items():
             chosen = selection["chosen"] or {"lower": None, "parameters": {}}
             if chosen["lower"] is not None:
-                found[f"lower/{model}/{contrast}"] = chosen["lower"]
+                found[f"{prefix}lower/{model}/{contrast}"] = chosen["lower"]
             for name, value in chosen["parameters"].items():
                 if isinstance(value, int | float):
-                    found[f"chosen/{model}/{contrast}/{name}"] = value
+                    found[f"{prefix}chosen/{model}/{contrast}/{name}"] = value
     return found

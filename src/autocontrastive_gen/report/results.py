@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -146,12 +147,25 @@ class Results:
         """{model: {domain: {layer or "original": {perplexity, agreement, entropy, tokens}}}}."""
         return {model: self._json(self.paths.exit_quality(model)) or {} for model in self.models}
 
+    @property
+    def benchmark_tasks(self) -> list[str]:
+        """Tasks whose validation items chose for the benchmarks; empty if the benchmarks run with the texts' choice."""
+        return self.plan["select"].get("benchmark_tasks", [])
+
     @cached_property
     def selection(self) -> dict[str, dict[str, dict]]:
         """{model: {contrast: what the rule saw and chose}} of the models for which it chooses something."""
+        return self._selections(self.paths.selection)
+
+    @cached_property
+    def benchmark_selection(self) -> dict[str, dict[str, dict]]:
+        """The same for benchmarks that choose apart."""
+        return self._selections(self.paths.benchmark_selection) if self.benchmark_tasks else {}
+
+    def _selections(self, path: Callable[[str], Path]) -> dict[str, dict[str, dict]]:
         some = any("choose" in contrast for contrast in self.plan["contrasts"].values())
         chosen = (name for name, model in self.models.items() if some or model["lower"] == "auto")
-        found = {model: self._json(self.paths.selection(model)) for model in chosen}
+        found = {model: self._json(path(model)) for model in chosen}
         return {model: content for model, content in found.items() if content}
 
     @cached_property

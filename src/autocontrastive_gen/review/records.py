@@ -160,14 +160,9 @@ class _Reader:
                     yield from _point(f"{domain}/{metric}/{_exit(layer)}", value)
 
     def _select(self, model: str, _: str) -> Iterator[Point]:
-        for contrast, selection in read_json(self.paths.selection(model)).items():
-            chosen = selection["chosen"] or {"lower": None, "parameters": {}}
-            for name, value in {"lower": chosen["lower"], **chosen["parameters"]}.items():
-                if isinstance(value, int | float):
-                    yield from _point(f"{contrast}/{name}", value)
-            for candidate in ({"lower": None, "parameters": {}, **selection["plain"]}, *selection["candidates"]):
-                for metric in ("diversity", "coherence", "coherence_error"):
-                    yield from _point(f"{contrast}/{metric}/{_candidate(candidate)}", candidate.get(metric))
+        for prefix, path in (("", self.paths.selection(model)), ("benchmarks/", self.paths.benchmark_selection(model))):
+            for contrast, selection in (read_json(path) if path.exists() else {}).items():
+                yield from _chosen(f"{prefix}{contrast}", selection)
 
     def _generate(self, model: str, setting: str) -> Iterator[Point]:
         """The scores of the texts, their means over domains, and benchmarks with the same exits and contrast."""
@@ -254,6 +249,17 @@ def _artifacts(folder: Path) -> dict[str, Path]:
     files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".safetensors")
     names = ((path.relative_to(folder), path) for path in files)
     return {name.as_posix(): path for name, path in names if name.parts[0] != "settings"}
+
+
+def _chosen(name: str, selection: dict[str, Any]) -> Iterator[Point]:
+    """What was chosen of a contrast, and the scores of every candidate."""
+    chosen = selection["chosen"] or {"lower": None, "parameters": {}}
+    for key, value in {"lower": chosen["lower"], **chosen["parameters"]}.items():
+        if isinstance(value, int | float):
+            yield from _point(f"{name}/{key}", value)
+    for candidate in ({"lower": None, "parameters": {}, **selection["plain"]}, *selection["candidates"]):
+        for metric in ("diversity", "coherence", "coherence_error", "accuracy", "accuracy_error"):
+            yield from _point(f"{name}/{metric}/{_candidate(candidate)}", candidate.get(metric))
 
 
 def _candidate(candidate: dict[str, Any]) -> str:

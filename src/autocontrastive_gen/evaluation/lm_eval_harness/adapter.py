@@ -105,10 +105,14 @@ class MultiExitLM(DocumentOrder, HFLM):
         positions = (ends - torch.arange(count, 0, -1, device=ids.device)).clamp(min=0)
         precision = self.mixed_precision_dtype
         with torch.autocast(self.device.type, dtype=precision, enabled=precision is not None):
-            logits = self.model(ids, attention_mask=mask, logits_to_keep=positions).logits
+            logits = self._logits(ids, mask, positions)
         if not self._gives_distributions:
             return logits
         return logits.log_softmax(-1, dtype=self.softmax_dtype)
+
+    def _logits(self, ids: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+        """Logits (B, count, V) at the positions (B, count) of the texts (B, T)."""
+        return self.model(ids, attention_mask=mask, logits_to_keep=positions).logits
 
     @property
     def _gives_distributions(self) -> bool:

@@ -16,6 +16,8 @@ class GrowingLayer(DynamicLayer):
     ``keys`` and ``values`` (B, heads, T, size) are the filled parts of their buffers.
     """
 
+    keys: Tensor
+    values: Tensor
     shared = 0
     """First tokens that are the same in all rows which may take each other's place, as the prompt is in all beams."""
     _buffers: tuple[Tensor, Tensor] | None = None

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from autocontrastive_gen.inspection.exit_logits import layers_to_read
+from autocontrastive_gen.modeling.layers import Exit
 
 
 @torch.inference_mode()
@@ -30,7 +31,7 @@ def layer_choices(model, tokenizer, before: Sequence[int], token: int, count: in
     ids = torch.tensor([list(before)], device=model.device)
     states = model.exit_states(ids, layers=tuple(dict.fromkeys((*exits, *active.exits))))
     here = states.map(lambda state: state[0, -1:])
-    rows = []
+    rows: list[tuple[Exit, Tensor]] = []
     if active.method is not None:
         rows.append(("setting", model.combined(here)))
     rows += [(exit_, model.project_exit(here[model.layer_of(exit_)], exit_)) for exit_ in reversed(exits)]

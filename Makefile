@@ -29,8 +29,10 @@ $(READY): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer with the venv module was found; install one (on Debian:" \
 		"apt-get install python3 python3-venv) or name it: make PYTHON=..." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+		--requirement requirements.lock
+	@# brings the libraries of CUDA where torch's build needs them; everything else is there
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable .
 	@git rev-parse --git-dir >/dev/null 2>&1 || $(VENV)/bin/dvc config --local core.no_scm true
 	@touch $@
 

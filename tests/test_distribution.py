@@ -98,12 +98,15 @@ def test_the_source_distribution_gives_the_same_wheel_and_the_tests(built, tmp_p
     assert first == second
 
 
-def test_every_requirement_is_pinned_in_the_lock(root):
+def test_every_requirement_is_pinned_and_hashed_in_the_lock(root):
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     assert extras.keys() >= EXTRAS
     text = (root / "requirements.lock").read_text()
     pins = {re.sub("[-_.]+", "-", name).lower(): pin for name, pin in re.findall(r"^([\w.-]+)==([^\s\\]+)", text, re.M)}
+    assert len(re.findall(r"==[^\s\\]+ (; [^\\]*)?\\\n    --hash=sha256:[0-9a-f]{64}", text)) == len(pins) > 200, (
+        "each has hashes"
+    )
     used = [*project["dependencies"], *(each for name, extra in extras.items() if name != "docs" for each in extra)]
     for requirement in map(Requirement, used):
         pin = pins[re.sub("[-_.]+", "-", requirement.name).lower()]

@@ -16,7 +16,7 @@ import yaml
 from packaging.requirements import Requirement
 
 BUILD = "from setuptools import build_meta; build_meta.build_wheel('{0}'); build_meta.build_sdist('{0}')"
-EXTRAS = {"pipeline", "docs", "mauve", "s3", "dev"}
+EXTRAS = {"pipeline", "explore", "docs", "mauve", "s3", "dev"}
 
 
 @pytest.fixture(scope="module")

@@ -95,6 +95,14 @@ def test_all_faults_are_reported_together(content):
         assert part in told
 
 
+def test_tasks_that_choose_for_benchmarks_need_validation_items(content):
+    content["select"]["benchmark_tasks"] = ["last-word", "continuation"]
+    (fault,) = faults(content)
+    assert "select.benchmark_tasks: 'continuation' is not allowed: it has no validation items" in fault
+    content["prepare"]["benchmark_validation_items"]["continuation"] = 20
+    assert check(content, "params.yaml").select.benchmark_tasks == ["last-word", "continuation"]
+
+
 def test_several_prompts_per_document_need_paragraphs(content):
     content["domains"]["news"]["prompts_per_document"] = 3
     (fault,) = faults(content)

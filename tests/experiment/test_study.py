@@ -17,6 +17,8 @@ def test_there_are_enough_prompts_and_items(study):
     assert prompts["wikipedia"] >= 150 and prompts["news"] >= 150 and prompts["books"] >= 60
     assert study.prepare.validation_prompts >= 32 and len(study.run.tasks) >= 6
     assert study.prepare.benchmark_items["last-word"] >= 500 and study.benchmark.limit >= 500
+    assert study.select.benchmark_tasks == ["last-word"]
+    assert study.prepare.benchmark_validation_items["last-word"] >= 200
 
 
 def test_exits_train_on_no_text_of_the_evaluation(study):

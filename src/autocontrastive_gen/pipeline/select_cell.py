@@ -29,7 +29,8 @@ def select_cell(name: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str
     apart = bool(plan["benchmark_tasks"])
     generation = _plan_of(plan, benchmarks=False) if apart else plan
     of_texts = _choice(TextScores(cell, generation), _text_rule(plan), depth)
-    selections = {paths.selection(name): _selections(of_texts, plan, depth, TEXT_RULE.format(margin=_margin(plan)))}
+    rule = TEXT_RULE.format(margin=plan["coherence_margin"])
+    selections = {paths.selection(name): _selections(of_texts, plan, depth, rule)}
     resolved = _resolved(generation, depth, of_texts, digests)
     if apart:
         benchmarks = _plan_of(plan, benchmarks=True)
@@ -50,10 +51,6 @@ def _plan_of(plan: Mapping[str, Any], benchmarks: bool) -> dict[str, Any]:
     """The plan with the settings of benchmarks, or those of generation, alone."""
     settings = {name: each for name, each in plan["settings"].items() if each["benchmark"] == benchmarks}
     return {**plan, "settings": settings}
-
-
-def _margin(plan: Mapping[str, Any]) -> float:
-    return plan["coherence_margin"]
 
 
 def _text_rule(plan: Mapping[str, Any]) -> Rule:

@@ -52,6 +52,24 @@ def test_before_any_run_it_opens_the_model_of_the_demo(explore, project):
         process.kill()
 
 
+def test_ctrl_c_ends_texts_that_are_growing(explore, smoke_model_folder):
+    process = explore("--model", str(smoke_model_folder), "--port", "0")
+    try:
+        trial = {"prompt": "Once", "new_tokens": 200, "settings": [{}, {"decoder": {"method": "beam"}}]}
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{said_by(process)[1]}/texts", json.dumps(trial).encode(), headers)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            assert b"plain" in answer.readline()
+            answer.readline()
+            process.send_signal(signal.SIGINT)
+            rest = answer.read().decode().splitlines()
+        assert sum('"done": true' in line for line in rest) == 2
+        assert process.wait(timeout=30) == 0
+        assert process.stderr.read() == "explore: stopped\n"
+    finally:
+        process.kill()
+
+
 def test_a_saved_trial_is_opened_with_any_model(explore, project, smoke_model_folder):
     trial = {"prompt": "Once", "new_tokens": 5, "seed": 1, "settings": [{"decoder": {"method": "beam"}}]}
     (project / "trial.json").write_text(json.dumps(trial))

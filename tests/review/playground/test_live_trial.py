@@ -117,10 +117,24 @@ def test_a_reader_who_leaves_stops_the_texts(subject):
     before = threading.active_count()
     asyncio.run(leave())
     assert trials.running == 0
-    for thread in threading.enumerate():
-        if thread.daemon and "run" in thread.name:
-            thread.join(timeout=20)
+    trials.wait(20)
     assert threading.active_count() <= before
+
+
+def test_all_texts_can_be_stopped_and_their_streams_end(subject):
+    trials, trial = LiveTrials(subject), Trial.read({**TRIAL, "new_tokens": 200})
+
+    async def follow():
+        events = []
+        async for event in trials.events(trial, trials.admit(trial)):
+            events.append(event)
+            if "pieces" in event:
+                trials.stop()
+        return events
+
+    events = asyncio.run(follow())
+    assert all(of(events, number, "done") == [True] for number in range(3))
+    assert len(final(events, 0)[0]) < 200
 
 
 def test_too_many_at_once_are_refused(subject):

@@ -32,6 +32,8 @@ class LiveTrials:
     subject: Subject
     turns: Turns = field(default_factory=Turns)
     running: int = 0
+    _texts: dict[threading.Thread, threading.Event] = field(default_factory=dict)
+    """The threads at work, and what stops each."""
 
     def admit(self, trial: Trial) -> list[int]:
         """The tokens of the prompt of a trial that can run now.
@@ -64,7 +66,9 @@ class LiveTrials:
             yield {"plain": plain}
             for its, setting, number in texts:
                 text = LiveText(self.subject, its, setting, number, prompt, self.turns, emit, stop)
-                threading.Thread(target=text.run, daemon=True).start()
+                thread = threading.Thread(target=text.run, daemon=True)
+                self._texts[thread] = stop
+                thread.start()
             for _ in texts:
                 while not (event := await queue.get()).get("done"):
                     yield event
@@ -72,3 +76,14 @@ class LiveTrials:
         finally:
             stop.set()
             self.running -= 1
+            self._texts = {thread: its for thread, its in self._texts.items() if thread.is_alive()}
+
+    def stop(self) -> None:
+        """End every text at its next step, which ends the streams of events too."""
+        for stop in [*self._texts.values()]:
+            stop.set()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for texts that were stopped: a thread that computes while Python ends takes the process down."""
+        for thread in [*self._texts]:
+            thread.join(seconds)

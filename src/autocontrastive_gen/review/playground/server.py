@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import webbrowser
 from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
@@ -12,6 +13,8 @@ from starlette.applications import Starlette
 from autocontrastive_gen.foundation.errors import FileError, InputError
 
 HOST = "127.0.0.1"
+PATIENCE = 10
+"""Seconds that a text which was stopped may take for its last step."""
 
 
 def listen(port: int) -> socket.socket:
@@ -34,15 +37,17 @@ def listen(port: int) -> socket.socket:
 
 
 def serve(app: Starlette, listener: socket.socket, say: Callable[[str], None], browser: bool = True) -> None:
-    """Serve until Ctrl-C or SIGTERM; open streams are cut off after a second.
+    """Serve until Ctrl-C or SIGTERM, which also end the texts that are growing.
 
     Args:
+        app: the playground.
         say: takes the address of the page.
         browser: open it, if there is a browser.
     """
     address = f"http://{HOST}:{listener.getsockname()[1]}"
-    options = {"log_config": None, "access_log": False, "timeout_graceful_shutdown": 1, "lifespan": "off"}
-    server = uvicorn.Server(uvicorn.Config(app, **options))
+    options = {"log_config": None, "access_log": False, "timeout_graceful_shutdown": PATIENCE, "lifespan": "off"}
+    server = _Server(uvicorn.Config(app, **options))
+    server.ending = app.state.trials.stop
     listener.listen()
     say(f"{address} (Ctrl-C ends it)")
     if browser:
@@ -52,4 +57,15 @@ def serve(app: Starlette, listener: socket.socket, say: Callable[[str], None], b
     except KeyboardInterrupt:  # which uvicorn raises again once it has shut down
         say("stopped")
     finally:
+        app.state.trials.stop()
+        app.state.trials.wait(PATIENCE)
         listener.close()
+
+
+class _Server(uvicorn.Server):
+    ending: Callable[[], None]
+    """Called at the signal to end, before the server waits for open streams."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.ending()
+        super().handle_exit(sig, frame)

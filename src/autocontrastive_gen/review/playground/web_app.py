@@ -44,16 +44,22 @@ def playground(subject: Subject, trial: Trial | None = None) -> Starlette:
 
     Args:
         trial: what the page starts with.
+
+    Returns:
+        The application, with its trials as ``state.trials``.
     """
-    return Starlette(
+    trials = LiveTrials(subject)
+    app = Starlette(
         routes=[
             Route("/", _document("text/html", _page(subject, trial))),
             *(Route(f"/{name}", _document(kind, _read(name))) for name, kind in FILES.items()),
-            *_answers(LiveTrials(subject)),
+            *_answers(trials),
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS, www_redirect=False)],
         exception_handlers={InputError: _refused, HTTPException: _refused},
     )
+    app.state.trials = trials
+    return app
 
 
 def _answers(trials: LiveTrials) -> list[Route]:

@@ -25,6 +25,11 @@ def test_notes_are_those_of_another_pass(model, tokenizer, prompts, name, parame
     assert annotate(model, tokenizer, noted, 3) == noted
     for row, expected in zip(noted, annotate(model, tokenizer, without, 3), strict=True):
         assert row.pop("nll") == pytest.approx(expected.pop("nll"), rel=1e-5)
+        for ours, theirs in zip(row["changed"] or (), expected["changed"] or (), strict=True):
+            for key in ("upper_p", "lower_p", "token_p"):
+                assert ours[key] == pytest.approx(theirs.pop(key), abs=2e-4)
+                ours[key] = None
+                theirs[key] = None
         assert row == expected
     assert any(row["changed"] for row in noted) == (setting != "original")
     assert not model._forward_hooks and model.observer is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -75,14 +75,25 @@ def _changed(model, tokenizer, states, tokens) -> list[dict]:
     for position in positions:
         p, q = (exit_[position].float().softmax(-1) for exit_ in (upper, lower))
         token, first, other = int(tokens[position]), int(preferred[position]), int(rejected[position])
-        notes.append(
-            {
-                "position": position,
-                "upper": tokenizer.decode([first]),
-                "upper_p": round(float(p[first]), DIGITS),
-                "lower": tokenizer.decode([other]),
-                "lower_p": round(float(q[other]), DIGITS),
-                "token_p": [round(float(p[token]), DIGITS), round(float(q[token]), DIGITS)],
-            }
-        )
+        probabilities = p[first], q[other], p[token], q[token]
+        notes.append(changed_token(tokenizer, position, (first, other), map(float, probabilities)))
     return notes
+
+
+def changed_token(tokenizer, position: int, choices: Iterable[int], probabilities: Iterable[float]) -> dict:
+    """An entry of "changed".
+
+    Args:
+        choices: the most likely tokens of the upper and of the lower exit.
+        probabilities: that of its choice in each exit, then that of the token that came in each.
+    """
+    upper, lower = (tokenizer.decode([token]) for token in choices)
+    upper_p, lower_p, *token_p = (round(p, DIGITS) for p in probabilities)
+    return {
+        "position": position,
+        "upper": upper,
+        "upper_p": upper_p,
+        "lower": lower,
+        "lower_p": lower_p,
+        "token_p": token_p,
+    }

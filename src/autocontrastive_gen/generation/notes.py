@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from autocontrastive_gen.generation.annotate import changed_token
 from autocontrastive_gen.generation.decoder import Decoder
 from autocontrastive_gen.modeling.layers import ORIGINAL, Exit
 
@@ -26,7 +27,7 @@ class Notes:
         self._lower: tuple[Exit, Tensor] | None = None  # the first lower exit and its states (B, d)
         self._predicted: Tensor | None = None  # log-probabilities (B, V) of the token that comes next
         self._nll: list[Tensor] = []
-        self._changed: list[tuple[int, Tensor, Tensor, Tensor | None]] = []
+        self._changed: list[tuple[int, Tensor, Tensor, Tensor, Tensor | None]] = []
         model.observer = self._observe
         model._forward_hooks = OrderedDict()  # a shallow copy shares those of the model
         model.register_forward_hook(self._step, with_kwargs=True)
@@ -43,18 +44,21 @@ class Notes:
     def of(self, tokenizer, tokens: Tensor) -> list[dict]:
         """Per row of the continuations (B, T), "nll" and "changed" as ``annotate`` describes them."""
         self._settle(tokens[:, -1])
-        nll = torch.stack(self._nll).mean(0).tolist()
-        changed: list[list[dict]] = [[] for _ in nll]
-        for position, rows, upper, states in self._changed:
-            lower = upper
+        nll = torch.stack(self._nll)  # (T, B)
+        changed: list[list[dict]] = [[] for _ in tokens]
+        for position, rows, upper, upper_p, states in self._changed:
+            came, token_p = tokens[rows, position], (-nll[position, rows]).exp()
+            choices, probabilities = [upper, upper], [upper_p, upper_p, token_p, token_p]
             if states is not None:
-                lower = self._model.project_exit(states, self._lower[0]).argmax(-1)
-            for row, *choices in zip(rows.tolist(), upper.tolist(), lower.tolist(), strict=True):
-                texts = (tokenizer.decode([token]) for token in choices)
-                changed[row].append({"position": position, **dict(zip(("upper", "lower"), texts, strict=True))})
+                lower = self._model.project_exit(states, self._lower[0]).float().softmax(-1)
+                lower_p, choices[1] = lower.max(-1)
+                probabilities[1::2] = lower_p, lower.gather(-1, came[:, None]).squeeze(-1)
+            of_rows = zip(rows.tolist(), torch.stack(choices, -1), torch.stack(probabilities, -1), strict=True)
+            for row, its, likely in of_rows:
+                changed[row].append(changed_token(tokenizer, position, its.tolist(), likely.tolist()))
         return [
             {"nll": round(mean, 6), "changed": its if self._contrasts else None}
-            for mean, its in zip(nll, changed, strict=True)
+            for mean, its in zip(nll.mean(0).tolist(), changed, strict=True)
         ]
 
     def _observe(self, upper: Tensor, lowers: Any) -> None:
@@ -72,7 +76,8 @@ class Notes:
             rows = (result.argmax(-1) != preferred).nonzero().flatten()
             if len(rows):
                 states = None if self._lower is None else self._lower[1][rows]
-                self._changed.append((len(self._nll), rows, preferred[rows], states))
+                likely = self._predicted[rows, preferred[rows]].exp()
+                self._changed.append((len(self._nll), rows, preferred[rows], likely, states))
 
     def _settle(self, tokens: Tensor) -> None:
         """The tokens (B,) that came."""

@@ -24,7 +24,7 @@ LIBRARY = {
 """Commands that work anywhere: {name: (what it does, its module)}."""
 PIPELINE = {
     "demo": ("see what contrast changes in a text, before any run", "stages.demo"),
-    "explore": ("open the playground: prompts under several settings side by side", "stages.explore"),
+    "explore": ("play with prompts, settings side by side", "stages.explore"),
     "reproduce": ("run the pipeline and sum up its results", "stages.reproduce"),
     "profile": ("choose the parameters of the run", "stages.profile"),
     "check": ("validate params.yaml", "stages.profile:check_app"),

@@ -85,3 +85,27 @@ def test_chosen_numbers_are_metrics_of_the_run(chosen):
     found = flat(chosen)
     assert found["lower/made/acd"] == 6 and found["chosen/made/acd/alpha"] == 0.1
     assert not [key for key in found if key.startswith(("lower/made/dola", "chosen/made/dola"))]
+
+
+def test_what_benchmarks_choose_apart_stands_beside_the_choice_for_texts(made_run):
+    plan = copy.deepcopy(PLAN)
+    plan["select"]["benchmark_tasks"] = ["last-word"]
+    candidates = [
+        {"lower": 4, "parameters": {}, "accuracy": 0.5, "accuracy_error": 0.0},
+        {"lower": 6, "parameters": {}, "accuracy": 0.25, "accuracy_error": 0.125},
+    ]
+    chosen = {"rule": "most accurate", "upper": "original", "chosen": {"lower": 4, "parameters": {}}}
+    content = {"acd": chosen | {"plain": {"accuracy": 0.375}, "candidates": candidates}}
+    write_json(made_run.benchmark_selection("made"), content)
+    results = Results(made_run, plan)
+    table = selection_table(results)
+    rows = {row["lower"]: row for row in table.rows}
+    assert list(rows) == ["4", "6", "no contrast"]
+    found = {lower: (row.get("chosen"), row.get("benchmarks"), row["accuracy"].value) for lower, row in rows.items()}
+    assert found == {"4": (False, True, 0.5), "6": (True, False, 0.25), "no contrast": (None, None, 0.375)}
+    assert rows["6"]["diversity"].value == 0.7 and rows["6"]["accuracy_error"].value == 0.125
+    titles = [column.title for column in table.shown]
+    assert "Chosen for texts" in titles and "Chosen for benchmarks" in titles
+    assert "on validation items of last-word, and are reported on items of other documents" in table.note
+    metrics = flat(results)
+    assert metrics["lower/made/acd"] == 6 and metrics["benchmark-lower/made/acd"] == 4

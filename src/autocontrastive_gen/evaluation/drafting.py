@@ -77,7 +77,7 @@ def _matches(model, tokenizer, encoded: list[list[int]], kept: list[int]) -> lis
 
 
 def passes(matches: Sequence[bool], drafted: int) -> int:
-    """Passes of the model that a text takes with ``drafted`` drafts per pass, each of which adds a token of its own."""
+    """Passes of the model that a text takes if each verifies ``drafted`` drafts and adds a token of its own."""
     count, position = 0, 0
     while position < len(matches):
         for _ in range(drafted):

@@ -26,7 +26,7 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """Runs a stage and kills it once it has put the n-th file of some name in place."""
 
 TRAIN = ("train", "stages.train --model tiny", "checkpoint.safetensors", 2)
-GENERATE = ("generate", "stages.generate --model tiny --setting greedy-acd", "notes/00000", 1)
+GENERATE = ("generate", "stages.generate --model tiny --setting greedy-acd", "texts/00001", 1)
 SCORE = ("score", "stages.score --model tiny", r"/score/.*made-b/00000", 1)
 BENCHMARK = ("benchmark", "stages.benchmark --model tiny --setting acd", "results.json", 1)
 SELECT = ("select", "stages.select --model tiny", "selection.json", 1)
@@ -38,7 +38,6 @@ STATE = {
     "passes of the trunk": (TRAIN, "collected-0.safetensors.*"),
     "checkpoint of training": (TRAIN, "checkpoint.safetensors.*"),
     "generated texts": (GENERATE, "texts/00001.jsonl.*"),
-    "likelihoods of generated texts": (GENERATE, "notes/00000.jsonl.*"),
     "likelihoods of human texts": (SCORE, "made-a/00000.jsonl.*"),
     "answers of lm-eval": (BENCHMARK, "answers_rank0.db"),
     "scores of lower layers": (SELECT, "select/*.json.*"),

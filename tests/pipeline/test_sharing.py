@@ -58,7 +58,7 @@ def test_an_experiment_in_a_temporary_copy_is_tracked_in_the_project_and_compare
     names = tracked(committed)
     # the changed cells: generate and benchmark with contrast, score, and a parent
     assert len(names) == RUNS + 5 and names.count("smoke-bolder") == 1
-    assert names.count("generate@tiny-greedy") == 1 and names.count("generate@tiny-greedy-acd") == 2
+    assert names.count("greedy") == 1 and names.count("greedy-acd") == 2
     printed = committed.run("python", "-m", "stages.compare", "HEAD", "bolder", "--html", "page.html")
     assert "contrasts.acd.alpha" in printed and "generate@tiny-greedy-acd" in printed
     assert "contrasts.acd.alpha" in (committed.folder / "page.html").read_text()

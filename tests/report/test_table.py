@@ -83,7 +83,7 @@ def test_latex_compiles(made_run, results):
 
     write_report(made_run, results.plan)
     parts = sorted((made_run.reports / "tables").glob("*.tex"))
-    assert len(parts) == 11
+    assert len(parts) == 12
     body = "\n".join(rf"\input{{{part.as_posix().removesuffix('.tex')}}}\clearpage" for part in parts)
     packages = r"\usepackage[T1]{fontenc}\usepackage{booktabs,graphicx}"
     with open("all.tex", "w") as file:

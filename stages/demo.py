@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from autocontrastive_gen.cli.generate_command import default_lower, load
+from autocontrastive_gen.cli.generate_command import load
 from autocontrastive_gen.experiment.params import load_params
 from autocontrastive_gen.foundation import console
 from autocontrastive_gen.foundation.command_line import command
@@ -48,6 +48,7 @@ def main(
     with own.quiet():
         from autocontrastive_gen.evaluation.metrics.diversity import diversity
         from autocontrastive_gen.generation.side_by_side import side_by_side
+        from autocontrastive_gen.inspection.lens_contrasts import default_lower
 
         loaded, tokenizer = load(model or fetched())
         lower = lower or default_lower(loaded)

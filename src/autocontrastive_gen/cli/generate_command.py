@@ -70,6 +70,7 @@ def generate(
     own = console.current() or console.Console("generate")
     with own.quiet():
         from autocontrastive_gen.generation.decode import stream_text
+        from autocontrastive_gen.inspection.lens_contrasts import default_lower
 
         given = [*parameters, *([] if alpha is None else [f"contrast.alpha={alpha}"])]
         picked, method = chosen(decoder, contrast, given)
@@ -149,12 +150,13 @@ def load(source: str | Path, exits: str | None = None) -> tuple[Any, Any]:
         FileError: something cannot be loaded.
     """
     import torch
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig
 
     from autocontrastive_gen import AutoMultiExitModel, MultiExitConfiguration
+    from autocontrastive_gen.modeling.tokenizer import load_tokenizer
 
-    with mendable(f"{source}: cannot load a tokenizer from it"):
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    tokenizer = load_tokenizer(source)
+    with mendable(f"{source}: cannot load a configuration from it"):
         has_exits = exits or getattr(
             AutoConfig.from_pretrained(source, trust_remote_code=False), "lm_head_layer_indices", None
         )
@@ -162,18 +164,6 @@ def load(source: str | Path, exits: str | None = None) -> tuple[Any, Any]:
     model = AutoMultiExitModel.from_pretrained(source, multi_exit_config=setting, exits=exits, dtype="auto")
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
     return model.to(device), tokenizer
-
-
-def default_lower(model: Any) -> int:
-    """The exit below the last layer that is nearest to five sixths of the depth.
-
-    Raises:
-        InputError: the model has no such exit.
-    """
-    inner = [layer for layer in model.exit_layers if layer < model.num_layers]
-    if not inner:
-        raise InputError(f"the model has exits at {model.exit_layers} and none below its last layer")
-    return min(inner, key=lambda layer: abs(layer - model.num_layers * 5 / 6))
 
 
 app = command(generate, "generate")

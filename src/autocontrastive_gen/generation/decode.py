@@ -58,7 +58,6 @@ def generate_texts(
             for the model, or an id occurs twice.
     """
     encoded = _encode(model, tokenizer, prompts, new_tokens)
-
     takes_notes = notes and Notes.suit(model, decoder)
 
     def work(batch: list[int]) -> list[dict]:
@@ -69,11 +68,8 @@ def generate_texts(
         ids = [prompts[i]["id"] for i in batch]
         continued = continue_batch(watched, input_ids, mask, decoder, ids, new_tokens, seed)
         rows = [_row(tokenizer, prompts[i], tokens) for i, tokens in zip(batch, continued.tolist(), strict=True)]
-        return (
-            rows
-            if taken is None
-            else [{**row, **note} for row, note in zip(rows, taken.of(tokenizer, continued), strict=True)]
-        )
+        found = [{}] * len(rows) if taken is None else taken.of(tokenizer, continued)
+        return [{**row, **note} for row, note in zip(rows, found, strict=True)]
 
     return in_batches(
         range(len(prompts)),
@@ -134,7 +130,7 @@ def stream_text(
     """
     ids = encode_prompt(model, tokenizer, prompt, new_tokens)
     input_ids = torch.tensor([ids], device=model.device)
-    streamed = not {"num_beams", "custom_generate"} & decoder.arguments().keys()
+    streamed = decoder.follows_one_text
     options = {"streamer": _Pieces(tokenizer, write)} if streamed else {}
     mask, limit = torch.ones_like(input_ids), {"max_new_tokens": new_tokens}
     tokens = _generate(model, input_ids, mask, decoder, ["prompt"], seed, **limit, **options)

@@ -41,6 +41,12 @@ class Decoder(Named):
         """Tokens that the model processes per new token of a text: the cost of the decoder."""
         return 1
 
+    @property
+    def follows_one_text(self) -> bool:
+        """Whether each row of ``generate`` is one text from beginning to end, as in neither a search nor a loop of the
+        decoder's own."""
+        return not {"num_beams", "custom_generate"} & self.arguments().keys()
+
     def arguments(self) -> dict[str, Any]:
         """Arguments of transformers' ``generate`` beyond those of plain greedy search."""
         return {

@@ -36,7 +36,7 @@ class Notes:
     def suit(model: Any, decoder: Decoder) -> bool:
         """Whether notes can be taken: no beams, no loop of the decoder's own, the original head above."""
         active = getattr(model, "active_exits", None)
-        if active is None or {"num_beams", "custom_generate"} & decoder.arguments().keys():
+        if active is None or not decoder.follows_one_text:
             return False
         return active.upper == ORIGINAL and active.early is None
 

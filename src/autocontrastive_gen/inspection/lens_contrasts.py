@@ -8,7 +8,7 @@ from typing import Any
 
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.modeling.contrast import Function, resolve
-from autocontrastive_gen.modeling.layers import ORIGINAL, Exit
+from autocontrastive_gen.modeling.layers import ORIGINAL, Exit, late_layer
 from autocontrastive_gen.modeling.method import METHODS, Method
 from autocontrastive_gen.modeling.multi_exit import MultiExitModel
 
@@ -45,15 +45,16 @@ def named_contrasts(model: MultiExitModel, contrasts: Any, lower: int | None) ->
 
 
 def default_lower(model: MultiExitModel, upper: Exit = ORIGINAL) -> int:
-    """The exit below ``upper`` that is nearest to five sixths of the depth, where loops of small models begin.
+    """The exit below ``upper`` that is the ``late_layer``.
 
     Raises:
         InputError: there is no exit below ``upper``.
     """
     below = [layer for layer in model.exit_layers if layer < model.layer_of(upper)]
-    if not below:
+    lower = late_layer(below, model.num_layers)
+    if lower is None:
         raise InputError(f"contrasts: the model has no exit below {upper}; its exits: {list(model.exit_layers)}")
-    return min(below, key=lambda layer: (abs(layer - model.num_layers * 5 / 6), layer))
+    return lower
 
 
 def _fields(model: MultiExitModel, spec: Any, lower: int | None) -> tuple[str, Fields]:

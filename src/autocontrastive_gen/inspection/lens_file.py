@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from autocontrastive_gen.foundation.errors import InputError, mendable
+from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.processes import Processes
 from autocontrastive_gen.inspection.layer_measures import check_measure
 from autocontrastive_gen.inspection.lens_reading import lens
 from autocontrastive_gen.inspection.lens_view import Lens
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
 from autocontrastive_gen.modeling.layers import Exit
+from autocontrastive_gen.modeling.tokenizer import load_tokenizer
 
 SUFFIXES = (".html", ".png", ".csv")
 
@@ -44,14 +45,11 @@ def write_lens(
         InputError: as ``lens``; or the suffix of ``output`` is another one.
         FileError: a file is missing or unreadable.
     """
-    from transformers import AutoTokenizer
-
     path = Path(output)
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: the name of the file must end in one of {', '.join(SUFFIXES)}")
     check_measure(measure)
-    with mendable(f"{source}: cannot load a tokenizer from it"):
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    tokenizer = load_tokenizer(source)
     model: Any = AutoMultiExitModel.from_pretrained(source, exits=exits, dtype="auto")
     seen = lens(
         model.to(Processes.start().device),

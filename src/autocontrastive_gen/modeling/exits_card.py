@@ -10,7 +10,7 @@ from typing import Any
 from huggingface_hub import metadata_load, try_to_load_from_cache
 
 from autocontrastive_gen.foundation.errors import InputError, shown
-from autocontrastive_gen.modeling.layers import ORIGINAL
+from autocontrastive_gen.modeling.layers import ORIGINAL, late_layer
 
 Metrics = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Domain -> exit -> name of a metric -> value, as ``fit_exits`` returns them (``Fitted.quality``)."""
@@ -79,8 +79,7 @@ def exits_card(
         metrics: quality of the exits.
         training: how they were trained.
         note: a remark on the base model.
-        example: the lower layer of the example; by default the exit nearest to five sixths of the depth, where loops
-            of small models begin.
+        example: the lower layer of the example; by default the ``late_layer``.
         disjoint: a sentence on the text of training and validation.
     """
     return CARD.format(
@@ -91,7 +90,7 @@ def exits_card(
         depth=depth,
         mode=mode,
         note=note,
-        example=example or min(layers, key=lambda layer: abs(layer - depth * 5 / 6)),
+        example=example or late_layer(layers, depth),
         base=base or "<base model>",
         source=source or "<this folder>",
         training=f"\n## Training\n\n{training}\n" if training else "",

@@ -1,6 +1,6 @@
 """How layers and exits are named and counted; needs neither torch nor transformers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,15 @@ def depth_of(config: Any) -> int:
             if content.get(key) is not None:
                 return int(content[key])
     raise InputError(f"config.json: the number of layers is missing; it is one of {', '.join(DEPTH_KEYS)}")
+
+
+def late_layer(layers: Iterable[int], depth: int) -> int | None:
+    """The layer nearest to five sixths of the depth, where loops of small models begin; None if there is none.
+
+    >>> late_layer((10, 20, 25, 30), depth=30)
+    25
+    """
+    return min(layers, key=lambda layer: (abs(layer - depth * 5 / 6), layer), default=None)
 
 
 def read_depth(folder: Path) -> int:

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from autocontrastive_gen.evaluation.benchmarks import ITEM_COLUMNS, evaluate, items, results
@@ -26,7 +27,9 @@ def benchmark_cell(name: str, setting: str, plan: Mapping[str, Any], paths: Path
     scratch.mkdir(parents=True, exist_ok=True)
     # local files, read anew by every process: what another run has left there could be damaged
     os.environ.setdefault("HF_DATASETS_CACHE", tempfile.mkdtemp(prefix="datasets-", dir=scratch))
-    lm = _load(name, resolved, plan, paths)
+    fields, runtime = exit_fields(resolved), plan["model"]
+    exits = None if fields["use_original_head"] else paths.exits(name)
+    lm = load_lm(paths.asset(runtime["asset"]), exits, runtime["dtype"], plan["batch_size"], fields)
     output = evaluate(lm, plan["tasks"], [paths.tasks], plan, cache=scratch / "answers")
     if output is None:  # only the main process has the results
         return ""
@@ -45,19 +48,24 @@ def _first(metrics: Mapping[str, Mapping[str, Any]]) -> str:
     return f"{name} {metrics[name]['value']:.2f}"
 
 
-def _load(name: str, resolved: Mapping[str, Any], plan: Mapping[str, Any], paths: Paths):
+def load_lm(base: Path, exits: Path | None, dtype: str, batch_size: int, fields: Mapping[str, Any]):
+    """A model for lm-eval on the device of this process, configured by ``fields``; without ``exits``, the base's own.
+
+    Args:
+        dtype: ``models.<model>.dtype``.
+        fields: of ``MultiExitConfiguration``.
+    """
     from autocontrastive_gen.evaluation.lm_eval_harness.adapter import MultiExitLM
     from autocontrastive_gen.foundation.processes import Processes
 
-    fields, dtype = exit_fields(resolved), plan["model"]["dtype"]
     processes = Processes.start()
     os.environ.pop("ACCELERATE_USE_FSDP", None)  # sharding is for training: here each process holds a whole model
     lm = MultiExitLM(
-        pretrained=str(paths.asset(plan["model"]["asset"])),
-        exits=None if fields["use_original_head"] else str(paths.exits(name)),
+        pretrained=str(base),
+        exits=None if exits is None else str(exits),
         dtype=state_type(dtype),
         device=processes.device.type,
-        batch_size=plan["batch_size"],
+        batch_size=batch_size,
         softmax_dtype="float32",  # as contrast's is, so that both are compared alike in a 16-bit model
         **fields,
     )

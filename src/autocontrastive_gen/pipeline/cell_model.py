@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autocontrastive_gen.experiment.paths import Paths
-from autocontrastive_gen.foundation.errors import MissingFileError, mendable
+from autocontrastive_gen.foundation.errors import MissingFileError
 from autocontrastive_gen.foundation.files import read_json
 from autocontrastive_gen.pipeline.entries import spec_of
 from autocontrastive_gen.pipeline.precision import speed_up, state_type
@@ -61,17 +61,16 @@ def load_model(
         dtype: ``models.<model>.dtype``.
         fields: of ``MultiExitConfiguration``.
     """
-    from transformers import AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
     from autocontrastive_gen.foundation.processes import Processes
     from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
     from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
+    from autocontrastive_gen.modeling.tokenizer import load_tokenizer
 
     if not sys.stderr.isatty():
         transformers_logging.disable_progress_bar()
-    with mendable(f"{base}: cannot load a tokenizer from it"):
-        tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=local_files_only, trust_remote_code=False)
+    tokenizer = load_tokenizer(base, local_files_only)
     model = AutoMultiExitModel.from_pretrained(
         base,
         multi_exit_config=MultiExitConfiguration(**fields),

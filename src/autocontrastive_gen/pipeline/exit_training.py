@@ -10,7 +10,7 @@ import logging
 import statistics
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,12 @@ from autocontrastive_gen.foundation.digests import fingerprint
 from autocontrastive_gen.foundation.files import read_json, read_jsonl, write_json
 from autocontrastive_gen.foundation.processes import Processes
 from autocontrastive_gen.modeling.layers import ORIGINAL
+from autocontrastive_gen.pipeline.benchmark_cell import load_lm
 from autocontrastive_gen.pipeline.cell_model import load_model
 from autocontrastive_gen.pipeline.choice import score_exits, summary
 from autocontrastive_gen.pipeline.code import code_digest
-from autocontrastive_gen.pipeline.precision import speed_up, state_type
-from autocontrastive_gen.pipeline.train_cell import read_texts
-from autocontrastive_gen.training.train_settings import TrainSettings
+from autocontrastive_gen.pipeline.train_cell import load_untrained, read_texts, train_settings, validation_texts
+from autocontrastive_gen.training.fit import fit_exits
 
 log = logging.getLogger(__name__)
 
@@ -100,25 +100,14 @@ class Study:
 
     def _trained(self, train: Mapping[str, Any], exits: Path, paths: Paths) -> dict[str, Any]:
         """Train the exit, write it into the folder ``exits``, and measure it."""
-        from transformers import AutoTokenizer
-
-        from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
-        from autocontrastive_gen.modeling.configuration import MultiExitConfiguration, VocabularyProjectionMode
-        from autocontrastive_gen.training.fit import fit_exits
-
-        asset = paths.asset(train["model"]["asset"])
-        mode = VocabularyProjectionMode[train["model"]["mode"]]
-        config = MultiExitConfiguration(vocab_projection_mode=mode, lm_head_layer_indices=(self.layer,))
-        dtype = state_type(train["model"]["dtype"], training=True)
-        model = AutoMultiExitModel.from_pretrained(asset, config, dtype=dtype, local_files_only=True)
-        model = model.to(Processes.start().device).eval()
-        held_out = read_jsonl(paths.validation_text)
+        asset, entry = paths.asset(train["model"]["asset"]), {**train["model"], "exits": [self.layer]}
+        model, tokenizer = load_untrained(asset, entry, Processes.start())
         fitted = fit_exits(
             model,
-            AutoTokenizer.from_pretrained(asset, local_files_only=True),
+            tokenizer,
             read_texts(paths.training_text),
-            {name: [row["text"] for row in held_out if row["domain"] == name] for name in train["domains"]},
-            {each.name: train[each.name] for each in fields(TrainSettings)},
+            validation_texts(paths, train["domains"]),
+            train_settings(train),
             tokens=train["tokens"] or None,
             seed=train["seed"],
         )
@@ -137,19 +126,8 @@ class Study:
         return {key: value for key, value in summary(scores).items() if key in ("diversity", "coherence")}
 
     def _scored(self, exits: Path | None, contrast: Mapping[str, Any], entry: Mapping[str, Any], paths: Paths) -> dict:
-        from autocontrastive_gen.evaluation.lm_eval_harness.adapter import MultiExitLM
-
         model = entry["train"]["model"]
-        lm = MultiExitLM(
-            pretrained=str(paths.asset(model["asset"])),
-            exits=None if exits is None else str(exits),
-            dtype=state_type(model["dtype"]),
-            device=Processes.start().device.type,
-            batch_size=entry["benchmark"]["batch_size"],
-            softmax_dtype="float32",
-            **contrast,
-        )
-        speed_up(lm.model, model["dtype"])
+        lm = load_lm(paths.asset(model["asset"]), exits, model["dtype"], entry["benchmark"]["batch_size"], contrast)
         output = evaluate(lm, [self.task], [paths.tasks], {**entry["benchmark"], "limit": self.items})
         metrics = results(output)[self.task] if output else {}
         return {name.partition(",")[0]: metric["value"] for name, metric in metrics.items()}

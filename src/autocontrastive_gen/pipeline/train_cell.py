@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
-from autocontrastive_gen.foundation.errors import InputError, MissingFileError, mendable
+from autocontrastive_gen.foundation.errors import InputError, MissingFileError
 from autocontrastive_gen.foundation.files import SCRATCH, read_json, read_jsonl, write_csv, write_json, write_text
 from autocontrastive_gen.foundation.processes import Processes
 from autocontrastive_gen.modeling.layers import ORIGINAL
@@ -30,17 +30,17 @@ def train_cell(name: str, plan: dict[str, Any], paths: Paths, cost: dict[str, An
     """Train and measure exits, and write everything under ``paths.train(name)``; adds entries to ``cost``."""
     processes = Processes.start()
     asset = paths.asset(plan["model"]["asset"])
-    model, tokenizer = _load(asset, plan["model"], processes)
+    model, tokenizer = load_untrained(asset, plan["model"], processes)
     folder = SCRATCH / "train" / f"{_fingerprint(plan, paths, asset)}-{processes.world}"
     folder.mkdir(parents=True, exist_ok=True)
-    validation = _validation(paths, plan["domains"])
+    validation = validation_texts(paths, plan["domains"])
     with _keys_of_params():
         fitted = fit_exits(
             model,
             tokenizer,
             lambda: read_texts(paths.training_text),
             validation,
-            {each.name: plan[each.name] for each in fields(TrainSettings)},
+            train_settings(plan),
             tokens=plan["tokens"],
             seed=plan["seed"],
             folder=folder,
@@ -52,6 +52,11 @@ def train_cell(name: str, plan: dict[str, Any], paths: Paths, cost: dict[str, An
         shutil.rmtree(folder)
     processes.wait()
     return f"{len(plan['model']['exits'])} exits, {_perplexities(fitted)}"
+
+
+def train_settings(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the plan's entry "train", the settings of ``fit_exits``."""
+    return {each.name: plan[each.name] for each in fields(TrainSettings)}
 
 
 def _perplexities(fitted: Fitted) -> str:
@@ -91,18 +96,17 @@ def _keys_of_params() -> Iterator[None]:
         ) from error
 
 
-def _load(asset: Path, model: dict[str, Any], processes: Processes):
-    from transformers import AutoTokenizer
-
+def load_untrained(asset: Path, model: Mapping[str, Any], processes: Processes):
+    """A base model with new exits, to be trained, and its tokenizer; ``model`` is the plan's entry "model"."""
     from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
     from autocontrastive_gen.modeling.configuration import MultiExitConfiguration, VocabularyProjectionMode
+    from autocontrastive_gen.modeling.tokenizer import load_tokenizer
 
     configuration = MultiExitConfiguration(
         vocab_projection_mode=VocabularyProjectionMode[model["mode"]], lm_head_layer_indices=tuple(model["exits"])
     )
     dtype = state_type(model["dtype"], training=True)
-    with mendable(f"{asset}: cannot load a tokenizer from it"):
-        tokenizer = AutoTokenizer.from_pretrained(asset, local_files_only=True, trust_remote_code=False)
+    tokenizer = load_tokenizer(asset, local_files_only=True)
     loaded = AutoMultiExitModel.from_pretrained(
         asset, multi_exit_config=configuration, dtype=dtype, local_files_only=True
     )
@@ -118,7 +122,8 @@ def _fingerprint(plan: dict[str, Any], paths: Paths, asset: Path) -> str:
     return fingerprint([plan, [(path.name, file_sha256(path)) for path in files], code_digest("train")])[:16]
 
 
-def _validation(paths: Paths, domains: list[str]) -> dict[str, list[str]]:
+def validation_texts(paths: Paths, domains: list[str]) -> dict[str, list[str]]:
+    """The held-out texts of each domain."""
     rows = read_jsonl(paths.validation_text)
     return {domain: [row["text"] for row in rows if row["domain"] == domain] for domain in domains}
 

@@ -9,12 +9,13 @@ from typing import Any
 
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import read_plan
-from autocontrastive_gen.foundation.errors import InputError, MissingFileError, did_you_mean, mendable
+from autocontrastive_gen.foundation.errors import InputError, MissingFileError, did_you_mean
 from autocontrastive_gen.foundation.files import read_jsonl
 from autocontrastive_gen.foundation.named import describe
 from autocontrastive_gen.generation.decoder import DECODERS
-from autocontrastive_gen.modeling.layers import ORIGINAL
+from autocontrastive_gen.modeling.layers import ORIGINAL, late_layer
 from autocontrastive_gen.modeling.method import METHODS
+from autocontrastive_gen.modeling.tokenizer import load_tokenizer
 from autocontrastive_gen.pipeline.cell_model import exit_fields, read_resolved
 from autocontrastive_gen.pipeline.precision import MIXED, speed_up, state_type
 from autocontrastive_gen.report.results import Results
@@ -127,14 +128,11 @@ def subject_of_model(source: str | Path, exits: str | Path | None = None, encode
 
 def load(source: str | Path, exits: str | Path | None, dtype: str):
     """A model at its original head, with stored exits or with its own head at every layer, and its tokenizer."""
-    from transformers import AutoTokenizer
-
     from autocontrastive_gen.foundation.processes import Processes
     from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
     from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 
-    with mendable(f"{source}: cannot load a tokenizer from it"):
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    tokenizer = load_tokenizer(source)
     setting = None if exits else MultiExitConfiguration("SHARED_PROJECTION_DIRECT")
     model = AutoMultiExitModel.from_pretrained(source, setting, exits=exits, dtype=state_type(dtype))
     if model.config.is_encoder_decoder:
@@ -146,10 +144,9 @@ def load(source: str | Path, exits: str | Path | None, dtype: str):
 
 def first_settings(model) -> dict[str, dict[str, Any]]:
     """Settings to start from where no run names any: greedy search, and a contrast with a layer near the top."""
-    below = [layer for layer in model.exit_layers if layer < model.num_layers]
+    lower = late_layer((layer for layer in model.exit_layers if layer < model.num_layers), model.num_layers)
     settings: dict[str, dict[str, Any]] = {"greedy": {}}
-    if below:
-        lower = min(below, key=lambda layer: abs(layer - model.num_layers * 5 / 6))
+    if lower is not None:
         contrast = {"contrast_layer_indices": [ORIGINAL, lower], "contrast_function": {"name": "acd", "alpha": 0.1}}
         settings |= {
             f"greedy-acd{lower}": {"exits": contrast},

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from autocontrastive_gen.foundation.statistics import by_document, interval, per_row, pooled_product
-from autocontrastive_gen.generation.batches import in_batches, pad, pad_token
+from autocontrastive_gen.generation.rereading import reread
+from autocontrastive_gen.modeling.exit_states import ExitStates
 from autocontrastive_gen.modeling.layers import ORIGINAL
 
 DRAFT_LENGTHS = range(1, 9)
@@ -53,27 +55,12 @@ def drafting(model, tokenizer, rows: Sequence[dict], keep: Path | None = None, *
 
 def matches_of(model, tokenizer, rows: Sequence[dict], keep: Path | None = None) -> list[dict[str, list[bool]]]:
     """For each text, {layer: whether the exit's most likely token is the one that was chosen, per token}."""
-    encoded = [tokenizer(row["prompt"])["input_ids"] + row["tokens"] for row in rows]
-    lengths = [len(ids) for ids in encoded]
 
-    def work(batch: list[int]) -> list[dict]:
-        return _matches(model, tokenizer, [encoded[i] for i in batch], [len(rows[i]["tokens"]) for i in batch])
+    def matches(row: dict, states: ExitStates, tokens: Tensor) -> dict[str, list[bool]]:
+        first = {layer: model.project_exit(states[layer], layer).argmax(-1) for layer in model.exit_layers}
+        return {str(layer): (choice == tokens).tolist() for layer, choice in first.items()}
 
-    tokens = sum(lengths) // max(1, len(rows))
-    return in_batches(range(len(rows)), lengths, BATCH, work, tokens=tokens, title="exits as drafts", keep=keep)
-
-
-@torch.inference_mode()
-def _matches(model, tokenizer, encoded: list[list[int]], kept: list[int]) -> list[dict[str, list[bool]]]:
-    ids, mask = pad(encoded, pad_token(tokenizer), "right", model.device)
-    states = model.exit_states(ids, attention_mask=mask, layers=model.exit_layers)
-    found = []
-    for row, (sequence, count) in enumerate(zip(encoded, kept, strict=True)):
-        before = slice(len(sequence) - count - 1, len(sequence) - 1)  # the position before a token predicts it
-        chosen = torch.tensor(sequence[-count:], device=model.device)
-        first = {layer: model.project_exit(states[layer][row, before], layer).argmax(-1) for layer in model.exit_layers}
-        found.append({str(layer): (choice == chosen).tolist() for layer, choice in first.items()})
-    return found
+    return reread(model, tokenizer, rows, model.exit_layers, matches, BATCH, title="exits as drafts", keep=keep)
 
 
 def passes(matches: Sequence[bool], drafted: int) -> int:

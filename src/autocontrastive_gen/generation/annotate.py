@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import torch
+from torch import Tensor
 
-from autocontrastive_gen.generation.batches import ALONE, Share, in_batches, pad, pad_token
+from autocontrastive_gen.generation.batches import ALONE, Share
+from autocontrastive_gen.generation.rereading import reread
+from autocontrastive_gen.modeling.exit_states import ExitStates
 from autocontrastive_gen.modeling.layers import ORIGINAL
 
 DIGITS = 4
@@ -32,36 +34,16 @@ def annotate(
     """
     if all("nll" in row for row in rows):
         return [*rows]
-    encoded = [tokenizer(row["prompt"])["input_ids"] + row["tokens"] for row in rows]
-
-    def work(batch: list[int]) -> list[dict]:
-        notes = _notes(model, tokenizer, [encoded[i] for i in batch], [len(rows[i]["tokens"]) for i in batch])
-        return [{**rows[i], **note} for i, note in zip(batch, notes, strict=True)]
-
-    lengths = [len(ids) for ids in encoded]
-    tokens = sum(lengths) // max(1, len(rows))
-    return in_batches(
-        range(len(rows)), lengths, batch_size, work, tokens=tokens, title="annotate", keep=keep, share=share
-    )
-
-
-@torch.inference_mode()
-def _notes(model, tokenizer, encoded: list[list[int]], kept: list[int]) -> list[dict]:
-    """Notes on the last ``kept`` tokens of each text."""
-    ids, mask = pad(encoded, pad_token(tokenizer), "right", model.device)
     active = model.active_exits
     exits = (ORIGINAL,) if active.method is None else (ORIGINAL, *active.exits)
-    states = model.exit_states(ids, attention_mask=mask, layers=exits)
-    notes = []
-    for row, (sequence, count) in enumerate(zip(encoded, kept, strict=True)):
-        before = slice(len(sequence) - count - 1, len(sequence) - 1)  # the position before a token predicts it
-        here = states.map(lambda state, at=(row, before): state[at])
-        original = model.project_exit(here[model.num_layers], ORIGINAL).float()
-        tokens = torch.tensor(sequence[-count:], device=model.device)
+
+    def note(row: dict, states: ExitStates, tokens: Tensor) -> dict:
+        original = model.project_exit(states[model.num_layers], ORIGINAL).float()
         nll = -original.log_softmax(-1).gather(-1, tokens[:, None]).mean()
-        changed = None if active.method is None else _changed(model, tokenizer, here, tokens)
-        notes.append({"nll": round(float(nll), 6), "changed": changed})
-    return notes
+        changed = None if active.method is None else _changed(model, tokenizer, states, tokens)
+        return {**row, "nll": round(float(nll), 6), "changed": changed}
+
+    return reread(model, tokenizer, rows, exits, note, batch_size, title="annotate", keep=keep, share=share)
 
 
 def _changed(model, tokenizer, states, tokens) -> list[dict]:

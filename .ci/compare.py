@@ -5,7 +5,8 @@ byte. Elsewhere sums have another order, and in bfloat16 that may break a tie be
 then goes on as another text. So there
 
 - words and counts must be the same, the verdicts on the claims above all, and so must the chosen layers;
-- scores of generated texts and effects of claims must have intervals that overlap;
+- scores of generated texts and effects of claims must have intervals that overlap, and an effect that the committed
+  report shows must lie on the same side of 0;
 - other scores must lie within the tolerance that their metric declares.
 """
 
@@ -44,7 +45,7 @@ COMPARED = {
     "claims.csv": ["effect"],
     "quality.csv": [key for key, metric in text_metrics().items() if has_interval(metric)],
 }
-"""Columns of tables whose intervals must overlap."""
+"""Columns of tables whose intervals must agree."""
 
 
 def metric_faults(old: dict[str, float], new: dict[str, float]) -> Iterator[str]:
@@ -59,7 +60,7 @@ def metric_faults(old: dict[str, float], new: dict[str, float]) -> Iterator[str]
 
 
 def table_faults(name: str, old: str, new: str) -> Iterator[str]:
-    """Words and counts that differ between two csv files, and intervals that do not overlap."""
+    """Words and counts that differ between two csv files, and intervals that do not agree."""
     before, after = (list(csv.DictReader(io.StringIO(text))) for text in (old, new))
     if len(before) != len(after) or old.partition("\n")[0] != new.partition("\n")[0]:
         yield f"{name}: has other rows or columns"
@@ -70,17 +71,22 @@ def table_faults(name: str, old: str, new: str) -> Iterator[str]:
             in_words = column in COUNTS or not (is_number(a) and is_number(b))
             if in_words and a != b and column not in QUOTING:
                 yield f"{name}, line {number}, {column}: {a or 'empty'} committed, {b or 'empty'} now"
-            elif column in COMPARED.get(Path(name).name, ()) and a != b and not overlap(first, second, column):
-                yield f"{name}, line {number}, {column}: {a} committed, {b} now, and their intervals do not overlap"
+            elif column in COMPARED.get(Path(name).name, ()) and a != b and not agree(first, second, column):
+                yield f"{name}, line {number}, {column}: {a} committed, {b} now, and their intervals do not agree"
 
 
-def overlap(first: dict[str, str], second: dict[str, str], column: str) -> bool:
-    """Whether the intervals of two rows overlap; an infinite score has none and must be infinite in both."""
+def agree(first: dict[str, str], second: dict[str, str], column: str) -> bool:
+    """Whether the intervals of two rows overlap, and, for an effect that is shown, lie on the same side of 0.
+
+    An infinite score has no interval and must be infinite in both.
+    """
     ends = [row[f"{column}_{end}"] for row in (first, second) for end in ("low", "high")]
     if "" in ends:
         return first[column] == second[column]
     low, high, other_low, other_high = map(float, ends)
-    return low <= other_high and other_low <= high
+    shown = first.get("verdict") in ("supported", "contradicted")
+    same_side = (low > 0) == (other_low > 0) and (high < 0) == (other_high < 0)
+    return low <= other_high and other_low <= high and (same_side or not shown)
 
 
 def is_number(text: str) -> bool:

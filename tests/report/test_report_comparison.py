@@ -56,7 +56,11 @@ def test_no_metric_may_be_lost(ci):
         ({"effect": 0.8, "low": 0.65, "high": 0.9}, None),
         (
             {"effect": 0.8, "low": 0.75, "high": 0.9},
-            "effect: 0.5 committed, 0.8 now, and their intervals do not overlap",
+            "effect: 0.5 committed, 0.8 now, and their intervals do not agree",
+        ),
+        (
+            {"effect": 0.1, "low": -0.1, "high": 0.35},
+            "effect: 0.5 committed, 0.1 now, and their intervals do not agree",
         ),
         ({"verdict": "not shown"}, "verdict: supported committed, not shown now"),
         ({"n": 47}, "n: 48 committed, 47 now"),

@@ -7,6 +7,8 @@ from torch import Tensor
 
 CHUNK = 1 << 22
 """Logits combined at once (elements): bounds the float64 temporaries to some 100 MB whatever the batch."""
+CACHED = 1 << 19
+"""Logits of one tensor (elements) of which a few temporaries fit into a CPU's cache."""
 
 
 def wide(logits: Tensor) -> Tensor:
@@ -20,6 +22,14 @@ def in_chunks(function: Callable[..., Tensor], *logits: Tensor) -> Tensor:
     rows = max(1, CHUNK // flat[0].shape[-1])
     pieces = [function(*(x.float() for x in piece)) for piece in zip(*(x.split(rows) for x in flat), strict=True)]
     return (pieces[0] if len(pieces) == 1 else torch.cat(pieces)).view(logits[0].shape)
+
+
+def few_rows(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """Apply a function of (rows, ...) tensors to few rows at once on a CPU, whose cache then holds the temporaries."""
+    rows = max(1, CACHED // tensors[0].shape[-1]) if tensors[0].device.type == "cpu" else len(tensors[0])
+    if len(tensors[0]) <= rows:
+        return function(*tensors)
+    return torch.cat([function(*piece) for piece in zip(*(x.split(rows) for x in tensors), strict=True)])
 
 
 def scatter(base: Tensor, token_ids: Tensor, values: Tensor) -> Tensor:

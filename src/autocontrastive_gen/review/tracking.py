@@ -13,7 +13,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,7 @@ TABLE = "samples.json"
 """Artifact of a generate cell that MLflow shows as a table, side by side for several runs."""
 
 _KEY, _PUBLISHED = "cell.key", "published"
+_PARENT = "mlflow.parentRunId"
 _TAKEN = "BAD_REQUEST"  # how MLflow answers when a row that it would insert is there already
 _PARAM_LIMIT = 6000  # characters that MLflow's stores accept
 _DATA_USE = {"train": "training", "generate": "evaluation"}
@@ -102,11 +103,12 @@ def publish(profile: str, plan: dict[str, Any], lock: dict[str, Entry], cells: l
         pipeline = _pipeline(profile, label, plan, lock, cells)
         parent = store.find_or_create(pipeline, common)
         several = len(plan["report"]["models"]) > 1
-        for cell in cells:
-            document = _document(cell, several)
+        documents = [_document(cell, several) for cell in cells]
+        for document in documents:
             run = store.find_or_create(document, common, parent=parent.info.run_id)
             store.fill(run, document, card)
         store.fill(parent, pipeline, card)
+        store.settle(pipeline, documents)
         store.choose_columns(shared_view(cells))
         return store.count
 
@@ -186,7 +188,7 @@ class _Store:
 
         self.client = MlflowClient(uri)
         self.count = {"created": 0, "updated": 0, "unchanged": 0}
-        self._new: set[str] = set()
+        self._new: dict[str, str] = {}
         found = self.client.get_experiment_by_name(experiment)
         if found is None:
             # a server chooses its own place for artifacts; those of a local database go into the project's root
@@ -205,16 +207,28 @@ class _Store:
         runs = self._find(document.key)
         if runs:
             return runs[0]
-        nested = {"mlflow.parentRunId": parent} if parent else {}
+        nested = {_PARENT: parent} if parent else {}
         tags = {**tags, **document.tags, **nested, _KEY: document.key}
         start = int(1000 * (time.time() - document.seconds))
         own = self.client.create_run(self.experiment, start, tags, document.name).info.run_id
         first = self._find(document.key)[0]
         if first.info.run_id == own:
-            self._new.add(own)
+            self._new[document.key] = own
         else:
             self.client.delete_run(own)
         return first
+
+    def settle(self, parent: Document, children: Sequence[Document]) -> None:
+        """Look again for runs that this publisher created: one with an earlier start may have shown itself since."""
+        first = self._find(parent.key)[0].info.run_id
+        for document in (parent, *children):
+            if document.key not in self._new:
+                continue
+            kept, *later = self._find(document.key)
+            for run in later:
+                self.client.delete_run(run.info.run_id)
+            if kept.data.tags.get(_PARENT, first) != first:
+                self.client.set_tag(kept.info.run_id, _PARENT, first)
 
     def _find(self, key: str) -> list:
         runs = self.client.search_runs([self.experiment], f"tags.`{_KEY}` = '{key}'")
@@ -228,10 +242,12 @@ class _Store:
             try:
                 return self._fill(run, document, card)
             except MlflowException as error:
-                if pause is None or error.error_code != _TAKEN:
+                first = self._find(document.key)[0]
+                dropped = first.info.run_id != run.info.run_id  # as the later of two, by another publisher
+                if pause is None or not (dropped or error.error_code == _TAKEN):
                     raise
                 time.sleep(pause)
-                run = self.client.get_run(run.info.run_id)
+                run = first
 
     def _fill(self, run, document: Document, card: dict[str, str] | None) -> None:
         """The tag ``published`` comes last."""
@@ -251,7 +267,7 @@ class _Store:
         if run.info.status != "FINISHED":
             self.client.set_terminated(run_id, end_time=run.info.start_time + round(1000 * document.seconds))
         self.client.set_tag(run_id, _PUBLISHED, document.version)
-        self.count["created" if run_id in self._new else "updated"] += 1
+        self.count["created" if run_id == self._new.get(document.key) else "updated"] += 1
 
     def _log_values(self, run, document: Document) -> None:
         from mlflow.entities import Metric, Param

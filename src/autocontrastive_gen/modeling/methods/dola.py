@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from autocontrastive_gen.foundation.named import parameter
-from autocontrastive_gen.modeling.arithmetic import wide
+from autocontrastive_gen.modeling.arithmetic import few_rows, wide
 from autocontrastive_gen.modeling.layers import Exit
 from autocontrastive_gen.modeling.method import METHODS, Lowers
 from autocontrastive_gen.modeling.methods.acd import Acd
@@ -93,7 +93,7 @@ class Dola(OverLayers):
         lower = torch.stack(lowers.all_logits(self.final_norm)).float()  # (layers, rows, V)
         distance = _jensen_shannon if self.variant == "paper" else _reversed_divergence
         log_upper = upper.log_softmax(-1)
-        distances = torch.stack([distance(log_upper, logits.log_softmax(-1)) for logits in lower])  # (layers, rows)
+        distances = torch.stack([few_rows(distance, log_upper, logits) for logits in lower])  # (layers, rows)
         chosen = distances.nan_to_num(nan=-1.0).argmax(0)
         farthest = lower[chosen, torch.arange(len(upper), device=upper.device)]
         return self._contrast.rows(upper, farthest) if self.is_distribution else self._scores(upper, farthest)
@@ -113,15 +113,17 @@ class Dola(OverLayers):
         return torch.where(plausible_mask(upper, self.alpha), scores, rest).float()
 
 
-def _jensen_shannon(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """Jensen-Shannon divergence (rows,) in nats of two log-distributions (rows, V)."""
+def _jensen_shannon(log_p: Tensor, logits: Tensor) -> Tensor:
+    """Jensen-Shannon divergence (rows,) in nats of a log-distribution and that of logits, both (rows, V)."""
+    log_q = logits.log_softmax(-1)
     p, q, mean = _with_mean(log_p, log_q)
     entropies = [(x * log.clamp(min=NEVER)).sum(-1) for x, log in ((p, log_p), (q, log_q), (mean, mean.log()))]
     return (entropies[0] + entropies[1]) / 2 - entropies[2]
 
 
-def _reversed_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """Half the divergences (rows,) in nats of the mean from each of two log-distributions (rows, V)."""
+def _reversed_divergence(log_p: Tensor, logits: Tensor) -> Tensor:
+    """Half the divergences (rows,) in nats of the mean from a log-distribution and that of logits, both (rows, V)."""
+    log_q = logits.log_softmax(-1)
     *_, mean = _with_mean(log_p, log_q)
     return (mean * (mean.log().clamp(min=NEVER) - (log_p.clamp(min=NEVER) + log_q.clamp(min=NEVER)) / 2)).sum(-1)
 

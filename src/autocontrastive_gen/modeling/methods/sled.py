@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from autocontrastive_gen.foundation.named import parameter
+from autocontrastive_gen.modeling.arithmetic import few_rows
 from autocontrastive_gen.modeling.layers import Exit
 from autocontrastive_gen.modeling.method import METHODS, Lowers
 from autocontrastive_gen.modeling.over_layers import OverLayers, final_norm_parameter, layers_parameter
@@ -44,7 +45,7 @@ class Sled(OverLayers):
         """The evolved logits of each row, normalised."""
         token_ids = self._evolution_set(upper)
         layers = lowers.all_logits(self.final_norm)
-        support = torch.stack([_support(upper, logits.float(), token_ids) for logits in layers]).sum(0)
+        support = torch.stack([few_rows(_support, upper, logits.float(), token_ids) for logits in layers]).sum(0)
         total = support.sum(-1, keepdim=True)
         latent = torch.where(total == 0, support, support / total)  # (rows, K); a NaN stays one
         evolved = upper

@@ -19,8 +19,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import hypothesis
 import pytest
 
+# the same examples in every run
+hypothesis.settings.register_profile("suite", derandomize=True, database=None, deadline=None)
+hypothesis.settings.load_profile("suite")
 # a suite in the background of a script ignores Ctrl-C, and so would every command that the tests start and stop
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

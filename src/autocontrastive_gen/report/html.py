@@ -62,18 +62,7 @@ def write_page(
     origins = Origins()
     samples = collect(results)
     shown = showable(results)
-    loader = PackageLoader("autocontrastive_gen.report", "page")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
-    environment.globals |= {
-        "origin": lambda number: origins.index(number.file, number.cell) if number.cell else "",
-        "display": display,
-        "columns": lambda table: [c for c in table.shown if c.key != "model" or len(results.models) > 1],
-        "sort_key": _sort_key,
-        "verdict_class": _verdict_class,
-        "inline": _inline,
-        "duration": duration,
-        "size": size,
-    }
+    environment = page_environment(origins, many_models=len(results.models) > 1)
     template = environment.get_template("index.html.j2")
     placed = _Placed(tables | {"overview": with_speed(tables["overview"], results, cost["speeds"])})
     content = {
@@ -108,6 +97,23 @@ def write_page(
         lists = {"origin_groups": _by_commit(origins.all), "origins_json": _json([o.as_dict() for o in origins.all])}
         page = template.render(content, further=placed.further(), **lists)
     write_text(results.paths.reports / "index.html", page)
+
+
+def page_environment(origins: Origins, many_models: bool) -> Environment:
+    """What renders the templates of the page: all text is escaped, and numbers register their origin in ``origins``."""
+    loader = PackageLoader("autocontrastive_gen.report", "page")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    environment.globals |= {
+        "origin": lambda number: origins.index(number.file, number.cell) if number.cell else "",
+        "display": display,
+        "columns": lambda table: [c for c in table.shown if c.key != "model" or many_models],
+        "sort_key": _sort_key,
+        "verdict_class": _verdict_class,
+        "inline": _inline,
+        "duration": duration,
+        "size": size,
+    }
+    return environment
 
 
 class _Placed(dict[str, Table]):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,8 +117,8 @@ class Table:
 
     def csv(self) -> str:
         names = [name for column in self.columns for name in _csv_names(column)]
-        out = io.StringIO()
-        writer = csv.DictWriter(out, names, lineterminator="\n")
+        out = _UnixRows()
+        writer = csv.DictWriter(out, names, lineterminator="\r\n")  # so that it quotes both characters
         writer.writeheader()
         for row in self.rows:
             cells: dict[str, Entry] = {}
@@ -162,6 +164,13 @@ class Table:
             write_text(folder / f"{self.name}.tex", self.latex())
 
 
+class _UnixRows(io.StringIO):
+    """Rows of csv with unix line ends, whatever the writer ends them with."""
+
+    def write(self, row: str) -> int:
+        return super().write(row.removesuffix("\r\n") + "\n")
+
+
 def display(entry: Entry) -> str:
     """An entry as the reader sees it."""
     if entry is None:
@@ -175,8 +184,17 @@ def _csv_names(column: Column) -> list[str]:
     return [column.key, f"{column.key}_low", f"{column.key}_high"] if column.interval else [column.key]
 
 
+_MD = re.compile(r"[\\|`*<~]|(?<![^\W_])_|_(?![^\W_])|(?<=\])(?=[(\[])|&(?=#?\w+;)")
+"""What Markdown would read as markup: a cell means its own text. Underscores inside a word are harmless."""
+
+
 def _md_row(cells) -> str:
-    return "| " + " | ".join(str(cell).replace("|", r"\|") for cell in cells) + " |"
+    return "| " + " | ".join(_MD.sub(r"\\\g<0>", _one_line(str(cell))) for cell in cells) + " |"
+
+
+def _one_line(text: str) -> str:
+    """The text with one space for any run of spaces and line ends, and a mark for characters that no file can show."""
+    return "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cs") else c for c in " ".join(text.split()))
 
 
 def _tex_text(rows: Sequence[dict[str, Entry]], column: Column) -> str:
@@ -184,9 +202,16 @@ def _tex_text(rows: Sequence[dict[str, Entry]], column: Column) -> str:
     return r"p{40mm}" if any(len(display(row.get(column.key))) > 40 for row in rows) else "l"
 
 
+_LIGATURES = re.compile("(?<=[-'`,<>?!])(?=[-'`,<>])")
+"""Between such characters TeX would draw one that is neither."""
+
+
 def _tex(text: str) -> str:
-    return "".join(_TEX.get(character, character) for character in text)
+    parts = _LIGATURES.split(_one_line(text))
+    return "{}".join("".join(_TEX.get(character, character) for character in part) for part in parts)
 
 
 def _tex_row(cells) -> str:
-    return " & ".join(cells) + r" \\"
+    row = " & ".join(cells)
+    # after the end of a row, TeX takes a bracket or a star for an argument of that end
+    return ("{}" if row.startswith(("[", "*")) else "") + row + r" \\"

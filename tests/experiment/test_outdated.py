@@ -23,6 +23,7 @@ def test_cells_are_those_of_the_plan_in_order(root, monkeypatch):
         "score@tiny",
         "benchmark@tiny-original",
         "benchmark@tiny-acd",
+        "analyse@tiny",
         "report",
         "track",
     ]

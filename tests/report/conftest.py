@@ -73,6 +73,7 @@ PLAN = {
     "generate": {"new_tokens": 24, "batch_size": 4},
     "benchmark": {"batch_size": 4, "limit": None, "num_fewshot": 0},
     "select": {"new_tokens": 24, "coherence_margin": 0.02},
+    "analyse": {"training_budgets": 0, "answers": []},
     "models": {
         "made": {
             "asset": "made-model",

@@ -31,7 +31,6 @@ PIPELINE = {
     "estimate": ("time, memory and disk of a run, before it runs", "stages.profile:estimate_app"),
     "compare": ("what differs between two runs", "stages.compare"),
     "sweep": ("draw the effect of parameters over experiments", "stages.sweep"),
-    "exit-training": ("measure how much training an exit needs", "stages.exit_training"),
     "human": ("export texts for human raters, import their votes", "stages.human"),
     "track": ("publish finished cells to MLflow", "stages.track"),
     "ui": ("open MLflow at the runs", "stages.ui"),

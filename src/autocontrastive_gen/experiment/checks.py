@@ -55,6 +55,7 @@ class _Checks:
         yield from self.examples()
         yield from self.published()
         yield from self.benchmark_tasks()
+        yield from self.analysed()
         for name, exits in self.exits.items():
             if sorted(set(exits)) != exits:
                 yield f"models.{name}.exits: {exits} must ascend without repetition"
@@ -212,6 +213,13 @@ class _Checks:
                     "from held-out text their number under prepare.benchmark_validation_items"
                 )
 
+    def analysed(self) -> Iterator[str]:
+        """Analyses of tasks that the run does not have."""
+        tasks = self.get("run.tasks", list)
+        for name in self.get("analyse.answers", list):
+            if isinstance(name, str) and name not in tasks:
+                yield f"analyse.answers: {name!r} is not one of run.tasks ({', '.join(map(str, tasks))})"
+
     def published(self) -> Iterator[str]:
         """A source of published values that does not exist."""
         name = self.get("report", dict).get("paper")
@@ -221,7 +229,7 @@ class _Checks:
 
     def repeated_names(self) -> Iterator[str]:
         keys = [f"run.{key}" for key in ("models", "domains", "settings", "benchmark_settings", "tasks")]
-        for key in (*keys, "select.benchmark_tasks"):
+        for key in (*keys, "select.benchmark_tasks", "analyse.answers"):
             names = [name for name in self.get(key, list) if isinstance(name, str)]
             yield from (f"{key}: {name!r} is listed twice" for name in sorted(set(names)) if names.count(name) > 1)
 

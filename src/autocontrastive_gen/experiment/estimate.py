@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from autocontrastive_gen.experiment.choices import combinations
 from autocontrastive_gen.experiment.model_sizes import Shape, of_asset, task_size
 from autocontrastive_gen.experiment.params import Params
-from autocontrastive_gen.experiment.plan import DRAFTED_TEXTS, drafted, grid_of
+from autocontrastive_gen.experiment.plan import DRAFTED_TEXTS, EXIT_ITEMS, EXIT_PROMPTS, drafted, grid_of
 from autocontrastive_gen.experiment.schema import Model
 from autocontrastive_gen.experiment.settings import Setting
 from autocontrastive_gen.generation.decoder import DECODERS
@@ -89,7 +89,7 @@ def estimate(params: Params) -> list[Cost]:
         costs += counter.costs()
     # the store of downloads, the copy of the run and DVC's copy
     costs.insert(0, Cost("fetch", "", disk=3 * assets))
-    order = ["fetch", "prepare", "train", "select", "generate", "score", "benchmark"]
+    order = ["fetch", "prepare", "train", "select", "generate", "score", "benchmark", "analyse"]
     return sorted(costs, key=lambda cost: order.index(cost.stage))
 
 
@@ -127,6 +127,7 @@ class Counter:
         yield from map(self.generate, grid.settings)
         yield self.score()
         yield from map(self.benchmark, grid.benchmark_settings)
+        yield self.analyse()
 
     # what a model does ------------------------------------------------------------------------------------------
     def reading(self, tokens: float, length: float, heads: float, batch: float, layers: int | None = None) -> Work:
@@ -289,10 +290,8 @@ class Counter:
     def benchmark(self, setting: Setting) -> Cost:
         p, work, longest = self.params, Work(), 0
         for task in p.run.tasks:
-            size = task_size(task)
-            items = min(p.prepare.benchmark_items.get(task, size["items"]), p.benchmark.limit or math.inf)
-            longest = max(longest, size["tokens"] * (1 + p.benchmark.num_fewshot))
-            work += self.answers(task, items, 1 + bool(setting.contrast), self.layers_of(setting))
+            longest = max(longest, task_size(task)["tokens"] * (1 + p.benchmark.num_fewshot))
+            work += self.answers(task, self.items(task), 1 + bool(setting.contrast), self.layers_of(setting))
         logits = 2 * 4 * p.benchmark.batch_size * longest * self.shape.vocabulary
         memory = self._loaded(setting) + logits * (1 + bool(setting.contrast))
         return Cost("benchmark", f"{self.name}-{setting.name}", ((work, self.narrow),), memory)
@@ -355,3 +354,26 @@ def _line(stage: str, cell: str, costs: list[Cost], rates: Rates) -> str:
     hours, minutes = divmod(round(seconds / 60), 60)
     time = f"{seconds:.0f} s" if seconds < 120 else f"{minutes} min" if not hours else f"{hours} h {minutes:02}"
     return f"{stage:10} {cell:34} {flops:10.2g} {time:>9} {memory / 2**30:5.1f} GiB {disk / 2**30:5.1f} GiB"
+
+    def analyse(self) -> Cost:
+        """Train one exit again and again, each time with texts and items; read answers under every exit once."""
+        p, budgets, exits = self.params, self.params.analyse.training_budgets, len(self.model.exits)
+        work, trained = Work(), self.train()
+        if budgets:
+            ways = 2 * budgets + 2
+            some = EXIT_PROMPTS * len(p.run.domains)
+            one = self.decoding(some, p.select.new_tokens, some, 1, self.shape.layers)
+            one += self.answers(p.run.tasks[0], EXIT_ITEMS, 2, self.shape.layers)
+            work += one.times(ways)
+            # budgets are spaced evenly on a log scale: together about twice the largest, in two modes
+            work += trained.work.times(2 * 2 / exits)
+        for task in p.analyse.answers:
+            work += self.answers(task, self.items(task), 1 + 2 * exits, self.shape.layers)
+        if not work.flops:
+            return Cost("analyse", self.name)
+        return Cost("analyse", self.name, ((work, self.narrow),), trained.memory)
+
+    def items(self, task: str) -> float:
+        """Items of a task that benchmarks score."""
+        p = self.params
+        return min(p.prepare.benchmark_items.get(task, task_size(task)["items"]), p.benchmark.limit or math.inf)

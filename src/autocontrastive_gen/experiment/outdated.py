@@ -24,7 +24,8 @@ BEFORE = {
     "generate": ("prepare", "select"),
     "score": ("train", "generate"),
     "benchmark": ("prepare", "select"),
-    "report": ("score", "benchmark"),
+    "analyse": ("prepare", "train"),
+    "report": ("score", "benchmark", "analyse"),
     "track": ("report",),
 }
 """The stages that each stage reads from."""
@@ -38,7 +39,7 @@ def cells_of(plan: dict[str, Any]) -> list[Cell]:
 
 
 def _cells(stage: str, plan: dict[str, Any]) -> Iterator[Cell]:
-    if stage in ("train", "select", "score"):
+    if stage in ("train", "select", "score", "analyse"):
         yield from ((stage, model) for model in plan[stage])
     elif stage in ("generate", "benchmark"):
         yield from ((stage, model, setting) for model, settings in plan[stage].items() for setting in settings)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-STAGES = ("fetch", "prepare", "train", "select", "generate", "score", "benchmark", "report", "track")
+STAGES = ("fetch", "prepare", "train", "select", "generate", "score", "benchmark", "analyse", "report", "track")
 PUBLISHED = Path("conf/paper")
 """Folder of published values, a file per source."""
 RULES = ("claims", "deviations")
@@ -163,6 +163,18 @@ class Paths:
     def items(self, model: str, setting: str) -> Path:
         """csv: task, id, document, metric, value: one row per item, so that settings are compared item by item."""
         return self.benchmark(model, setting) / "items.csv"
+
+    # analyse ----------------------------------------------------------------------------------------------------
+    def analyse(self, model: str) -> Path:
+        return self.runs / "analyse" / model
+
+    def exit_training(self, model: str) -> Path:
+        """json: what ``pipeline.exit_training.measure`` gives; absent if the run does not ask for it."""
+        return self.analyse(model) / "exit-training.json"
+
+    def answers(self, model: str) -> Path:
+        """csv of ``evaluation.answer_reading.COLUMNS``; absent if the run does not ask for it."""
+        return self.analyse(model) / "answers.csv"
 
     # exempt from "same bytes" -------------------------------------------------------------------------------------
     def cost(self, stage: str, cell: str = "") -> Path:

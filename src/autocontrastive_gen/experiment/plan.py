@@ -34,6 +34,9 @@ DRAFTED_TEXTS = 16
 """Texts per domain that are read by all exits: some thousand tokens, where each costs a pass with every exit's logits.
 """
 
+EXIT_PROMPTS, EXIT_ITEMS = 16, 200
+"""Validation prompts per domain, and items of the task, on which contrast is scored after each training of an exit."""
+
 
 def build(params: Params) -> dict[str, Any]:
     """The plan of a run: {stage: entry}, by model and setting if the stage has cells."""
@@ -58,11 +61,8 @@ def build(params: Params) -> dict[str, Any]:
         },
         "train": {
             name: {
-                **p["train"],
-                **seed,
+                **_trained(params, p),
                 "model": {**runtime[name], **{key: p["models"][name][key] for key in ("exits", "note")}},
-                "tokens": params.prepare.training.tokens,
-                "domains": run.domains,
             }
             for name in models
         },
@@ -117,6 +117,7 @@ def build(params: Params) -> dict[str, Any]:
             }
             for name in models
         },
+        "analyse": {name: _analysed(params, p, runtime[name], name, {**seed, **encoder}) for name in models},
         "report": {
             **p["report"],
             **seed,
@@ -134,8 +135,35 @@ def build(params: Params) -> dict[str, Any]:
             "settings": run.settings,
             "benchmark_settings": run.benchmark_settings,
             "tasks": run.tasks,
+            "analyse": p["analyse"],
         },
         "track": {**p["track"], "models": models},
+    }
+
+
+def _trained(params: Params, p: dict) -> dict[str, Any]:
+    """What the training of any model depends on."""
+    tokens = params.prepare.training.tokens
+    return {**p["train"], "seed": params.seed, "tokens": tokens, "domains": params.run.domains}
+
+
+def _analysed(params: Params, p: dict, runtime: dict, model: str, common: dict) -> dict[str, Any]:
+    """The entry of ``analyse``: of each part that is asked for, all that it depends on."""
+    exits = {key: p["models"][model][key] for key in ("exits", "note")}
+    options = {**p["benchmark"], "seed": common["seed"]}
+    trained = {
+        "task": params.run.tasks[0],
+        "prompts": EXIT_PROMPTS,
+        "items": EXIT_ITEMS,
+        "train": {**_trained(params, p), "model": {**runtime, **exits}},
+        "select": {"new_tokens": params.select.new_tokens, **common},
+        "benchmark": options,
+    }
+    read = {**options, "model": {**runtime, **exits}, "train": _trained(params, p)}
+    budgets, tasks = params.analyse.training_budgets, params.analyse.answers
+    return {
+        "exit_training": {"budgets": budgets, **(trained if budgets else {})},
+        "answers": {"tasks": tasks, **(read if tasks else {})},
     }
 
 

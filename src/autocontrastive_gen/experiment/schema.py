@@ -205,6 +205,16 @@ class Benchmark(Section):
     """Examples that precede each item."""
 
 
+class Analyse(Section):
+    """What is taken apart beside the results; each part takes time of its own, and none is made by default."""
+
+    training_budgets: Annotated[int, Field(ge=0, le=20)] = 0
+    """Token budgets for which the exit at the halfway layer is trained anew in each mode, from 20,000 to all; its
+    contrast is scored on the first task of run.tasks."""
+    answers: list[Task] = []
+    """Tasks of run.tasks whose answers are read under every exit, alone and contrasted: last words, multiple choice."""
+
+
 class Report(Section):
     """The report."""
 
@@ -252,6 +262,7 @@ class Params(Section):
     generate: Generate = Generate()
     score: Score
     benchmark: Benchmark = Benchmark()
+    analyse: Analyse = Analyse()
     report: Report
     track: Track = Track()
 

@@ -16,15 +16,14 @@ from typing import Any
 
 from autocontrastive_gen.evaluation.benchmarks import evaluate, results
 from autocontrastive_gen.evaluation.encoders import load_encoder
-from autocontrastive_gen.experiment.paths import Paths
-from autocontrastive_gen.foundation.digests import fingerprint
+from autocontrastive_gen.experiment.paths import Paths, halfway
 from autocontrastive_gen.foundation.files import read_json, read_jsonl, write_json
 from autocontrastive_gen.foundation.processes import Processes
-from autocontrastive_gen.modeling.layers import ORIGINAL
+from autocontrastive_gen.foundation.progress import ProgressBar
+from autocontrastive_gen.modeling.layers import ORIGINAL, read_depth
 from autocontrastive_gen.pipeline.benchmark_cell import load_lm
 from autocontrastive_gen.pipeline.cell_model import load_model
 from autocontrastive_gen.pipeline.choice import score_exits, summary
-from autocontrastive_gen.pipeline.code import code_digest
 from autocontrastive_gen.pipeline.train_cell import load_untrained, read_texts, train_settings, validation_texts
 from autocontrastive_gen.training.fit import fit_exits
 
@@ -34,79 +33,67 @@ PLAIN = "plain"
 DIRECT = "SHARED_PROJECTION_DIRECT"
 MODES = {"direct": DIRECT, "cast": "SHARED_PROJECTION_CAST_OUTPUTS", "head": "LAYER_SPECIFIC_PROJECTION"}
 """Projection modes by the names that tables and files give them."""
+FEWEST = 20_000
+"""Tokens of the smallest budget, if the run trains on more."""
+
+
+def measure(plan: Mapping[str, Any], paths: Paths, scratch: Path) -> dict[str, Any]:
+    """Measure no contrast, and contrast with an exit per mode and token budget.
+
+    Args:
+        plan: "budgets", their number; "task", "prompts" per domain and "items"; and the plan's entries "train",
+            "select" and "benchmark" of the model.
+        scratch: folder that keeps every finished cell, a file each.
+
+    Returns:
+        "layer" of the exit, "task", "prompts" per domain, "items", and "rows" of "mode", "budget", "tokens",
+        "exit_perplexity" and "agreement" (means over domains, geometric for perplexity), "diversity", "coherence",
+        and the metrics of the task.
+    """
+    layer = halfway(read_depth(paths.asset(plan["train"]["model"]["asset"])))
+    cells = [(PLAIN, 0), *cells_of([*MODES], budgets_of(plan["train"]["tokens"], plan["budgets"]))]
+    rows = []
+    for mode, budget in ProgressBar(cells, desc="exits by training"):
+        file = scratch / f"{mode}-{budget}.json"
+        if not file.exists():
+            entry = {**plan["train"], "tokens": budget}
+            entry["model"] = {**entry["model"], "mode": MODES.get(mode, DIRECT)}
+            cell = _Cell(layer, {**plan, "train": entry}, paths)
+            write_json(file, {"mode": mode, "budget": budget, **cell.measure(trained=mode != PLAIN)})
+            log.info("%s, %d tokens: %s", mode, budget, file)
+        rows.append(read_json(file))
+    return {"layer": layer, **{key: plan[key] for key in ("task", "prompts", "items")}, "rows": rows}
 
 
 @dataclass(frozen=True)
-class Study:
-    """What is measured of every cell."""
+class _Cell:
+    """One exit, trained, measured and used."""
 
-    model: str
-    """Key of the model in params."""
     layer: int
-    """Layer of the exit, which is the lower one of the contrast."""
-    task: str
-    """A task made by ``prepare``."""
-    prompts: int
-    """Validation prompts per domain."""
-    items: int
-    """Items of the task."""
+    plan: Mapping[str, Any]
+    paths: Paths
 
-    def measure(self, cells: Sequence[tuple[str, int]], plan: Mapping[str, Any], paths: Paths) -> list[dict[str, Any]]:
-        """One row for no contrast, and one per cell of (mode, token budget).
-
-        Args:
-            plan: the whole plan of the run.
-
-        Returns:
-            Rows of "mode", "budget", "tokens", "exit_perplexity" and "agreement" (means over domains, geometric for
-            perplexity), "diversity", "coherence", and the metrics of the task.
-        """
-        rows = []
-        for mode, budget in [(PLAIN, 0), *cells]:
-            entry = self._entry(mode, budget, plan)
-            folder = paths.runs / "exit-training" / self.model
-            key = fingerprint([vars(self), entry, code_digest("train"), code_digest("benchmark"), self._card(paths)])
-            file = folder / f"{mode}-{budget}-{key[:12]}.json"
-            if not file.exists():
-                write_json(file, {"mode": mode, "budget": budget, **self._cell(mode, entry, paths)})
-                log.info("%s, %d tokens: %s", mode, budget, file)
-            rows.append(read_json(file))
-        return rows
-
-    def _entry(self, mode: str, budget: int, plan: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters of one cell."""
-        train, select = plan["train"][self.model], plan["select"][self.model]
-        benchmark = next(iter(plan["benchmark"][self.model].values()))
-        return {
-            "train": {**train, "tokens": budget, "model": {**train["model"], "mode": MODES.get(mode, DIRECT)}},
-            "select": {key: select[key] for key in ("new_tokens", "seed", "coherence_asset")},
-            "benchmark": {"batch_size": benchmark["batch_size"], "num_fewshot": 0, "seed": benchmark["seed"]},
-        }
-
-    def _card(self, paths: Paths) -> str:
-        """Stands for the prepared texts, prompts and items: their card names their digests."""
-        return paths.data_card.read_text(encoding="utf-8")
-
-    def _cell(self, mode: str, entry: Mapping[str, Any], paths: Paths) -> dict[str, Any]:
+    def measure(self, trained: bool) -> dict[str, Any]:
         found: dict[str, Any] = {}
         with tempfile.TemporaryDirectory(prefix="exit-training-") as folder:
             exits, contrast = None, {"use_original_head": True}
-            if mode != PLAIN:
+            if trained:
                 exits = Path(folder)
-                found = self._trained(entry["train"], exits, paths)
+                found = self._trained(exits)
                 contrast = {"use_original_head": False, "contrast_layer_indices": (ORIGINAL, self.layer)}
-            found |= self._texts(exits, contrast, entry, paths)
-            return found | self._scored(exits, contrast, entry, paths)
+            found |= self._texts(exits, contrast)
+            return found | self._scored(exits, contrast)
 
-    def _trained(self, train: Mapping[str, Any], exits: Path, paths: Paths) -> dict[str, Any]:
+    def _trained(self, exits: Path) -> dict[str, Any]:
         """Train the exit, write it into the folder ``exits``, and measure it."""
-        asset, entry = paths.asset(train["model"]["asset"]), {**train["model"], "exits": [self.layer]}
+        train = self.plan["train"]
+        asset, entry = self.paths.asset(train["model"]["asset"]), {**train["model"], "exits": [self.layer]}
         model, tokenizer = load_untrained(asset, entry, Processes.start())
         fitted = fit_exits(
             model,
             tokenizer,
-            read_texts(paths.training_text),
-            validation_texts(paths, train["domains"]),
+            read_texts(self.paths.training_text),
+            validation_texts(self.paths, train["domains"]),
             train_settings(train),
             tokens=train["tokens"] or None,
             seed=train["seed"],
@@ -115,21 +102,22 @@ class Study:
         qualities = [measured[str(self.layer)] for measured in fitted.quality.values()]
         return {"tokens": fitted.tokens, **_means(qualities)}
 
-    def _texts(self, exits: Path | None, contrast: Mapping[str, Any], entry: Mapping[str, Any], paths: Paths) -> dict:
+    def _texts(self, exits: Path | None, contrast: Mapping[str, Any]) -> dict[str, Any]:
         """Diversity and coherence of greedy search on validation prompts."""
-        train, select = entry["train"], entry["select"]
-        base, dtype = paths.asset(train["model"]["asset"]), train["model"]["dtype"]
+        train, select = self.plan["train"], self.plan["select"]
+        base, dtype = self.paths.asset(train["model"]["asset"]), train["model"]["dtype"]
         model, tokenizer = load_model(base, exits, dtype, contrast, local_files_only=True)
-        encoder = load_encoder(paths.asset(select["coherence_asset"]), str(model.device))
-        prompts = {name: read_jsonl(paths.prompts(name, "validation"))[: self.prompts] for name in train["domains"]}
+        encoder = load_encoder(self.paths.asset(select["coherence_asset"]), str(model.device))
+        files = {name: self.paths.prompts(name, "validation") for name in train["domains"]}
+        prompts = {name: read_jsonl(file)[: self.plan["prompts"]] for name, file in files.items()}
         scores = score_exits(model, tokenizer, encoder, prompts, select["new_tokens"], select["seed"])
         return {key: value for key, value in summary(scores).items() if key in ("diversity", "coherence")}
 
-    def _scored(self, exits: Path | None, contrast: Mapping[str, Any], entry: Mapping[str, Any], paths: Paths) -> dict:
-        model = entry["train"]["model"]
-        lm = load_lm(paths.asset(model["asset"]), exits, model["dtype"], entry["benchmark"]["batch_size"], contrast)
-        output = evaluate(lm, [self.task], [paths.tasks], {**entry["benchmark"], "limit": self.items})
-        metrics = results(output)[self.task] if output else {}
+    def _scored(self, exits: Path | None, contrast: Mapping[str, Any]) -> dict[str, Any]:
+        model, options, task = self.plan["train"]["model"], self.plan["benchmark"], self.plan["task"]
+        lm = load_lm(self.paths.asset(model["asset"]), exits, model["dtype"], options["batch_size"], contrast)
+        output = evaluate(lm, [task], [self.paths.tasks], {**options, "limit": self.plan["items"]})
+        metrics = results(output)[task] if output else {}
         return {name.partition(",")[0]: metric["value"] for name, metric in metrics.items()}
 
 
@@ -144,3 +132,10 @@ def cells_of(modes: Sequence[str], budgets: Sequence[int]) -> Iterator[tuple[str
     """(mode, budget) in the order of the table: the direct mode is not trained, so it has one cell."""
     for mode in modes:
         yield from [(mode, 0)] if mode == "direct" else [(mode, budget) for budget in budgets]
+
+
+def budgets_of(tokens: int, count: int) -> list[int]:
+    """``count`` budgets up to ``tokens``, evenly spaced on a log scale, from 20,000 or, of less text, a sixteenth."""
+    least = FEWEST if tokens > FEWEST else tokens / 16
+    ratio = (tokens / least) ** (1 / max(1, count - 1))
+    return [round(least * ratio**i) for i in range(count - 1)] + [tokens]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from autocontrastive_gen.report.columns import MODEL
 from autocontrastive_gen.report.drawing import (
     MARKERS,
     PLAIN,
@@ -14,8 +15,8 @@ from autocontrastive_gen.report.drawing import (
     finish,
     log_scale,
     new_canvas,
-    style,
 )
+from autocontrastive_gen.report.results import Results
 from autocontrastive_gen.report.table import Column, Number, Table
 
 TITLES = {"plain": "no contrast", "direct": "direct (untrained)", "cast": "cast", "head": "head of its own"}
@@ -29,54 +30,52 @@ _MEASURED = {
 """What the columns and axes show, with the digits of the table."""
 
 
-class Study(Protocol):
-    """What the table and the figure say of how a study was measured."""
-
-    model: str
-    layer: int
-    task: str
-    prompts: int
-    items: int
-
-
-def training_budget_table(study: Study, rows: Sequence[Mapping[str, Any]]) -> Table:
-    """One row per mode and token budget, and first the one without contrast."""
-    found = []
-    for row in rows:
-        shown = {key: Number(row[key], digits=digits) for key, (_, digits) in _MEASURED.items() if key in row}
-        found.append({"mode": TITLES[row["mode"]], "tokens": row.get("tokens"), **shown})
-    columns = [Column("mode", "Exit", head=True), Column("tokens", "Training tokens", numeric=True)]
+def exit_training_table(results: Results) -> Table:
+    """One row per model, mode and token budget, and first the one without contrast."""
+    rows = []
+    for model, content in results.exit_training.items():
+        where = {"file": results.paths.exit_training(model).as_posix(), "cell": f"analyse@{model}"}
+        for row in content["rows"]:
+            known = {key: digits for key, (_, digits) in _MEASURED.items() if key in row}
+            shown = {key: Number(row[key], digits=digits, **where) for key, digits in known.items()}
+            rows.append({"model": model, "mode": TITLES[row["mode"]], "tokens": row.get("tokens"), **shown})
+    columns = [MODEL, Column("mode", "Exit", head=True), Column("tokens", "Training tokens", numeric=True)]
     columns += [Column(key, title, numeric=True) for key, (title, _) in _MEASURED.items()]
-    note = (
-        f"{study.model}: the exit at layer {study.layer}. Its perplexity and agreement are means over domains of "
+    notes = [
+        f"{model}: the exit at layer {content['layer']}. Its perplexity and agreement are means over domains of "
         "held-out text (geometric for perplexity). Diversity and coherence: greedy search with the last layer "
-        f"contrasted with this exit, on {study.prompts} validation prompts per domain, means over domains. Accuracy: "
-        f"the first {study.items} items of {study.task}, with the same contrast."
-    )
-    return Table("exit-training", "How much training does an exit need?", columns, found, note, groups=("mode",))
+        f"contrasted with this exit, on {content['prompts']} validation prompts per domain, means over domains. "
+        f"Accuracy: the first {content['items']} items of {content['task']}, with the same contrast."
+        for model, content in results.exit_training.items()
+    ]
+    title = "How much training does an exit need?"
+    return Table("exit-training", title, columns, rows, " ".join(notes), groups=("model", "mode"))
 
 
-def training_budget_figure(study: Study, table: Table) -> Figure:
+def exit_training_figure(results: Results, tables: Mapping[str, Table], model: str) -> Iterator[Figure]:
     """Every quantity over the tokens of training, a line per mode; untrained exits and no contrast as level lines."""
-    with style():
-        canvas, grid = new_canvas(3, 2)
-        shown = [key for key in _MEASURED if any(key in row for row in table.rows)]
-        for axes in grid.flat[len(shown) :]:
-            axes.set_axis_off()
-        for axes, key in zip(grid.flat, shown, strict=False):
-            _draw(axes, table, key)
-        add_legend(canvas, grid[0][1] if len(shown) < 3 else grid[1][0])
-        return finish(
-            canvas,
-            "exit-training",
-            f"{study.model}: what training does to the exit at layer {study.layer}, and to contrast with it.",
-            "Lines over training tokens; the numbers are in the table of the same name.",
-        )
+    content = results.exit_training.get(model)
+    if content is None:
+        return
+    rows = [row for row in tables["exit-training"].rows if row["model"] == model]
+    shown = [key for key in _MEASURED if any(key in row for row in rows)]
+    canvas, grid = new_canvas(3, 2)
+    for axes in grid.flat[len(shown) :]:
+        axes.set_axis_off()
+    for axes, key in zip(grid.flat, shown, strict=False):
+        _draw(axes, rows, key)
+    add_legend(canvas, grid[0][1] if len(shown) < 3 else grid[1][0])
+    yield finish(
+        canvas,
+        f"exit-training-{model}",
+        f"{model}: what training does to the exit at layer {content['layer']}, and to contrast with it.",
+        "Lines over training tokens; the numbers are in the table of exits by training.",
+    )
 
 
-def _draw(axes, table: Table, key: str) -> None:
-    for i, mode in enumerate(dict.fromkeys(row["mode"] for row in table.rows)):
-        points = [(row["tokens"], row[key].value) for row in table.rows if row["mode"] == mode and key in row]
+def _draw(axes, rows: Sequence[Mapping[str, Any]], key: str) -> None:
+    for i, mode in enumerate(dict.fromkeys(row["mode"] for row in rows)):
+        points = [(row["tokens"], row[key].value) for row in rows if row["mode"] == mode and key in row]
         if points and not any(tokens for tokens, _ in points):
             axes.axhline(points[0][1], color=PLAIN if mode == TITLES["plain"] else SERIES[i], ls="--", label=mode)
         elif points:

@@ -24,6 +24,7 @@ from autocontrastive_gen.report.drawing import (
     new_canvas,
     style,
 )
+from autocontrastive_gen.report.exit_training_tables import exit_training_figure
 from autocontrastive_gen.report.results import Results
 from autocontrastive_gen.report.table import Number, Table
 from autocontrastive_gen.report.text_figures import plane_figures, quality_figures
@@ -35,12 +36,7 @@ SHORTEST = 3
 def all_figures(results: Results, tables: dict[str, Table]) -> list[Figure]:
     """Every figure that this run has results for, in reading order."""
     with style():
-        drawn = [
-            figure
-            for model in results.models
-            for draw in (plane_figures, quality_figures, _lower_layer, _exits, _benchmarks, _curves)
-            for figure in draw(results, tables, model)
-        ]
+        drawn = [figure for model in results.models for draw in DRAWN for figure in draw(results, tables, model)]
     return drawn
 
 
@@ -154,6 +150,34 @@ def _exits(results: Results, tables: dict[str, Table], model: str) -> Iterator[F
     )
 
 
+def _gains_by_exit(results: Results, tables: dict[str, Table], model: str) -> Iterator[Figure]:
+    """The gain of contrast with each exit over that exit's own accuracy, for items with one answer."""
+    rows = [row for row in tables["gain-sources"].rows if row["model"] == model] if "gain-sources" in tables else []
+    if not rows:
+        return
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    canvas, grid = new_canvas(len(tasks), 1)
+    for axes, task in zip(grid[0], tasks, strict=True):
+        for row in (row for row in rows if row["task"] == task):
+            for key, colour, marker, label in (
+                ("gain", CONTRAST, "D", "all tokens allowed"),
+                ("filtered_gain", PLAIN, "o", "no stop words on either side"),
+            ):
+                add_point(axes, row["exit"].value, row[key], colour, marker, label)
+            axes.annotate(str(row["layer"]), (row["exit"].value, row["gain"].value), (5, 5), textcoords="offset points")
+        axes.axhline(0, color=OTHER, lw=1)
+        axes.set_xlabel(f"Accuracy of the exit alone, {task} (0–1)")
+        axes.set_ylabel("Gain in accuracy")
+    add_legend(canvas, grid[0][0])
+    yield finish(
+        canvas,
+        f"gain-sources-{model}",
+        f"{model}: what contrast with each exit gains, by how good that exit is on its own; the numbers beside the "
+        f"points are layers. {bars(results, 'items')}",
+        "Points by exit; the numbers are in the table of the gain's sources.",
+    )
+
+
 def _benchmarks(results: Results, tables: dict[str, Table], model: str) -> Iterator[Figure]:
     """Accuracies by task and setting, with intervals."""
     rows = [r for r in tables["benchmark"].rows if r["model"] == model and "score" in r]
@@ -212,3 +236,16 @@ def _curves(results: Results, tables: dict[str, Table], model: str) -> Iterator[
         f"{model}: training of the exits.",
         "One line per exit; the numbers are in tables/training.csv.",
     )
+
+
+DRAWN = (
+    plane_figures,
+    quality_figures,
+    _lower_layer,
+    _exits,
+    exit_training_figure,
+    _gains_by_exit,
+    _benchmarks,
+    _curves,
+)
+"""What draws a model's figures, in reading order."""

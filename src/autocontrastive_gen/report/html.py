@@ -39,11 +39,14 @@ SECTIONS = (
     ("texts", "Texts"),
     ("exits", "Exits"),
     ("benchmarks", "Benchmarks"),
+    ("why", "Why"),
     ("published", "Published"),
     ("cost", "Cost"),
     ("deviations", "Deviations"),
     ("provenance", "Provenance"),
 )
+WHY = {"gain-sources", "multiple-choice"}
+"""Tables of the section that only some runs have."""
 LIBRARIES = ("torch", "transformers", "datasets", "lm-eval", "sentence-transformers", "dvc", "mlflow", "numpy", "scipy")
 
 
@@ -71,7 +74,7 @@ def write_page(
         "banner": results.plan["banner"],
         "edited": results.plan["edited"],
         "commit": last_commit(),
-        "sections": SECTIONS,
+        "sections": [each for each in SECTIONS if each[0] != "why" or WHY & tables.keys()],
         "opening": Opening.of(results, tables, samples, cost["speeds"]),
         "many": len(results.models) > 1,
         "summary": _summary(results, tables, findings),

@@ -109,6 +109,20 @@ class Results:
         return {model: self._json(self.paths.drafts(model)) or {} for model in self.models}
 
     @cached_property
+    def exit_training(self) -> dict[str, dict]:
+        """{model: what its exit at the halfway layer gains from training, as in ``Paths.exit_training``}."""
+        asked = self.plan["analyse"]["training_budgets"]
+        found = {model: self._json(self.paths.exit_training(model)) for model in self.models} if asked else {}
+        return {model: content for model, content in found.items() if content}
+
+    @cached_property
+    def answers(self) -> dict[str, pd.DataFrame]:
+        """{model: one row per item and view, as in ``Paths.answers``}."""
+        asked = self.plan["analyse"]["answers"]
+        tables = {model: self._csv(self.paths.answers(model)) for model in self.models} if asked else {}
+        return {model: table for model, table in tables.items() if table is not None}
+
+    @cached_property
     def benchmarks(self) -> dict[str, dict[str, dict[str, dict[str, dict]]]]:
         """{model: {setting: {task: {metric: {value, stderr, n}}}}}; lm-eval's filter suffix is cut off."""
         found: dict[str, dict] = {}
@@ -187,7 +201,7 @@ class Results:
     @cached_property
     def cells(self) -> list[str]:
         """Names of this plan's cells before the report, as in their cost files."""
-        per_model = [f"{stage}-{model}" for stage in ("train", "select", "score") for model in self.models]
+        per_model = [f"{stage}-{model}" for stage in ("train", "select", "score", "analyse") for model in self.models]
         generate = [f"generate-{model}-{s.name}" for model in self.models for s in self.settings]
         bench = [f"benchmark-{model}-{name}" for model in self.models for name in self.plan["benchmark_settings"]]
         before = 2 * len(self.models)

@@ -1,0 +1,46 @@
+"""What the stage analyse measures and keeps, and where the report shows it."""
+
+import csv
+import json
+
+import pytest
+
+from autocontrastive_gen.pipeline.exit_training import budgets_of, cells_of
+from tests.pipeline.conftest import copy_project
+
+
+def test_untrained_exits_have_one_cell():
+    assert list(cells_of(["direct", "cast"], [10, 20])) == [("direct", 0), ("cast", 10), ("cast", 20)]
+
+
+@pytest.mark.parametrize("tokens", [1600, 80_000, 3_000_000])
+def test_budgets_rise_evenly_to_all_tokens(tokens):
+    budgets = budgets_of(tokens, 5)
+    assert budgets[0] == (20_000 if tokens > 20_000 else tokens // 16) and budgets[-1] == tokens and len(budgets) == 5
+    ratios = [after / before for before, after in zip(budgets, budgets[1:], strict=False)]
+    assert max(ratios) == pytest.approx(min(ratios), rel=0.01)
+    assert budgets_of(tokens, 1) == [tokens]
+
+
+@pytest.mark.slow
+def test_the_stage_measures_what_is_asked_for_and_the_page_shows_it(root, tmp_path):
+    clone = copy_project(root, tmp_path / "clone")
+    clone.edit("training_budgets: 0", "training_budgets: 2")
+    clone.edit("answers: []", "answers: [last-word]")
+    clone.repro("report")
+    kept = clone.folder / "runs/smoke/analyse/tiny"
+    rows = json.loads((kept / "exit-training.json").read_text())["rows"]
+    assert [row["mode"] for row in rows] == ["plain", "direct", "cast", "cast", "head", "head"]
+    assert all(row[key] >= 0 for row in rows for key in ("diversity", "coherence", "acc"))
+    casts = [row["exit_perplexity"] for row in rows[1:4]]
+    assert casts == sorted(casts, reverse=True), "training helps"
+    answers = list(csv.DictReader((kept / "answers.csv").open()))
+    items = list(csv.DictReader((clone.folder / "runs/smoke/benchmark/tiny-original/items.csv").open()))
+    right = [float(row["value"]) for row in items if row["metric"] == "acc"]
+    assert [float(row["right"]) for row in answers if row["view"] == "original"] == right
+    report = clone.folder / "reports/smoke"
+    page = (report / "index.html").read_text()
+    for name in ("exit-training", "gain-sources", "first-choices"):
+        assert (report / f"tables/{name}.csv").exists()
+    assert 'href="#why"' in page and "How much training does an exit need?" in page
+    assert (report / "figures/exit-training-tiny.svg").exists() and (report / "figures/gain-sources-tiny.svg").exists()

@@ -4,16 +4,8 @@ import pytest
 from lm_eval.api.instance import Instance
 from transformers import AutoTokenizer
 
-from autocontrastive_gen.evaluation.answer_reading import (
-    EARLIER,
-    OTHER,
-    RIGHT,
-    STOP,
-    AnswerLM,
-    is_stop_word,
-    kind_of,
-    rows_of,
-)
+from autocontrastive_gen.evaluation.answer_kinds import EARLIER, OTHER, RIGHT, STOP, is_stop_word, kind_of
+from autocontrastive_gen.evaluation.answer_reading import AnswerLM, rows_of
 from autocontrastive_gen.evaluation.lm_eval_harness.adapter import MultiExitLM
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
@@ -102,7 +94,8 @@ def test_rows_name_items_and_views(lm):
         first, second = (lm.read[pair][row["view"]] for pair in PAIRS[2:])
         assert row["margin"] == pytest.approx(second.log_probability - first.log_probability, abs=1e-5)
         assert row["right"] == (row["margin"] > 0)
-        assert row["plausible"] == pytest.approx((first.plausible + second.plausible) / 3, abs=1e-5)
+        plausible, tokens = first.plausible + second.plausible, first.tokens + second.tokens
+        assert row["plausible"] == pytest.approx(plausible / tokens, abs=1e-5)
 
 
 def test_a_task_without_a_right_answer_is_named(lm):

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from autocontrastive_gen.evaluation.answer_reading import COLUMNS, EARLIER, RIGHT, STOP
+from autocontrastive_gen.evaluation.answer_kinds import COLUMNS, EARLIER, RIGHT, STOP
 from autocontrastive_gen.foundation.files import write_csv, write_json
 from autocontrastive_gen.report.answer_tables import first_choices_table, gain_sources_table, multiple_choice_table
 from autocontrastive_gen.report.exit_training_tables import exit_training_table

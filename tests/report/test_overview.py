@@ -8,7 +8,7 @@ import re
 import pytest
 
 from autocontrastive_gen.evaluation.metrics import HUMAN
-from autocontrastive_gen.foundation.files import read_json
+from autocontrastive_gen.foundation.files import read_json, write_json
 from autocontrastive_gen.foundation.statistics import holm
 from autocontrastive_gen.report.benchmark_tables import benchmark_table
 from autocontrastive_gen.report.cost_summary import speeds
@@ -128,3 +128,10 @@ def test_the_page_says_what_of_the_paper_could_not_be_seen(report):
     page = (report / "index.html").read_text()
     assert re.search(r"Gera et al. 2023.*None of its tables could be seen.*dvc repro report", page)
     assert "No published value is of a model of this run." in page
+
+
+@pytest.mark.parametrize(("threads", "device", "rate"), [(1, "cpu", 240.0), (2, "cpu", 384.0), (1, "cuda", 384.0)])
+def test_other_work_on_the_machine_does_not_slow_a_cell_of_one_thread(made_run, threads, device, rate):
+    path = made_run.cost("generate", "made-greedy")
+    write_json(path, {**read_json(path), "threads": threads, "device": device})
+    assert speeds(Results(made_run, PLAN))["made"]["greedy"]["tokens_per_s"] == pytest.approx(rate)

@@ -259,6 +259,7 @@ def test_cost_adds_up(report):
         "generate",
         "score",
         "benchmark",
+        "analyse",
     ]
     assert "| generate | 11 | 27.5 s | 44.0 s | 1.50 GiB | – | cpu |" in (report / "cost.md").read_text()
 

@@ -10,26 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from autocontrastive_gen.evaluation.answer_kinds import RIGHT, is_stop_word, kind_of
 from autocontrastive_gen.evaluation.lm_eval_harness.adapter import MultiExitLM
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.progress import ProgressBar
 from autocontrastive_gen.generation.batches import pad, pad_token
 from autocontrastive_gen.modeling.layers import ORIGINAL
-
-RIGHT, STOP, EARLIER, OTHER = "right", "stop word", "earlier word", "other word"
-KINDS = (RIGHT, STOP, EARLIER, OTHER)
-"""What a first choice may be: the answer's token, a stop word or no word, a word of the passage, or another word."""
-COLUMNS = ("task", "id", "document", "view", "right", "kind", "filtered", "margin", "plausible")
-"""Of one item under one view, ``original``, ``exit<l>`` or ``<contrast><l>``: whether the answer is right; for one with
-a single answer, what the first choice is, and whether it is right if no stop word may be chosen; for multiple choice,
-the log-probability of the right answer less that of the best wrong one (nats), and the share of the answers' tokens
-that are plausible under the last layer."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +110,12 @@ class AnswerLM(MultiExitLM):
 
 
 def rows_of(lm: AnswerLM, samples: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[dict[str, Any]]:
-    """Rows of ``COLUMNS`` from what ``lm`` has read and the samples of its evaluation, in the order of the items."""
+    """Rows of ``answer_kinds.COLUMNS``, in the order of the items.
+
+    Args:
+        lm: what has read the tasks.
+        samples: of its evaluation, by task.
+    """
     for task, items in samples.items():
         for number, sample in enumerate(sorted(items, key=lambda sample: sample["doc_id"])):
             doc = sample["doc"] if isinstance(sample["doc"], dict) else {}
@@ -145,27 +141,3 @@ def _choice(task: str, sample: Mapping[str, Any], answers: Sequence[Answer]) -> 
     plausible = sum(answer.plausible for answer in answers) / sum(answer.tokens for answer in answers)
     right = int(max(range(len(scores)), key=scores.__getitem__) == gold)
     return {"right": right, "margin": round(margin, 6), "plausible": round(plausible, 6)}
-
-
-def kind_of(token: str, passage: str) -> str:
-    """What a wrong first choice is: one of ``KINDS`` but the first."""
-    if is_stop_word(token):
-        return STOP
-    return EARLIER if token.strip().lower() in _words(passage) else OTHER
-
-
-@lru_cache(maxsize=1)
-def _words(passage: str) -> frozenset[str]:
-    return frozenset(word.strip(".,;:!?\"'()[]").lower() for word in passage.split())
-
-
-def is_stop_word(token: str) -> bool:
-    """Whether a token is an English stop word, or holds no letter or digit and so cannot be part of a word."""
-    return token.strip().lower() in _stop_words() or not any(character.isalnum() for character in token)
-
-
-@lru_cache(maxsize=1)
-def _stop_words() -> frozenset[str]:
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-    return ENGLISH_STOP_WORDS

@@ -296,6 +296,29 @@ class Counter:
         memory = self._loaded(setting) + logits * (1 + bool(setting.contrast))
         return Cost("benchmark", f"{self.name}-{setting.name}", ((work, self.narrow),), memory)
 
+    def analyse(self) -> Cost:
+        """Train one exit again and again, each time with texts and items; read answers under every exit once."""
+        p, budgets, exits = self.params, self.params.analyse.training_budgets, len(self.model.exits)
+        work, trained = Work(), self.train()
+        if budgets:
+            ways = 2 * budgets + 2
+            some = EXIT_PROMPTS * len(p.run.domains)
+            one = self.decoding(some, p.select.new_tokens, some, 1, self.shape.layers)
+            one += self.answers(p.run.tasks[0], EXIT_ITEMS, 2, self.shape.layers)
+            work += one.times(ways)
+            # budgets are spaced evenly on a log scale: together about twice the largest, in two modes
+            work += trained.work.times(2 * 2 / exits)
+        for task in p.analyse.answers:
+            work += self.answers(task, self.items(task), 1 + 2 * exits, self.shape.layers)
+        if not work.flops:
+            return Cost("analyse", self.name)
+        return Cost("analyse", self.name, ((work, self.narrow),), trained.memory)
+
+    def items(self, task: str) -> float:
+        """Items of a task that benchmarks score."""
+        p = self.params
+        return min(p.prepare.benchmark_items.get(task, task_size(task)["items"]), p.benchmark.limit or math.inf)
+
 
 def measured_rates() -> Rates:
     """Rates of this machine or its GPU, from products of matrices and a copy of 256 MiB; takes half a second."""
@@ -354,26 +377,3 @@ def _line(stage: str, cell: str, costs: list[Cost], rates: Rates) -> str:
     hours, minutes = divmod(round(seconds / 60), 60)
     time = f"{seconds:.0f} s" if seconds < 120 else f"{minutes} min" if not hours else f"{hours} h {minutes:02}"
     return f"{stage:10} {cell:34} {flops:10.2g} {time:>9} {memory / 2**30:5.1f} GiB {disk / 2**30:5.1f} GiB"
-
-    def analyse(self) -> Cost:
-        """Train one exit again and again, each time with texts and items; read answers under every exit once."""
-        p, budgets, exits = self.params, self.params.analyse.training_budgets, len(self.model.exits)
-        work, trained = Work(), self.train()
-        if budgets:
-            ways = 2 * budgets + 2
-            some = EXIT_PROMPTS * len(p.run.domains)
-            one = self.decoding(some, p.select.new_tokens, some, 1, self.shape.layers)
-            one += self.answers(p.run.tasks[0], EXIT_ITEMS, 2, self.shape.layers)
-            work += one.times(ways)
-            # budgets are spaced evenly on a log scale: together about twice the largest, in two modes
-            work += trained.work.times(2 * 2 / exits)
-        for task in p.analyse.answers:
-            work += self.answers(task, self.items(task), 1 + 2 * exits, self.shape.layers)
-        if not work.flops:
-            return Cost("analyse", self.name)
-        return Cost("analyse", self.name, ((work, self.narrow),), trained.memory)
-
-    def items(self, task: str) -> float:
-        """Items of a task that benchmarks score."""
-        p = self.params
-        return min(p.prepare.benchmark_items.get(task, task_size(task)["items"]), p.benchmark.limit or math.inf)

@@ -173,7 +173,7 @@ class Paths:
         return self.analyse(model) / "exit-training.json"
 
     def answers(self, model: str) -> Path:
-        """csv of ``evaluation.answer_reading.COLUMNS``; absent if the run does not ask for it."""
+        """csv of ``evaluation.answer_kinds.COLUMNS``; absent if the run does not ask for it."""
         return self.analyse(model) / "answers.csv"
 
     # exempt from "same bytes" -------------------------------------------------------------------------------------

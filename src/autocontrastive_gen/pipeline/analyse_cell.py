@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autocontrastive_gen.evaluation.answer_reading import COLUMNS, AnswerLM, rows_of
+from autocontrastive_gen.evaluation.answer_kinds import COLUMNS
+from autocontrastive_gen.evaluation.answer_reading import AnswerLM, rows_of
 from autocontrastive_gen.evaluation.benchmarks import evaluate
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint

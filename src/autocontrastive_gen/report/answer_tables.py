@@ -1,4 +1,4 @@
-"""Why contrast helps in benchmarks, or harms: tables of what it changes in the answers (``answer_reading.py``)."""
+"""Why contrast helps in benchmarks, or harms: tables of what it changes in the answers (``answer_kinds.py``)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from autocontrastive_gen.evaluation.answer_reading import EARLIER, KINDS, OTHER, RIGHT, STOP
+from autocontrastive_gen.evaluation.answer_kinds import EARLIER, KINDS, OTHER, RIGHT, STOP
 from autocontrastive_gen.foundation.digests import seed_for
 from autocontrastive_gen.foundation.statistics import by_document, interval, pooled_product
 from autocontrastive_gen.modeling.layers import ORIGINAL

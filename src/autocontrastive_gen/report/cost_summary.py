@@ -26,15 +26,21 @@ def summarise(results: Results) -> dict[str, Any]:
 
 
 def speeds(results: Results) -> dict[str, dict[str, dict[str, float]]]:
-    """{model: {setting: {"tokens_per_s", "relative"}}}: generated tokens per wall second of the cell, loading included,
-    and the same relative to the baseline of the run; empty where one of the two was not recorded."""
+    """{model: {setting: {"tokens_per_s", "relative"}}}: generated tokens per second of the cell, loading included, and
+    the same relative to the baseline of the run; empty where one of the two was not recorded."""
     found: dict[str, dict] = {}
     for model in results.models:
         costs = {s.name: results.costs.get(f"generate-{model}-{s.name}", {}) for s in results.settings}
-        rates = {name: cost["tokens"] / cost["wall_s"] for name, cost in costs.items() if cost.get("tokens")}
+        rates = {name: cost["tokens"] / _seconds(cost) for name, cost in costs.items() if cost.get("tokens")}
         if base := rates.get(results.baseline):
             found[model] = {name: {"tokens_per_s": rate, "relative": rate / base} for name, rate in rates.items()}
     return found
+
+
+def _seconds(cost: dict[str, Any]) -> float:
+    """Wall seconds; of a cell with one thread on a CPU, its CPU seconds, which other work there hardly changes."""
+    alone = cost.get("threads") == 1 and cost.get("device") == "cpu" and cost.get("processes", 1) == 1
+    return cost["cpu_s"] if alone else cost["wall_s"]
 
 
 def write_cost(results: Results) -> dict[str, Any]:

@@ -19,21 +19,20 @@ def test_budgets_rise_evenly_to_all_tokens(tokens):
     assert budgets[0] == (20_000 if tokens > 20_000 else tokens // 16) and budgets[-1] == tokens and len(budgets) == 5
     ratios = [after / before for before, after in zip(budgets, budgets[1:], strict=False)]
     assert max(ratios) == pytest.approx(min(ratios), rel=0.01)
-    assert budgets_of(tokens, 1) == [tokens]
+    assert budgets_of(tokens, 1) == [tokens] and budgets_of(tokens, 5, batch=800)[0] == max(800, budgets[0])
 
 
 @pytest.mark.slow
 def test_the_stage_measures_what_is_asked_for_and_the_page_shows_it(root, tmp_path):
     clone = copy_project(root, tmp_path / "clone")
-    clone.edit("training_budgets: 0", "training_budgets: 2")
+    clone.edit("training_budgets: 0", "training_budgets: 1")
     clone.edit("answers: []", "answers: [last-word]")
     clone.repro("report")
     kept = clone.folder / "runs/smoke/analyse/tiny"
     rows = json.loads((kept / "exit-training.json").read_text())["rows"]
-    assert [row["mode"] for row in rows] == ["plain", "direct", "cast", "cast", "head", "head"]
+    assert [row["mode"] for row in rows] == ["plain", "direct", "cast", "head"]
     assert all(row[key] >= 0 for row in rows for key in ("diversity", "coherence", "acc"))
-    casts = [row["exit_perplexity"] for row in rows[1:4]]
-    assert casts == sorted(casts, reverse=True), "training helps"
+    assert rows[2]["exit_perplexity"] < rows[1]["exit_perplexity"], "training helps"
     answers = list(csv.DictReader((kept / "answers.csv").open()))
     items = list(csv.DictReader((clone.folder / "runs/smoke/benchmark/tiny-original/items.csv").open()))
     right = [float(row["value"]) for row in items if row["metric"] == "acc"]

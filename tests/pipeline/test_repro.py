@@ -17,7 +17,9 @@ AFTER = ["score@tiny", "report", "track"]
 
 def test_every_stage_runs_once(finished):
     _, stages = finished
-    assert sorted(stages) == sorted(["fetch", "prepare", "train@tiny", "select@tiny", *GENERATE, *BENCHMARK, *AFTER])
+    assert sorted(stages) == sorted(
+        ["fetch", "prepare", "train@tiny", "select@tiny", *GENERATE, *BENCHMARK, "analyse@tiny", *AFTER]
+    )
 
 
 def test_the_second_run_runs_nothing(clone):

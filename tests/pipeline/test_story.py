@@ -35,7 +35,7 @@ def outdated(clone) -> set[str]:
 
 def test_a_run_says_what_there_is_to_do_and_how_far_it_is(finished):
     log = finished[0].log
-    assert re.search(r"^to do: 11 cells, about \d+ .*: fetch, prepare, train, select, 2 × generate, score", log, re.M)
+    assert re.search(r"^to do: 12 cells, about \d+ .*: fetch, prepare, train, select, 2 × generate, score", log, re.M)
     lines = [match for line in log.splitlines() if (match := re.match(TOLD, line))]
     assert [int(line["at"]) for line in lines] == list(range(1, 12)) and {line["all"] for line in lines} == {"11"}
     came_out = {line["cell"]: line["what"] for line in lines}

@@ -51,7 +51,8 @@ def measure(plan: Mapping[str, Any], paths: Paths, scratch: Path) -> dict[str, A
         and the metrics of the task.
     """
     layer = halfway(read_depth(paths.asset(plan["train"]["model"]["asset"])))
-    cells = [(PLAIN, 0), *cells_of([*MODES], budgets_of(plan["train"]["tokens"], plan["budgets"]))]
+    batch = plan["train"]["block_size"] * plan["train"]["batch_size"]
+    cells = [(PLAIN, 0), *cells_of([*MODES], budgets_of(plan["train"]["tokens"], plan["budgets"], batch))]
     rows = []
     for mode, budget in ProgressBar(cells, desc="exits by training"):
         file = scratch / f"{mode}-{budget}.json"
@@ -134,8 +135,12 @@ def cells_of(modes: Sequence[str], budgets: Sequence[int]) -> Iterator[tuple[str
         yield from [(mode, 0)] if mode == "direct" else [(mode, budget) for budget in budgets]
 
 
-def budgets_of(tokens: int, count: int) -> list[int]:
-    """``count`` budgets up to ``tokens``, evenly spaced on a log scale, from 20,000 or, of less text, a sixteenth."""
-    least = FEWEST if tokens > FEWEST else tokens / 16
+def budgets_of(tokens: int, count: int, batch: int = 1) -> list[int]:
+    """``count`` budgets up to ``tokens``, evenly spaced on a log scale, from 20,000 or, of less text, a sixteenth.
+
+    Args:
+        batch: tokens of a batch, the least that can be trained on.
+    """
+    least = min(tokens, max(batch, FEWEST if tokens > FEWEST else tokens / 16))
     ratio = (tokens / least) ** (1 / max(1, count - 1))
     return [round(least * ratio**i) for i in range(count - 1)] + [tokens]

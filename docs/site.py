@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import chdir
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -18,6 +20,9 @@ PUBLISHED = (
     "examples/*.py",
     "reports/**/*",
 )
+
+STATE = '<span id="state" hidden>'
+"""Where the page of a report says whether its code has moved since; only the site knows, so that is where it shows."""
 
 
 class Notebook(File):
@@ -56,3 +61,32 @@ def published(root: Path) -> list[Path]:
 def _file(path: Path, root: Path, config: MkDocsConfig) -> File:
     kind = Notebook if path.suffix == ".ipynb" else File
     return kind(path.as_posix(), str(root), config.site_dir, config.use_directory_urls)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Let the page of each committed report that has a lock of its own say whether the code has moved since."""
+    root = Path(config.config_file_path).parent
+    for lock in root.glob("reports/*/dvc.lock"):
+        page = Path(config.site_dir) / lock.relative_to(root).with_name("index.html")
+        page.write_text(with_state(page.read_text(encoding="utf-8"), state_of(root, lock)), encoding="utf-8")
+
+
+def state_of(root: Path, lock: Path) -> str:
+    """A sentence on the code of a report's run, by the digests in its lock."""
+    sys.path.insert(0, str(root / "src"))
+    from autocontrastive_gen.experiment.lock import read_lock
+    from autocontrastive_gen.experiment.outdated import moved
+
+    with chdir(root):
+        stages = moved(read_lock(lock))
+    if not stages:
+        return "Its code is that of this site."
+    return f"The code of these stages has moved since: {', '.join(stages)}."
+
+
+def with_state(page: str, sentence: str) -> str:
+    """The page of a report with the sentence beside the commit that it names."""
+    start, mark, end = page.partition(STATE)
+    if not mark:
+        raise ValueError(f"the page of a report has no place for its state: {STATE}")
+    return f"{start}{mark[:-1].replace(' hidden', '')}>{sentence}{end}"

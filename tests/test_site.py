@@ -162,3 +162,6 @@ def test_the_site_is_built_without_a_broken_link_and_needs_no_network(tmp_path):
     loads = r"<(?:script|img|iframe|link rel=\"?(?:stylesheet|preconnect|icon))[^>]*(?:src|href)=\"?(https?:[^\"> ]+)"
     for page in built:
         assert not re.findall(loads, page.read_text()), page.name
+    for lock in ROOT.glob("reports/*/dvc.lock"):
+        page = (tmp_path / "site" / lock.relative_to(ROOT).with_name("index.html")).read_text()
+        assert re.search(r'<span id="?state"?>(Its code is that of this site|The code of these stages has moved)', page)

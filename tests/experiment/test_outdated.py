@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 
-from autocontrastive_gen.experiment.outdated import cells_of, dvc_name, md5, reads
+from autocontrastive_gen.experiment.lock import Entry
+from autocontrastive_gen.experiment.outdated import cells_of, dvc_name, md5, moved, reads
 from autocontrastive_gen.experiment.params import load_profile
 from autocontrastive_gen.experiment.plan import build
 
@@ -57,3 +59,19 @@ def test_digests_are_those_of_dvc(tmp_path):
     listing = [{"md5": digest["a"], "relpath": "a.py"}, {"md5": digest["y"], "relpath": "b/y.py"}]
     assert md5(tmp_path) == hashlib.md5(json.dumps(listing).encode()).hexdigest() + ".dir"
     assert md5(tmp_path / "a.py") == digest["a"] and md5(tmp_path / "absent") == ""
+
+
+def test_stages_whose_code_has_moved_are_named_in_order(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.py", "b.py"):
+        Path(name).write_text(name)
+
+    def entry(name: str, *files: str) -> Entry:
+        return Entry(name, "", {**{file: md5(Path(file)) for file in files}, "runs/x/prepare": "other"}, {}, {})
+
+    made = [entry("score@m", "a.py"), entry("generate@m-x", "a.py", "b.py"), entry("generate@m-y"), entry("train@m")]
+    lock = {each.name: each for each in made}
+    assert moved(lock) == []
+    Path("a.py").write_text("edited")
+    md5.cache_clear()
+    assert moved(lock) == ["generate", "score"]

@@ -81,9 +81,18 @@ def _changed(cell: Cell, entry: Entry, plan: dict[str, Any], paths: Paths) -> bo
     wanted = functools.reduce(lambda part, key: part[key], cell, plan)
     if entry.params.get(paths.plan.as_posix(), {}).get(".".join(cell)) != wanted:
         return True
+    return not all(Path(path).exists() for path in entry.outs) or _has_moved(entry)
+
+
+def moved(lock: dict[str, Entry]) -> list[str]:
+    """The stages of a finished run whose code is no longer what it was made with."""
+    found = {entry.stage for entry in lock.values() if _has_moved(entry)}
+    return [stage for stage in STAGES if stage in found]
+
+
+def _has_moved(entry: Entry) -> bool:
     code = {path: digest for path, digest in entry.deps.items() if not path.startswith(("runs/", "reports/"))}
-    outputs = all(Path(path).exists() for path in entry.outs)
-    return not outputs or any(md5(Path(path)) != digest for path, digest in code.items())
+    return any(md5(Path(path)) != digest for path, digest in code.items())
 
 
 @functools.cache

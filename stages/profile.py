@@ -107,7 +107,8 @@ def estimate(
         acd estimate --profile paper --flops 1e14 --bandwidth 1.5e12
     """
     from autocontrastive_gen.experiment.estimate import estimate as count
-    from autocontrastive_gen.experiment.estimate import measured_rates, stated, table
+    from autocontrastive_gen.experiment.estimate import table
+    from autocontrastive_gen.experiment.rates import measured_rates, stated
 
     for key, value in (("flops", flops), ("bandwidth", bandwidth)):
         if value is not None and not 0 < value < float("inf"):

@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from autocontrastive_gen.experiment import estimate, model_sizes
+from autocontrastive_gen.experiment import estimate, model_sizes, rates
 from autocontrastive_gen.experiment.params import check, load_profile, profiles
 from autocontrastive_gen.experiment.plan import grid_of
 from autocontrastive_gen.experiment.settings import Setting
@@ -135,7 +135,7 @@ def test_rates_are_above_zero_and_measured_where_none_are_stated(command):
         command(flops=-1.0)
     with pytest.raises(ValueError, match="did you mean paper"):
         command(profile="papr")
-    measured = estimate.measured_rates()
+    measured = rates.measured_rates()
     assert 1e8 < measured.float32 < 1e16 and 1e8 < measured.bandwidth < 1e14
 
 

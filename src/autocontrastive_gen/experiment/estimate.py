@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from autocontrastive_gen.experiment.choices import combinations
 from autocontrastive_gen.experiment.model_sizes import Shape, of_asset, task_size
 from autocontrastive_gen.experiment.params import Params
 from autocontrastive_gen.experiment.plan import DRAFTED_TEXTS, EXIT_ITEMS, EXIT_PROMPTS, drafted, grid_of
+from autocontrastive_gen.experiment.rates import Rates, Work
 from autocontrastive_gen.experiment.schema import Model
 from autocontrastive_gen.experiment.settings import Setting
 from autocontrastive_gen.generation.decoder import DECODERS
@@ -21,42 +22,12 @@ from autocontrastive_gen.modeling.contrast import resolve
 
 START_S = 8.0
 """Imports and loading, per process."""
-BLOCK_S = 2e-4
-"""Launching the kernels of one transformer block, with its share of the decoding loop, per call."""
 TOKENS_PER_WORD = 1.35
 BYTES_PER_TOKEN = 4.5
 """Of English text."""
 LOGITS_COPIES = 4
 """float32 copies of a step's logits that decoding holds at once: logits, log-probabilities, sorted, warped."""
 _BYTES = {"float32": 4, "mixed": 4, "bfloat16": 2, "float16": 2}
-
-
-@dataclass(frozen=True)
-class Work:
-    """Operations (a multiplication and an addition count as two), bytes read and written, and calls of blocks."""
-
-    flops: float = 0.0
-    moved: float = 0.0
-    calls: float = 0.0
-
-    def __add__(self, other: Work) -> Work:
-        return Work(self.flops + other.flops, self.moved + other.moved, self.calls + other.calls)
-
-    def times(self, n: float) -> Work:
-        return Work(n * self.flops, n * self.moved, n * self.calls)
-
-
-@dataclass(frozen=True)
-class Rates:
-    """Speed of a device: FLOP/s of large products in float32 and in bfloat16, bytes/s of a copy."""
-
-    float32: float
-    bfloat16: float
-    bandwidth: float
-
-    def seconds(self, work: Work, narrow: bool) -> float:
-        peak = self.bfloat16 if narrow else self.float32
-        return max(work.flops / peak, work.moved / self.bandwidth) + work.calls * BLOCK_S
 
 
 @dataclass(frozen=True)
@@ -318,43 +289,6 @@ class Counter:
         """Items of a task that benchmarks score."""
         p = self.params
         return min(p.prepare.benchmark_items.get(task, task_size(task)["items"]), p.benchmark.limit or math.inf)
-
-
-def measured_rates() -> Rates:
-    """Rates of this machine or its GPU, from products of matrices and a copy of 256 MiB; takes half a second."""
-    import time
-
-    import torch
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-
-    def seconds(call) -> float:
-        def once() -> float:
-            start = time.perf_counter()
-            call()
-            if device == "cuda":
-                torch.cuda.synchronize()
-            return time.perf_counter() - start
-
-        once()
-        return min(once() for _ in range(5))
-
-    size = 8192 if device == "cuda" else 1024
-    speeds = []
-    for dtype in (torch.float32, torch.bfloat16):
-        a = torch.ones(size, size, dtype=dtype, device=device)
-        speeds.append(2 * size**3 / seconds(lambda a=a: a @ a))
-    source = torch.ones(2**26, device=device)
-    target = torch.empty_like(source)
-    return Rates(*speeds, 2 * source.nbytes / seconds(lambda: target.copy_(source)))
-
-
-def stated(rates: Rates | None, flops: float | None, bandwidth: float | None) -> Rates:
-    """Measured rates, replaced by those that the user states; without measured ones, both must be stated."""
-    rates = rates or Rates(0.0, 0.0, 0.0)
-    if flops is not None:
-        rates = replace(rates, float32=flops, bfloat16=flops)
-    return rates if bandwidth is None else replace(rates, bandwidth=bandwidth)
 
 
 def table(costs: list[Cost], rates: Rates) -> str:

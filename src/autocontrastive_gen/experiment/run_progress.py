@@ -114,8 +114,9 @@ def expected_seconds(cells: list[Cell], paths: Paths) -> dict[str, float]:
 
 def _estimates() -> dict[Cell, float]:
     """Seconds by cell as ``stages.profile estimate`` computes them for this machine."""
-    from autocontrastive_gen.experiment.estimate import START_S, estimate, measured_rates
+    from autocontrastive_gen.experiment.estimate import START_S, estimate
     from autocontrastive_gen.experiment.params import load_params
+    from autocontrastive_gen.experiment.rates import measured_rates
 
     rates, params = measured_rates(), load_params()
     found = {}

@@ -15,6 +15,11 @@ addEventListener("load", () => {
   const left = name.getBoundingClientRect().left; box.scrollLeft = 200;
   found.sticky = Math.abs(name.getBoundingClientRect().left - left) < 1; box.scrollLeft = 0;
 
+  const drawn = [...document.querySelectorAll("figure svg")].filter((it) => it.getClientRects().length);
+  found.figures = drawn.length;
+  found.edge = Math.max(...drawn.map((it) => it.getBoundingClientRect().right));
+  found.letters = Math.min(...drawn.map((it) => 9 * it.getScreenCTM().a)); // drawing.py's type, in pixels
+
   found.width = document.documentElement.scrollWidth; found.inner = innerWidth;
   const numbers = [...table.querySelectorAll(".num")];
   found.stops = numbers.filter((it) => it.tabIndex === 0).length;

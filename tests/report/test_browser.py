@@ -57,6 +57,8 @@ def test_the_page_works(chromium, report, tmp_path, size):
     assert found["inner"] == SIZES[size][0]
     assert found["width"] <= found["inner"], "wide tables scroll in their own box, the page does not"
     assert found["sticky"], "the names of settings stay in view while a table scrolls"
+    assert found["figures"] == 7 and found["edge"] <= found["inner"], "no panel lies outside the screen"
+    assert found["letters"] >= 11, "figures can be read"
     assert found["stops"] == 1 and found["moved"] and found["escaped"]
     assert "runs/golden/score/made/metrics.json" in found["number"] and "score@made" in found["number"]
     assert (found["articles"], found["first"], found["next"], found["around"]) == (1, "1", "2", "3")

@@ -19,6 +19,7 @@ import yaml
 from autocontrastive_gen.foundation.files import read_json, write_json
 from autocontrastive_gen.report import origin, render
 from autocontrastive_gen.report.claim_rules import read_claims
+from autocontrastive_gen.report.figures import all_figures
 from autocontrastive_gen.report.findings import Findings
 from autocontrastive_gen.report.paper import NOT_RUN, Paper
 from autocontrastive_gen.report.render import write_report
@@ -281,3 +282,17 @@ def test_deviations_of_the_run_are_listed(report):
 def test_an_edited_profile_is_named(report):
     banner = "differ from the profile <b>golden</b>: generate.new_tokens: 24 (profile: 100), "
     assert banner in (report / "index.html").read_text()
+
+
+def test_a_curve_of_two_points_is_not_drawn(results):
+    tables = {table.name: table for table in all_tables(results, (), Findings.of(results, read_claims()))}
+    curve, first = results.curves["made"], results.curves["made"]["step"] == 1
+
+    def drawn() -> list[str]:
+        return [figure.svg for figure in all_figures(results, tables) if figure.name == "training-made"]
+
+    curve.loc[first, "validation_perplexity"] = None
+    (svg,) = drawn()
+    assert "Training loss" in svg and "Validation perplexity" not in svg
+    curve.loc[first, "loss"] = None
+    assert drawn() == []

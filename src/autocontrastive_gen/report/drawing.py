@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.gridspec import GridSpec
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from autocontrastive_gen.foundation.files import atomic_path
@@ -22,6 +24,10 @@ PLAIN, CONTRAST, OTHER = "#8a6d00", "#0072b2", "#cc4778"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#c46a9b", "#8a6d00", "#7a5fb5", "#707070")
 PAGE_WIDTH = 9.1
 """Inches: the page shows a point of type as a tenth of its own letters, so that a figure fills its column."""
+PHONE_WIDTH = 3.8
+"""Inches: on a phone, the same type is large enough to read."""
+LEGEND_LINE = 0.17
+"""Inches that a line of a legend is high."""
 MARKERS, LINES = "osD^vPX", ("-", "--", "-.", ":")
 _STYLE = {
     "svg.hashsalt": "autocontrastive",
@@ -58,6 +64,8 @@ class Figure:
     alt: str
     svg: str
     png: bytes
+    narrow: str
+    """The svg for a phone: its panels below one another."""
 
     def write(self, folder: Path) -> None:
         for suffix, content in (("svg", self.svg.encode()), ("png", self.png)):
@@ -109,20 +117,49 @@ def log_scale(axes: Axes) -> None:
 
 def add_legend(canvas: Canvas, axes: Axes) -> None:
     """Draw one legend above the canvas, each label of ``axes`` once."""
-    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    handles = _labelled(axes)
     if handles:
         columns = 4 if max(map(len, handles)) < 16 else 2
         canvas.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=columns)
 
 
+def _labelled(axes: Axes) -> dict:
+    """Each label once, with what it names."""
+    return dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+
+
 def finish(canvas: Canvas, name: str, caption: str, alt: str) -> Figure:
-    """Lay the canvas out and save it, without dates or versions in its bytes."""
+    """Lay the canvas out and save it, without dates or versions in its bytes; then once more for a phone."""
     canvas.draw_without_rendering()
     canvas.set_layout_engine("none")  # laid out once for both formats
-    svg, png = io.StringIO(), io.BytesIO()
-    canvas.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    png = io.BytesIO()
+    svg = _svg(canvas)
     canvas.savefig(png, format="png", dpi=160, facecolor="white", metadata={"Software": None})
-    return Figure(name, caption, alt, svg.getvalue(), png.getvalue())
+    _stack(canvas)
+    return Figure(name, caption, alt, svg, png.getvalue(), _svg(canvas))
+
+
+def _svg(canvas: Canvas) -> str:
+    svg = io.StringIO()
+    canvas.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return svg.getvalue()
+
+
+def _stack(canvas: Canvas) -> None:
+    """Put the panels below one another, and the legend above them."""
+    panels = canvas.axes
+    height = canvas.get_figheight() / panels[0].get_gridspec().nrows * len(panels)
+    if canvas.legends:
+        canvas.legends[0].remove()
+        handles = _labelled(panels[0])
+        columns = 2 if max(map(len, handles)) < 16 else 1
+        canvas.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=columns)
+        height += LEGEND_LINE * math.ceil(len(handles) / columns)
+    canvas.set_size_inches(PHONE_WIDTH, height)
+    for place, axes in zip(GridSpec(len(panels), 1, figure=canvas), panels, strict=True):
+        axes.set_subplotspec(place)
+        axes.tick_params(labelleft=True)  # panels side by side share them
+    canvas.set_layout_engine("constrained")
 
 
 def bars(results: Results, unit: str = "documents") -> str:

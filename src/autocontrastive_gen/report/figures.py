@@ -30,7 +30,7 @@ from autocontrastive_gen.report.table import Number, Table
 from autocontrastive_gen.report.text_figures import plane_figures, quality_figures
 
 SHORTEST = 3
-"""Points of a curve that is worth drawing."""
+"""Points of a curve that is worth drawing; the file has the others."""
 
 
 def all_figures(results: Results, tables: dict[str, Table]) -> list[Figure]:
@@ -208,13 +208,16 @@ def _benchmarks(results: Results, tables: dict[str, Table], model: str) -> Itera
 
 
 def _curves(results: Results, tables: dict[str, Table], model: str) -> Iterator[Figure]:
-    """Training loss and validation perplexity of each exit over tokens; exits that were solved for have no curve."""
+    """Training loss and validation perplexity of each exit over tokens, each if it was measured often enough."""
     table = results.curves.get(model)
-    if table is None or table.groupby("layer").size().max() < SHORTEST:
+    if table is None:
         return
-    canvas, grid = new_canvas(2, 1)
     titles = {"loss": "Training loss (nats)", "validation_perplexity": "Validation perplexity (log scale)"}
-    for axes, (column, title) in zip(grid[0], titles.items(), strict=True):
+    drawn = [column for column in titles if table.groupby("layer")[column].count().max() >= SHORTEST]
+    if not drawn:
+        return
+    canvas, grid = new_canvas(len(drawn), 1)
+    for axes, column in zip(grid[0], drawn, strict=True):
         for i, (layer, part) in enumerate(table.groupby("layer", sort=False)):
             part = part.dropna(subset=[column])
             axes.plot(
@@ -226,9 +229,9 @@ def _curves(results: Results, tables: dict[str, Table], model: str) -> Iterator[
                 label=f"exit {layer}",
             )
         axes.set_xlabel("Training tokens (thousands)")
-        axes.set_ylabel(title)
-    if (table["validation_perplexity"] > 0).any():
-        log_scale(grid[0][1])
+        axes.set_ylabel(titles[column])
+        if column == "validation_perplexity":
+            log_scale(axes)
     add_legend(canvas, grid[0][0])
     yield finish(
         canvas,

@@ -178,16 +178,15 @@ def _sort_key(entry: Any) -> str:
     return str(entry)
 
 
-def _inline(figure: Figure) -> Markup:
+def _inline(figure: Figure, phone: bool = False) -> Markup:
     """The svg without its file header, in the page's colours, with ids that are unique on the page."""
-    svg = figure.svg[figure.svg.index("<svg") :]
+    svg = figure.narrow if phone else figure.svg
+    svg = svg[svg.index("<svg") :]
     svg = svg.replace(INK, "var(--ink)").replace(FAINT, "var(--grid)")
     for link in ('id="', 'href="#', "url(#"):
-        svg = svg.replace(link, f"{link}{figure.name}-")
+        svg = svg.replace(link, f"{link}{figure.name}-{'phone-' if phone else ''}")
     points = float(re.search(r'width="([\d.]+)pt"', svg).group(1))
-    # as wide as the page; a phone scrolls it, with letters that can still be read
-    size = f"width: {points / 10:.1f}rem; min-width: {points * 0.065:.1f}rem"
-    style = f'<svg aria-hidden="true" focusable="false" style="{size}" '
+    style = f'<svg aria-hidden="true" focusable="false" style="width: {"100%" if phone else f"{points / 10:.1f}rem"}" '
     return Markup(svg.replace("<svg ", style, 1))
 
 

@@ -101,7 +101,7 @@ def _answer(model: str, plain: str, gains: dict[str, Any], speed: float | None) 
     ]  # fmt: skip
     if not said:
         return ""
-    cost = f", at {speed:.0%} of the speed" if speed else ""
+    cost = f", at {100 * speed:.0f} % of the speed" if speed else ""
     return f"When {model} contrasts its layers, its {plain} text {' and '.join(said)}{cost}."
 
 

@@ -13,26 +13,28 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autocontrastive_gen.foundation.errors import UserError
 from autocontrastive_gen.foundation.named import Named, Range
 
 
-def budget(examples: int, slow: int) -> Callable:
-    """Decorator of a property: few examples in the fast tests, many in the slow ones, the same ones every time."""
+def budget(few: int, many: int, **drawn: st.SearchStrategy) -> Callable:
+    """Decorator of a property of what is ``drawn``: ``few`` examples in the fast tests, ``many`` in the slow ones."""
 
     def decorate(test: Callable) -> Callable:
         def run(examples: int, **fixtures: Any) -> None:
             checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
-            settings(max_examples=examples, suppress_health_check=checks)(test)(**fixtures)
+            limits = settings(max_examples=examples, suppress_health_check=checks)
+            limits(given(**drawn)(test))(**fixtures)
 
         run.__name__, run.__doc__ = test.__name__, test.__doc__
         signature = inspect.signature(test)
         first = inspect.Parameter("examples", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        run.__signature__ = signature.replace(parameters=[first, *signature.parameters.values()])
-        tiers = [pytest.param(examples, id="few"), pytest.param(slow, id="many", marks=pytest.mark.slow)]
+        others = [parameter for name, parameter in signature.parameters.items() if name not in drawn]
+        run.__signature__ = signature.replace(parameters=[first, *others])
+        tiers = [pytest.param(few, id="few"), pytest.param(many, id="many", marks=pytest.mark.slow)]
         return pytest.mark.parametrize("examples", tiers)(run)
 
     return decorate

@@ -95,6 +95,19 @@ def test_all_faults_are_reported_together(content):
         assert part in told
 
 
+@pytest.mark.parametrize("key", [None, 7])
+@pytest.mark.parametrize("section", [(), ("decoders",), ("models",), ("decoders", "top-p"), ("contrasts", "acd")])
+def test_a_key_that_is_no_text_is_refused(content, section, key):
+    where = content
+    for name in section:
+        where = where[name]
+    where |= {key: {"method": "acd"}, "surely-unknown": {}}
+    content["run"] |= {"models": ["absent"], "settings": ["absent"]}
+    told = faults(content)
+    assert any(line.startswith(f"params.yaml: {'.'.join([*section, str(key)])}") for line in told), told
+    assert any("run.models: 'absent' is not defined" in line for line in told)
+
+
 def test_tasks_that_choose_for_benchmarks_need_validation_items(content):
     content["select"]["benchmark_tasks"] = ["last-word", "continuation"]
     (fault,) = faults(content)

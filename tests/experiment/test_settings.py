@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autocontrastive_gen.experiment.settings import Grid, parse_benchmark_setting, parse_setting
+from tests.strategies import budget, outcome
 
 DECODERS = ("greedy", "beam", "top-k", "top-p", "top-p-9", "greedy-acd")
 CONTRASTS = ("acd", "dola", "mine")
@@ -89,6 +90,21 @@ def test_a_name_that_is_written_is_read_back(decoder, exit_, contrast, lower):
     setting = parse_setting(name, DECODERS, CONTRASTS)
     spelled = "-".join([setting.decoder, *([f"exit{setting.exit}"] if setting.exit else []), *tailed(setting)])
     assert spelled == name
+
+
+PIECES = st.sampled_from([*DECODERS, *CONTRASTS, "exit", "original", "-", "0", "12", "9" * 5000, "\u0663", " ", "\n"])
+
+
+@budget(100, 2000, name=st.lists(PIECES | st.text(max_size=2), max_size=6).map("".join))
+def test_noise_is_refused_or_means_what_it_spells(name):
+    for setting in (
+        outcome(lambda: parse_setting(name, DECODERS, CONTRASTS)),
+        outcome(lambda: parse_benchmark_setting(name, CONTRASTS)),
+    ):
+        if not isinstance(setting, Exception):
+            exit_, own_head = setting.exit is not None, (setting.decoder, setting.contrast, setting.exit) == (None,) * 3
+            parts = [setting.decoder, f"exit{setting.exit}" if exit_ else None, "".join(tailed(setting)) or None]
+            assert name == ("original" if own_head else "-".join(filter(None, parts)))
 
 
 def tailed(setting):

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from html.parser import HTMLParser
 
-from hypothesis import given
+import pytest
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -29,16 +29,14 @@ def one_line(text):
     return "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cs") else c for c in " ".join(text.split()))
 
 
-@budget(40, 1500)
-@given(rows=ROWS)
+@budget(40, 1500, rows=ROWS)
 def test_csv(rows):
     header, *found = csv.reader(io.StringIO(table_of(rows).csv(), newline=""))
     assert header == ["first", "score", "last"]
     assert found == [[first, "0.5", last] for first, last in rows]
 
 
-@budget(40, 1000)
-@given(rows=ROWS)
+@budget(40, 1000, rows=ROWS)
 def test_markdown(rows):
     cells = [[]]
     for token in MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(table_of(rows).markdown()):
@@ -74,8 +72,7 @@ def read_tex(text):
     return "".join(found)
 
 
-@budget(40, 1500)
-@given(rows=ROWS)
+@budget(40, 1500, rows=ROWS)
 def test_latex(rows):
     body = table_of(rows).latex().partition("\\midrule\n")[2].partition("\n\\bottomrule")[0]
     for line, (first, last) in zip(body.split("\n"), rows, strict=True):
@@ -107,20 +104,20 @@ class Cells(HTMLParser):
             self.rows[-1][-1] += data
 
 
-def page_of(table):
+@pytest.fixture(scope="module")
+def template():
+    """What the page makes of the table ``it``."""
     environment = page_environment(Origins(), many_models=True)
     source = environment.loader.get_source(environment, "index.html.j2")[0]
-    macros = source.partition("{%- macro figure")[0]
-    return environment.from_string(macros + "{{ table(it) }}").render(it=table)
+    return environment.from_string(source.partition("{%- macro figure")[0] + "{{ table(it) }}")
 
 
-@budget(20, 400)
-@given(rows=ROWS)
-def test_page(rows):
+@budget(20, 400, rows=ROWS)
+def test_page(rows, template):
     tags = Cells()
-    tags.feed(page_of(table_of([("plain", "plain")])))
+    tags.feed(template.render(it=table_of([("plain", "plain")])))
     found = Cells()
-    found.feed(page_of(table_of(rows)))
+    found.feed(template.render(it=table_of(rows)))
     found.close()
     assert found.tags <= tags.tags, "a text has become a tag"
     assert found.rows[1:] == [[first, "0.500 [0.250, 0.750]", last] for first, last in rows]

@@ -38,10 +38,15 @@ class _Checks:
         self.exits = {name: _layers(model) for name, model in self.models.items() if isinstance(model, dict)}
 
     def get(self, path: str, kind: type) -> Any:
-        """The value under a dotted key; an empty value of type ``kind`` if it is absent or of another type."""
+        """The value under a dotted key; an empty value of type ``kind`` if it is absent or of another type.
+
+        Keys of a mapping that are no text, which YAML allows, are left out; the schema reports them.
+        """
         value: Any = self.content
         for key in path.split("."):
             value = value.get(key) if isinstance(value, dict) else None
+        if kind is dict and isinstance(value, dict):
+            return {key: entry for key, entry in value.items() if isinstance(key, str)}
         return value if isinstance(value, kind) else kind()
 
     def faults(self) -> Iterator[str]:
@@ -265,7 +270,7 @@ def _layers(model: dict) -> list[int]:
 
 def _specs(entry: dict) -> Iterator[dict[str, Any]]:
     """A contrast of the catalogue in the form that ``contrast_function`` takes, by combination of what is chosen."""
-    fixed = {key: value for key, value in entry.items() if key not in ("method", "choose")}
+    fixed = {key: value for key, value in entry.items() if isinstance(key, str) and key not in ("method", "choose")}
     for combination in islice(combinations(choices_of(entry)), MOST_CANDIDATES):
         yield {"name": entry["method"], **fixed, **combination}
 

@@ -13,7 +13,7 @@ import yaml
 
 from autocontrastive_gen.foundation import console
 from autocontrastive_gen.foundation.command_line import command
-from autocontrastive_gen.foundation.errors import InputError, mendable
+from autocontrastive_gen.foundation.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -150,18 +150,13 @@ def load(source: str | Path, exits: str | None = None) -> tuple[Any, Any]:
         FileError: something cannot be loaded.
     """
     import torch
-    from transformers import AutoConfig
 
-    from autocontrastive_gen import AutoMultiExitModel, MultiExitConfiguration
+    from autocontrastive_gen import AutoMultiExitModel
+    from autocontrastive_gen.inspection.exit_logits import with_exits
     from autocontrastive_gen.modeling.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(source)
-    with mendable(f"{source}: cannot load a configuration from it"):
-        has_exits = exits or getattr(
-            AutoConfig.from_pretrained(source, trust_remote_code=False), "lm_head_layer_indices", None
-        )
-    setting = None if has_exits else MultiExitConfiguration("SHARED_PROJECTION_DIRECT")
-    model = AutoMultiExitModel.from_pretrained(source, multi_exit_config=setting, exits=exits, dtype="auto")
+    model: Any = with_exits(AutoMultiExitModel.from_pretrained(source, exits=exits, dtype="auto"))
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
     return model.to(device), tokenizer
 

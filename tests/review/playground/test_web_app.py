@@ -6,10 +6,12 @@ import re
 import pytest
 from play_trial import ACD, TRIAL
 from starlette.testclient import TestClient
+from transformers import AutoTokenizer
 
+from autocontrastive_gen import AutoMultiExitModel, MultiExitConfiguration
 from autocontrastive_gen.generation.trial import Trial
 from autocontrastive_gen.inspection.layer_choices import layer_choices
-from autocontrastive_gen.review.playground.subject import Subject, first_settings
+from autocontrastive_gen.review.playground.subject import Subject, first_settings, subject_of_model
 from autocontrastive_gen.review.playground.web_app import MOST_BYTES, playground
 
 
@@ -40,6 +42,16 @@ def test_the_page_knows_model_decoders_and_contrasts(client, subject):
     assert found["contrasts"]["acd"]["takesLower"] and not found["contrasts"]["sled"]["takesLower"]
     temperature = found["contrasts"]["acd"]["parameters"][2]
     assert (temperature["name"], temperature["default"]) == ("temperature", 1.0) and "lower exit" in temperature["help"]
+
+
+def test_a_checkpoint_is_opened_with_its_own_exits(smoke_model_folder, tmp_path):
+    exits = MultiExitConfiguration("SHARED_PROJECTION_CAST_OUTPUTS", lm_head_layer_indices=(2, 4))
+    AutoMultiExitModel.from_pretrained(smoke_model_folder, multi_exit_config=exits).save_pretrained(tmp_path / "whole")
+    AutoTokenizer.from_pretrained(smoke_model_folder).save_pretrained(tmp_path / "whole")
+    opened = subject_of_model(tmp_path / "whole")
+    assert opened.exits == "exits of whole at layers 2, 4" and list(opened.model.exit_layers) == [2, 4]
+    assert "greedy-acd4" in opened.settings
+    assert subject_of_model(smoke_model_folder).exits.startswith("untrained")
 
 
 def test_settings_are_stated_without_their_defaults(subject):

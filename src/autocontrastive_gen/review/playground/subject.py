@@ -115,26 +115,28 @@ def subject_of_model(source: str | Path, exits: str | Path | None = None, encode
 
     Args:
         source: a folder or a name on the hub.
-        exits: a folder of trained exits (or a name on the hub); without it, the model's own head reads every layer.
+        exits: a folder of trained exits, or a name on the hub; without it, those of the checkpoint, or else the
+            model's own head reads every layer.
         encoder: as in ``Subject``.
 
     Raises:
         InputError, FileError: the model or the exits cannot be loaded.
     """
     model, tokenizer = load(source, exits, MIXED)
-    what = f"exits of {Path(exits).name}" if exits else "untrained: the model's own head reads every layer"
+    what = f"exits of {Path(exits or source).name} at layers {', '.join(map(str, model.exit_layers))}"
+    if model.projection_mode.name == "SHARED_PROJECTION_DIRECT":
+        what = "untrained: the model's own head reads every layer"
     return Subject(model, tokenizer, Path(source).name, what, first_settings(model), encoder=encoder)
 
 
 def load(source: str | Path, exits: str | Path | None, dtype: str):
     """A model at its original head, with stored exits or with its own head at every layer, and its tokenizer."""
     from autocontrastive_gen.foundation.processes import Processes
+    from autocontrastive_gen.inspection.exit_logits import with_exits
     from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
-    from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 
     tokenizer = load_tokenizer(source)
-    setting = None if exits else MultiExitConfiguration("SHARED_PROJECTION_DIRECT")
-    model = AutoMultiExitModel.from_pretrained(source, setting, exits=exits, dtype=state_type(dtype))
+    model: Any = with_exits(AutoMultiExitModel.from_pretrained(source, exits=exits, dtype=state_type(dtype)))
     if model.config.is_encoder_decoder:
         raise InputError(f"{source}: is an encoder-decoder; the playground continues prompts with decoder-only models")
     model = model.to(Processes.start().device).eval()

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -85,6 +86,14 @@ def test_times_of_an_earlier_run_are_expected_again(project, monkeypatch):
 def test_a_cell_started_by_hand_has_no_run(monkeypatch):
     monkeypatch.delenv("DVC_STAGE", raising=False)
     assert run_progress.current_run() is None
+
+
+@pytest.mark.parametrize(("options", "run"), [(["score"], "7-5"), (["-s", "score"], None), (["--single-item"], None)])
+def test_of_cells_that_run_one_by_one_each_is_on_its_own(monkeypatch, options, run):
+    dvc = SimpleNamespace(pid=7, create_time=lambda: 5.2, cmdline=lambda: ["python", "/bin/dvc", "repro", *options])
+    monkeypatch.setenv("DVC_STAGE", "score")
+    monkeypatch.setattr("psutil.Process", lambda: SimpleNamespace(parents=lambda: [dvc]))
+    assert run_progress.current_run() == run
 
 
 SPOILT = """

@@ -138,14 +138,15 @@ def roughly(seconds: float) -> str:
 
 
 def current_run() -> str | None:
-    """Identity of the process of DVC that runs this cell, as "<pid>-<start>"; None for a cell that is run by hand."""
+    """Identity of the process of DVC that runs this cell, as "<pid>-<start>"; None for a cell run on its own."""
     import psutil
 
     if "DVC_STAGE" not in os.environ:
         return None
     for process in psutil.Process().parents():
-        if any(Path(part).stem == "dvc" for part in process.cmdline()[:3]):
-            return f"{process.pid}-{process.create_time():.0f}"
+        command = process.cmdline()
+        if any(Path(part).stem == "dvc" for part in command[:3]):
+            return None if {"-s", "--single-item"} & set(command) else f"{process.pid}-{process.create_time():.0f}"
     return None
 
 

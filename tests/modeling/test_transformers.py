@@ -16,8 +16,10 @@ from transformers import (
 )
 
 from autocontrastive_gen.foundation.errors import FileError, InputError
+from autocontrastive_gen.modeling import over_plausible
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
+from autocontrastive_gen.modeling.plausible import first_candidates
 from tests.modeling.conftest import MODES, tiny_ids, tiny_model, tiny_plain
 
 CONTRAST = {"use_original_head": False, "contrast_layer_indices": ("original", 2)}
@@ -117,6 +119,44 @@ def test_compiling_a_forward_breaks_no_graph(fields):
             for kept in (0, 1):
                 got = compiled(tiny_ids(), logits_to_keep=kept).logits
                 torch.testing.assert_close(got, model(tiny_ids(), logits_to_keep=kept).logits)
+    finally:
+        torch.compiler.reset()
+
+
+@pytest.mark.parametrize(("alpha", "overflows"), [(0.1, True), (0.97, False)])
+@pytest.mark.parametrize("name", ["acd", "cd"])
+def test_a_compiled_contrast_reads_few_tokens_of_the_lower_exit_unless_more_are_plausible(
+    name, alpha, overflows, monkeypatch
+):
+    monkeypatch.setattr(over_plausible, "COMPILED_WIDTH", 8)
+    contrast = {"name": name, "alpha": alpha}
+    model = tiny_model(MODES[1], "llama", contrast_layer_indices=("original", 2), contrast_function=contrast)
+    graphs = []
+
+    def keep(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    compiled = torch.compile(model, backend=keep, fullgraph=True)
+    try:
+        with torch.no_grad():
+            torch.testing.assert_close(compiled(tiny_ids()).logits, model(tiny_ids()).logits)
+            upper = model.project_exit(model.exit_states(tiny_ids(), layers=(4,))[4], "original").flatten(0, 1)
+    finally:
+        torch.compiler.reset()
+    assert bool(first_candidates(upper, alpha, 1, 8).mask[:, -1].any()) is overflows
+    whole, few = (branch.code for name, branch in graphs[-1].named_children() if name.startswith("cond_"))
+    assert "bmm(" in few and (few.count("linear("), whole.count("linear(")) == (1, 2), "the cast, and the output matrix"
+
+
+def test_generation_with_contrast_compiles_without_a_break(monkeypatch):
+    monkeypatch.setattr(over_plausible, "COMPILED_WIDTH", 8)
+    model = tiny_model(MODES[1], "llama", contrast_layer_indices=("original", 2))
+    options = {"max_new_tokens": 5, "do_sample": False, "cache_implementation": "static"}
+    expected = model.generate(tiny_ids(), **options)
+    model.forward = torch.compile(model.forward, backend="eager", fullgraph=True)
+    try:
+        assert torch.equal(model.generate(tiny_ids(), **options), expected)
     finally:
         torch.compiler.reset()
 

@@ -88,8 +88,7 @@ class ModelLowers(Lowers):
         return self._model.finished_logits(product)
 
     def candidate_limit(self, exit_: Exit, rows: int) -> int:
-        # Plausible sets differ in size from step to step: compiled graphs want fixed shapes.
-        return 0 if torch.compiler.is_compiling() else self._model.exit_head(exit_).gather_limit(rows)
+        return self._model.exit_head(exit_).gather_limit(rows)
 
     def states(self, exit_: Exit) -> Tensor:
         return self._state(exit_)

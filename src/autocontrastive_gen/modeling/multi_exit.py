@@ -280,10 +280,11 @@ class MultiExitModel(ExitStorage, _Model):
                 kwargs["decoder_input_ids"] = self.prepare_decoder_input_ids_from_labels(labels)
         early = EarlyExitPass(self, active.early, kwargs) if active.early is not None and not self.training else None
         output, states = self._run_trunk(tuple(sorted(layers)), kwargs, early.wrap if early is not None else None)
-        output.logits = self._combined(active, states) if early is None else early.finish(states[self.num_layers])
+        logits = self._combined(active, states) if early is None else early.finish(states[self.num_layers])
+        loss = {}
         if labels is not None:
-            loss = exit_loss(self, output.logits, states if trains else None, labels, kwargs)
-            output = type(output)(**{**output, "loss": loss})
+            loss = {"loss": exit_loss(self, logits, states if trains else None, labels, kwargs)}
+        output = type(output)(**{**output, "logits": logits, **loss})
         wants_dict = self.config.return_dict if return_dict is None else return_dict
         return output if wants_dict else output.to_tuple()
 

@@ -14,10 +14,17 @@ from torch import Tensor
 from autocontrastive_gen.foundation.named import parameter
 from autocontrastive_gen.modeling.arithmetic import in_chunks, scatter, wide
 from autocontrastive_gen.modeling.method import Lowers, Method
-from autocontrastive_gen.modeling.plausible import Candidates, plausible_candidates, plausible_mask
+from autocontrastive_gen.modeling.plausible import (
+    Candidates,
+    first_candidates,
+    plausible_candidates,
+    plausible_mask,
+)
 
 DENSE_SHARE = 32
 """With more than this fraction (1 / 32) of the vocabulary plausible, the whole of it is combined at once."""
+COMPILED_WIDTH = 64
+"""Tokens per position in a compiled graph; greedy text of SmolLM2 has more plausible ones at 0.1 % of its positions."""
 STAND_IN = 1e9
 """Stands for an infinite lower logit: beyond all others, yet float64 still tells upper logits apart beside it."""
 
@@ -46,10 +53,29 @@ class OverPlausible(Method):
         (lower,) = lowers.exits
         upper = upper_logits.reshape(-1, upper_logits.shape[-1]).float()
         limit = lowers.candidate_limit(lower, len(upper))
+        if torch.compiler.is_compiling():
+            return self._compiled(upper, lowers, min(limit, COMPILED_WIDTH)).view(upper_logits.shape)
         found = plausible_candidates(upper.detach(), self.alpha, self.minimum_candidates, limit) if limit else None
         if found is None:
             return in_chunks(self.rows, upper_logits, lowers.logits(lower))
         return self._at(upper, found, lowers.logits_at(lower, found.token_ids)).view(upper_logits.shape)
+
+    def _compiled(self, upper: Tensor, lowers: Lowers, width: int) -> Tensor:
+        """The same in a graph, whose shapes are fixed: from the ``width`` most likely tokens, if they are all that is
+        plausible in each row, else from all; which of the two is decided as the graph runs."""
+
+        def whole() -> Tensor:
+            return self.rows(upper, lowers.logits(lowers.exits[0]).flatten(0, -2).float())
+
+        if torch.is_grad_enabled() or not self.minimum_candidates < width < upper.shape[-1]:
+            return whole()
+        found = first_candidates(upper, self.alpha, self.minimum_candidates, width)
+        lowers.states(lowers.exits[0])  # normed before the branches, which may not keep anything
+
+        def at_candidates() -> Tensor:
+            return self._at(upper, found, lowers.logits_at(lowers.exits[0], found.token_ids))
+
+        return torch.cond(found.mask[:, -1].any(), whole, at_candidates)
 
     def rows(self, upper: Tensor, lower: Tensor) -> Tensor:
         """Log-probabilities (rows, V) from both exits' logits (rows, V) in float32."""

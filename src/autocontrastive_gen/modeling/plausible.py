@@ -63,6 +63,18 @@ def plausible_mask(logits: Tensor, alpha: float, minimum_candidates: int = 1) ->
     return _is_plausible(logits, logits.amax(-1, keepdim=True), kth, alpha)
 
 
+def first_candidates(logits: Tensor, alpha: float, minimum_candidates: int, width: int) -> Candidates:
+    """The ``width`` most likely tokens of each row (rows, V); a row whose last one is plausible may have more.
+
+    Args:
+        logits: (rows, V) float32.
+        width: at least ``minimum_candidates``.
+    """
+    values, token_ids = most_likely(logits, width)
+    kth = values[:, minimum_candidates - 1 : minimum_candidates] if minimum_candidates > 1 else None
+    return Candidates(token_ids, _is_plausible(values, values[:, :1], kth, alpha))
+
+
 def plausible_candidates(logits: Tensor, alpha: float, minimum_candidates: int, limit: int) -> Candidates | None:
     """The plausible sets as token ids, or None if one of them holds more than ``limit`` tokens.
 
@@ -75,13 +87,11 @@ def plausible_candidates(logits: Tensor, alpha: float, minimum_candidates: int, 
     if k > limit:
         return None
     look = min(max(FIRST_LOOK, k), size)
-    values, token_ids = most_likely(logits, look)
-    mask = _is_plausible(values, values[:, :1], values[:, k - 1 : k] if k > 1 else None, alpha)
-    if look < size and bool((full := mask[:, -1]).any()):  # these rows may have more
+    found = first_candidates(logits, alpha, k, look)
+    if look < size and bool((full := found.mask[:, -1]).any()):  # these rows may have more
         look = int(plausible_mask(logits[full], alpha, k).sum(-1).max())
         if look > limit:
             return None
-        values, token_ids = most_likely(logits, look)
-        mask = _is_plausible(values, values[:, :1], values[:, k - 1 : k] if k > 1 else None, alpha)
-    longest = max(int(mask.sum(-1).max()), 1) if mask.numel() else 1
-    return Candidates(token_ids[:, :longest], mask[:, :longest])
+        found = first_candidates(logits, alpha, k, look)
+    longest = max(int(found.mask.sum(-1).max()), 1) if found.mask.numel() else 1
+    return Candidates(found.token_ids[:, :longest], found.mask[:, :longest])

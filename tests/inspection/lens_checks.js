@@ -15,7 +15,9 @@ addEventListener("load", () => {
 
   const first = rows[0].cells[0], left = first.getBoundingClientRect().left;
   found.scrolls = box.scrollWidth > box.clientWidth; found.more = document.getElementById("frame").className;
-  box.scrollLeft = 90; found.sticky = Math.abs(first.getBoundingClientRect().left - left) < 1; box.scrollLeft = 0;
+  const group = grid.querySelector("tr.group span");
+  box.scrollLeft = 90; found.sticky = Math.abs(first.getBoundingClientRect().left - left) < 1;
+  found.group = group.getBoundingClientRect().left >= box.getBoundingClientRect().left; box.scrollLeft = 0;
 
   rows[0].cells[1].click(); found.clicked = here(); found.stops = stops();
   key("ArrowRight"); key("ArrowDown"); found.moved = here();

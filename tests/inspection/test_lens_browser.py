@@ -38,7 +38,7 @@ def test_the_lens_works(chromium, page, tmp_path, size):  # noqa: F811
     assert found["inner"] == SIZES[size][0] and found["width"] <= found["inner"]
     assert found["roles"] == ["grid", "gridcell", "row"] and found["scripts"] == 3
     assert (found["rows"], found["every"]) == (5, 8), "layers that are read untrained come on demand"
-    assert found["scrolls"] and found["sticky"] and "more" in found["more"]
+    assert found["scrolls"] and found["sticky"] and found["group"] and "more" in found["more"]
     end = found["end"][1]
     assert (found["clicked"], found["moved"], found["home"]) == ([0, 0], [1, 1], [1, 0])
     assert found["end"] == [1, end] and end > 30

@@ -7,6 +7,7 @@ import itertools
 import lzma
 import shutil
 import tarfile
+import zipfile
 
 import pyarrow
 import pytest
@@ -145,6 +146,14 @@ def test_every_data_set_in_json_is_altered():
 NAMES = ("data/a.txt", "data/deep/b.txt", "c.txt")
 
 
+def zipped():
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in NAMES:
+            archive.writestr(zipfile.ZipInfo(name), name * 20)
+    return file.getvalue()
+
+
 def tarred(mode):
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode=mode) as archive:
@@ -155,7 +164,7 @@ def tarred(mode):
     return file.getvalue()
 
 
-ARCHIVES = {"a.tar": tarred("w"), "a.tar.xz": tarred("w:xz"), "a.tar.bz2": tarred("w:bz2")}
+ARCHIVES = {"a.zip": zipped(), "a.tar": tarred("w"), "a.tar.xz": tarred("w:xz"), "a.tar.bz2": tarred("w:bz2")}
 
 
 @pytest.mark.parametrize("name", ARCHIVES)

@@ -135,6 +135,13 @@ def test_zip_that_cannot_be_read_is_named(tmp_path, case):
         unpack(archive, tmp_path / "to")
 
 
+def test_a_zip_without_its_beginning_is_named(tmp_path):
+    archive = make_zip(tmp_path / "x.zip", {"a": "hello"})
+    archive.write_bytes(archive.read_bytes()[10:])
+    with pytest.raises(FileError, match=r"x\.zip: is damaged or not an archive"):
+        unpack(archive, tmp_path / "to")
+
+
 @pytest.mark.parametrize("make", [make_zip, make_tar])
 @pytest.mark.parametrize("name", [".", "..", "a/.", "a/.."])
 def test_names_that_are_no_names_are_refused(tmp_path, make, name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import lzma
 import struct
@@ -35,7 +36,9 @@ def readable(path: Path | str, what: str) -> Iterator[None]:
     except UserError:
         raise
     except _COMPLAINTS as error:
-        if isinstance(error, OSError) and error.errno is not None or is_out_of_memory(error):
-            raise  # the system's own: no such file, a full disk
+        # EINVAL: the file names a place that is none, such as one before its beginning
+        of_system = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
+        if of_system or is_out_of_memory(error):
+            raise  # no such file, a full disk
         said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise FileError(f"{path}: is damaged or not {what} ({said})") from error

@@ -128,14 +128,23 @@ ORIGINAL = {
 @budget(12, 300, data=st.data())
 def test_altered_files_of_publishers(dataset, data, tmp_path):
     path = tmp_path / "a.json"
-    if dataset[0] == "EleutherAI/lambada_openai":  # its cases are told apart by their text
-        content = [{"text": data.draw(st.text())}] * data.draw(st.integers(0, 2))
-    else:
-        content = data.draw(altered([ORIGINAL[dataset]] * 2) | JUNK)
-    path.write_bytes(json_bytes(content))
+    path.write_bytes(json_bytes(data.draw(altered([ORIGINAL[dataset]] * 2) | JUNK)))
     with bounded():
         rows = outcome(lambda: rows_of(path, *dataset))
-    assert isinstance(rows, Exception) or rows
+    assert isinstance(rows, Exception) or rows and all(isinstance(row, dict) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "item", "message"),
+    [
+        (("EleutherAI/lambada_openai", None), {"text": 3}, "'int' object has no attribute 'lower'"),
+        (("truthfulqa/truthful_qa", "generation"), "question", "an item is 'question', not a mapping"),
+    ],
+)
+def test_items_that_are_none_are_named(dataset, item, message, tmp_path):
+    (tmp_path / "a.json").write_bytes(json_bytes([item]))
+    with pytest.raises(FileError, match=f"a.json: is damaged or not in the original format of {dataset[0]}.*{message}"):
+        rows_of(tmp_path / "a.json", *dataset)
 
 
 def test_every_data_set_in_json_is_altered():

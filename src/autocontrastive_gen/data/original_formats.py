@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from autocontrastive_gen.data.readable import readable
-from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.errors import InputError, shown
 from autocontrastive_gen.foundation.files import read_text
 
 
@@ -20,7 +20,10 @@ def _json_rows(path: Path) -> Iterator[dict]:
     """Rows of a .jsonl file, of one .json list, or the one object of a .json file."""
     text = read_text(path)
     rows = json.loads(text) if path.suffix == ".json" else [json.loads(row) for row in text.splitlines() if row]
-    yield from rows if isinstance(rows, list) else [rows]
+    for row in rows if isinstance(rows, list) else [rows]:
+        if not isinstance(row, dict):
+            raise ValueError(f"an item is {shown(row)}, not a mapping")
+        yield row
 
 
 def lambada(path: Path) -> Iterator[dict]:
@@ -188,10 +191,10 @@ def rows_of(path: Path, dataset: str, configuration: str | None) -> list[dict]:
         raise InputError(f"{path}: there is no reader for files of {dataset}; there are readers for {known}")
     with readable(path, f"in the original format of {dataset}"):
         rows = list(reader(path))
+        lower = reader is lambada and all(row["text"] == row["text"].lower() for row in rows)
     if not rows:
         raise InputError(f"{path}: holds no item")
     if reader is lambada:
-        lower = all(row["text"] == row["text"].lower() for row in rows)
         if lower != (dataset == "cimec/lambada"):
             raise InputError(
                 f"{path}: its text is {'lower-case' if lower else 'cased'}, so it belongs to "

@@ -36,6 +36,7 @@ MARKUP = [
     "|}",
     "[[File:a.jpg|thumb|", "{{", "}}", "[[", "]]", "&amp;nbsp;", "&amp;#65;", "&lt;!--", "-->", "&lt;math>", "''", "\n",
     "http://example.org ", "[http://a b]", "words " * 9, ";", ":", "#", "----", "&lt;nowiki>", "{{{1|}}}", "__TOC__",
+    "&amp;#1;", "&amp;#x110000;", "&amp;#xD800;", "&amp;#10;",
 ]  # fmt: skip
 PIECES = st.lists(st.sampled_from(MARKUP) | st.text(alphabet="ab'[]{}|=*#:;! \n", max_size=5), max_size=12)
 

@@ -212,6 +212,15 @@ def test_wiki_markup_leaves_running_text():
     assert clean(PAGE).split("\n") == kept
 
 
+@pytest.mark.parametrize("reference", ["&#1;", "&#10;", "&#xD800;", "&nbsp;"])
+def test_references_to_characters_that_are_none_are_spaces(reference):
+    """They could be taken for our own marks of lists and headings."""
+    assert (
+        clean(f"{reference}Words, {reference} nine of them in all, in one line.")
+        == "Words, nine of them in all, in one line."
+    )
+
+
 def test_dump_gives_articles_only(tmp_path):
     sentence = "This page holds a sentence of more than eight words"
     pages = "".join(

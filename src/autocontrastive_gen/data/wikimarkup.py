@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -73,7 +74,8 @@ def _render_node(node) -> str:
         case nodes.ExternalLink():
             return _render(node.title)
         case nodes.HTMLEntity():
-            return node.normalize().replace("\xa0", " ")
+            character = node.normalize().replace("\xa0", " ")
+            return " " if unicodedata.category(character) in ("Cc", "Cs") else character  # such as our own marks
         case nodes.Tag():
             tag = str(node.tag).strip().lower()
             return LIST_MARK if tag in LIST_TAGS else "" if tag in DROPPED_TAGS else _render(node.contents)

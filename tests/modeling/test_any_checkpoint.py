@@ -26,6 +26,25 @@ def is_huge(value):
     return isinstance(value, int | float) and math.isfinite(value) and value > 1e5
 
 
+DEEP = b"[" * 100_000
+NOTHING_TO_READ = {
+    "a header that is nested deeply": ("a.safetensors", len(DEEP).to_bytes(8, "little") + DEEP, "its header is not"),
+    "an index that is nested deeply": ("a.index.json", DEEP, "it is not an index of weights"),
+    "an index with an endless name": (
+        "a.index.json",
+        json_bytes({"weight_map": {"a": "x" * 5000}}),
+        "it is not an index",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NOTHING_TO_READ)
+def test_the_fault_of_files_that_no_reader_takes(case, tmp_path):
+    name, content, fault = NOTHING_TO_READ[case]
+    (tmp_path / name).write_bytes(content)
+    assert fault_of(tmp_path / name).startswith(fault)
+
+
 @pytest.fixture
 def folder(tmp_path):
     return Path(shutil.copytree(SOURCE, tmp_path / "model"))

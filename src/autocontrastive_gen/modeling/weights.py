@@ -16,11 +16,14 @@ from safetensors import SafetensorError
 from transformers.utils import cached_file
 
 from autocontrastive_gen.foundation.errors import FileError, InputError, UserError, is_out_of_memory, mendable
+from autocontrastive_gen.foundation.files import NOT_JSON
 from autocontrastive_gen.modeling import heads
 
 _BUFFERS = re.compile(r"(attn|attention)\.(bias|masked_bias)$|(inv_freq|position_ids)$")
 """Masks and frequencies that older checkpoints store, and newer code computes."""
 _SHOWN = 3
+_OTHER_JSON = (*NOT_JSON, LookupError, TypeError, AttributeError)
+"""What reading JSON raises that is none, or that does not hold what is looked for."""
 
 
 @contextmanager
@@ -86,9 +89,9 @@ def fault_of(path: Path) -> str:
         if path.name.endswith(".index.json"):
             try:
                 shards = sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
-            except (ValueError, KeyError, TypeError, AttributeError):
+                missing = [shard for shard in shards if not (path.parent / shard).is_file()]
+            except (*_OTHER_JSON, OSError):  # a name may be too long for the system
                 return "it is not an index of weights"
-            missing = [shard for shard in shards if not (path.parent / str(shard)).is_file()]
             return f"it names {missing[0]}, which is missing" if missing else ""
         if path.suffix == ".bin":
             whole = zipfile.is_zipfile(path) if start.startswith(b"PK") else start.startswith(b"\x80")
@@ -104,7 +107,7 @@ def fault_of(path: Path) -> str:
         try:
             header = json.loads(file.read(length))
             end = 8 + length + max(entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__")
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        except _OTHER_JSON:
             return "its header is not that of safetensors"
     return f"it is cut short: its header speaks of {end} bytes, and it has {size}" if size < end else ""
 

@@ -10,8 +10,10 @@ import torch
 from hypothesis import strategies as st
 
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
+from autocontrastive_gen.modeling.checkpoint import DESCRIPTION, WEIGHTS
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 from autocontrastive_gen.modeling.weights import fault_of
+from tests.modeling.conftest import MODES, tiny_model
 from tests.strategies import altered, budget, damaged, json_bytes, outcome
 
 SOURCE = Path(__file__).parents[1] / "fixtures" / "smoke" / "model"
@@ -93,3 +95,29 @@ def test_the_fault_of_any_index_is_said(content, tmp_path):
     path = tmp_path / "model.safetensors.index.json"
     path.write_bytes(json_bytes(content))
     assert isinstance(fault_of(path), str)
+
+
+@pytest.fixture(scope="module")
+def exits(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exits")
+    tiny_model(MODES[1]).save_exits(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model(MODES[1], exits=(1, 2, 3))
+
+
+@budget(20, 300, data=st.data())
+def test_altered_exits(data, exits, model, tmp_path):
+    """Whatever is refused leaves the model with the exits that it had."""
+    description = json.loads((exits / DESCRIPTION).read_text())
+    weights = (exits / WEIGHTS).read_bytes()
+    (tmp_path / DESCRIPTION).write_bytes(json_bytes(data.draw(st.just(description) | altered(description))))
+    (tmp_path / WEIGHTS).write_bytes(data.draw(st.just(weights) | damaged(weights, 600)))
+    before = model.exit_layers
+    found = outcome(lambda: model.load_exits(tmp_path))
+    assert found is None or model.exit_layers == before
+    assert_a_model(model)
+    model.load_exits(exits)

@@ -200,6 +200,8 @@ def read_exits(source: str | os.PathLike) -> StoredExits:
         layers, base = description["lm_head_layer_indices"], description.get("base")
         if not isinstance(layers, list) or not all(type(layer) is int for layer in layers):
             raise ValueError(f"lm_head_layer_indices is {layers!r}, but must be a list of layers")
+        if len(set(layers)) < len(layers):
+            raise ValueError(f"lm_head_layer_indices is {layers!r}, but must name each layer once")
         if not isinstance(base, dict | None):
             raise ValueError(f"base is {base!r}, but must be a mapping")
         state = load_file(_file(source, WEIGHTS))

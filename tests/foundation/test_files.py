@@ -1,4 +1,5 @@
 import codecs
+import csv
 import json
 import math
 
@@ -76,6 +77,14 @@ def test_a_fingerprint_does_not_depend_on_the_order_of_keys():
 def test_csv_is_read_back(tmp_path):
     files.write_csv(tmp_path / "t.csv", ["a", "b"], [{"a": 1.23456789, "b": None}, {"a": "x, y"}])
     assert (tmp_path / "t.csv").read_text() == 'a,b\n1.23457,\n"x, y",\n'
+
+
+@given(texts=st.lists(st.text(st.sampled_from('a\r\n,"; ')), min_size=1))
+def test_any_text_of_csv_is_read_back(tmp_path_factory, texts):
+    path = tmp_path_factory.getbasetemp() / "t.csv"
+    files.write_csv(path, ["id", "text"], ({"id": "x", "text": text} for text in texts))
+    with open(path, encoding="utf-8", newline="") as file:
+        assert [row["text"] for row in csv.DictReader(file)] == texts
 
 
 def test_cost_names_time_memory_and_device(tmp_path):

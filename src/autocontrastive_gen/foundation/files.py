@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 
@@ -214,10 +214,23 @@ def read_jsonl(path: Path | str) -> list[dict]:
             return [json.loads(line) for line in file if line.strip()]
 
 
+class UnixRows:
+    """What a writer of csv writes to, so that rows end with a line feed and texts with a carriage return are quoted.
+
+    A writer quotes texts that hold a character of its own line end, which must be that of Windows therefore.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, row: str) -> int:
+        return self._file.write(row.removesuffix("\r\n") + "\n")
+
+
 def write_csv(path: Path | str, columns: list[str], rows: Iterable[dict], digits: int = 6) -> None:
     """Write rows as csv, in the order given; missing and None values are empty."""
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="raise")
+        writer = csv.DictWriter(UnixRows(file), columns, lineterminator="\r\n", extrasaction="raise")
         writer.writeheader()
         for row in rows:
             writer.writerow({key: "" if value is None else rounded(value, digits) for key, value in row.items()})

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autocontrastive_gen.foundation.files import rounded, write_text
+from autocontrastive_gen.foundation.files import UnixRows, rounded, write_text
 from autocontrastive_gen.foundation.statistics import Interval
 
 EMPTY = "–"
@@ -117,8 +117,8 @@ class Table:
 
     def csv(self) -> str:
         names = [name for column in self.columns for name in _csv_names(column)]
-        out = _UnixRows()
-        writer = csv.DictWriter(out, names, lineterminator="\r\n")  # so that it quotes both characters
+        out = io.StringIO()
+        writer = csv.DictWriter(UnixRows(out), names, lineterminator="\r\n")
         writer.writeheader()
         for row in self.rows:
             cells: dict[str, Entry] = {}
@@ -162,13 +162,6 @@ class Table:
         if not self.csv_only:
             write_text(folder / f"{self.name}.md", self.markdown())
             write_text(folder / f"{self.name}.tex", self.latex())
-
-
-class _UnixRows(io.StringIO):
-    """Rows of csv with unix line ends, whatever the writer ends them with."""
-
-    def write(self, row: str) -> int:
-        return super().write(row.removesuffix("\r\n") + "\n")
 
 
 def display(entry: Entry) -> str:

@@ -20,7 +20,7 @@ export TOKENIZERS_PARALLELISM := false
 
 PYTEST := OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile
 
-.PHONY: help setup demo explore reproduce test test-slow test-all lint format docs ui track bench clean
+.PHONY: help setup demo explore reproduce test test-slow test-all lint format docs ui track bench bench-gpu clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -78,7 +78,10 @@ track: $(READY) ## publish every finished cell to MLFLOW_TRACKING_URI, or to mlf
 	python -m stages.track --republish
 
 bench: $(READY) ## measure decoding, scoring and training relative to plain transformers
-	for script in benchmarks/*.py; do python "$$script"; done
+	for script in benchmarks/*.py; do name=$${script##*/}; python -m "benchmarks.$${name%.py}"; done
+
+bench-gpu: $(READY) ## measure everything on one GPU within 25 minutes, without a network, into reports/gpu
+	HF_HUB_OFFLINE=1 python -m benchmarks.gpu
 
 clean: ## remove outputs and resume state, but keep reports, DVC's cache and .venv
 	rm -rf runs .scratch .pytest_cache .ruff_cache .mypy_cache .hypothesis build src/*.egg-info

@@ -12,7 +12,7 @@ import copy
 import functools
 import logging
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LM
 
 from autocontrastive_gen.foundation.commands import run
 from autocontrastive_gen.foundation.environment import threads
-from autocontrastive_gen.foundation.timing import Meter, relative, rounds
+from autocontrastive_gen.foundation.timing import Meter, Relative, relative, rounds
 from autocontrastive_gen.generation.decode import continue_batch
 from autocontrastive_gen.generation.decoder import DECODERS, Decoder
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 PROMPT = 32
 SUBJECTS = ["model", "gpt2-medium", "gpt2-medium-unsure"]
+GPT2_MEDIUM = {"n_embd": 1024, "n_layer": 24, "n_head": 16}
 TARGETS = {"original": 1.03, "acd": 1.06, "exit at half": 0.62, "exit at a quarter": 0.42}
 TEXT = """The ferry left the harbour a little after six, when the fishing boats were already coming home. On the upper
 deck a group of students argued about the best route across the mountains, while an old man fed the gulls and said
@@ -64,11 +65,20 @@ def smollm2(folder: Path, batch: int, dtype: torch.dtype, device: str) -> Subjec
     return Subject(folder.name, model, ids.unfold(0, PROMPT, step)[:batch].to(device))
 
 
-def gpt2_medium(batch: int, tokens: int, dtype: torch.dtype, device: str, unsure: bool = False) -> Subject:
+def gpt2_medium(
+    batch: int,
+    tokens: int,
+    dtype: torch.dtype,
+    device: str,
+    unsure: bool = False,
+    shape: Mapping[str, int] = GPT2_MEDIUM,
+) -> Subject:
     """GPT2-medium's shape with random weights; ``unsure`` as they are, with thousands of plausible tokens."""
     torch.manual_seed(0)
-    model = GPT2LMHeadModel(GPT2Config(n_embd=1024, n_layer=24, n_head=16)).to(device, dtype).eval()
-    prompts = torch.randint(0, 50_000, (batch, PROMPT), generator=torch.Generator().manual_seed(1)).to(device)
+    config = GPT2Config(**{"bos_token_id": 0, "eos_token_id": 0, **shape})
+    model = GPT2LMHeadModel(config).to(device, dtype).eval()
+    generator = torch.Generator().manual_seed(1)
+    prompts = torch.randint(1, config.vocab_size, (batch, PROMPT), generator=generator).to(device)
     if unsure:
         return Subject("GPT2-medium's shape, unsure", model, prompts, {**TARGETS, "acd": 1.25})
     _sharpen(model, model.transformer.ln_f.weight, prompts, tokens)
@@ -154,11 +164,18 @@ def copy_bandwidth(device: str, meter: Meter) -> float:
     return 2 * source.numel() / 1e9 / statistics.median(meter.seconds(lambda: target.copy_(source)) for _ in range(9))
 
 
+Ways = dict[str, Callable[[], torch.Tensor]]
+"""Way of decoding -> what runs it and returns the texts (batch, prompt and new tokens)."""
+
+
 def ways_to_decode(
-    subject: Subject, model: PreTrainedModel, tokens: int, wanted: list[str]
-) -> dict[str, Callable[[], torch.Tensor]]:
-    """Way of decoding -> what runs it and returns the texts (batch, prompt and new tokens)."""
-    options = {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False, "pad_token_id": 0}
+    subject: Subject, model: PreTrainedModel, tokens: int, wanted: Collection[str], **options: object
+) -> Ways:
+    """Every setting under greedy search of transformers, and the decoders of the names ``wanted``.
+
+    ``options`` are further arguments of transformers' ``generate``.
+    """
+    options |= {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False, "pad_token_id": 0}
     inputs = {"input_ids": subject.prompts, "attention_mask": torch.ones_like(subject.prompts)}
     names = [str(i) for i in range(len(subject.prompts))]
 
@@ -177,29 +194,71 @@ def ways_to_decode(
     }
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """What one way of decoding costs."""
+
+    step: float
+    """Seconds per new token of all texts."""
+    cost: Relative
+    """Relative to plain decoding."""
+    memory: float
+    """Peak beyond the weights, in MB."""
+    agreement: float
+    """Share of the new tokens that are those of plain decoding."""
+
+
+def measured(ways: Ways, tokens: int, pairs: int, meter: Meter, title: str) -> dict[str, Decoded]:
+    """The cost of each of ``ways``, "plain" among them, in ``pairs`` interleaved rounds after a warm-up."""
+    texts, memory = {}, {}
+    for name, way in ways.items():
+        memory[name] = meter.peak_megabytes(lambda name=name, way=way: texts.update({name: way()}))
+    times = rounds(ways, pairs, meter, title)
+    plain = times["plain"], texts["plain"]
+    return {
+        name: Decoded(
+            statistics.median(times[name]) / tokens,
+            relative(times[name], plain[0]),
+            memory[name],
+            agreement(texts[name], plain[1]),
+        )
+        for name in ways
+    }
+
+
+def agreement(texts: torch.Tensor, others: torch.Tensor) -> float:
+    """Share of equal new tokens."""
+    return (texts == others)[:, PROMPT:].double().mean().item()
+
+
+@torch.no_grad()
+def plausible_in(subject: Subject, texts: torch.Tensor) -> float:
+    """Mean size |V| of the plausible sets at the new tokens of ``texts``."""
+    return mean_plausible(subject.model(texts).logits[:, PROMPT - 1 : -1])
+
+
+def bytes_of(model: PreTrainedModel) -> int:
+    """Size of the weights, which every step of a small batch reads once."""
+    return sum(x.numel() * x.element_size() for x in model.parameters())
+
+
 def rows(subject: Subject, exits: int, tokens: int, pairs: int, meter: Meter, wanted: list[str]) -> Iterator[list[str]]:
     """Lines of the table for one model, batch and number of exits, with the decoders of the names ``wanted``."""
     ways = ways_to_decode(subject, with_exits(subject.model, exits), tokens, wanted)
     batch = len(subject.prompts)
-    texts, memory = {}, {}
-    for name, way in ways.items():  # a warm-up, and what needs no repeating
-        memory[name] = meter.peak_megabytes(lambda name=name, way=way: texts.update({name: way()}))
-    for same in {"original", "greedy"} & set(texts):
-        if not torch.equal(texts["plain"], texts[same]):
+    found = measured(ways, tokens, pairs, meter, f"{subject.name}, batch {batch}, {exits} exits")
+    for same in {"original", "greedy"} & set(found):
+        if found[same].agreement < 1:
             raise AssertionError(f"{same} does not decode like the plain model")
-    with torch.no_grad():
-        size = mean_plausible(subject.model(texts["acd"]).logits[:, PROMPT - 1 : -1])
-    times = rounds(ways, pairs, meter, f"{subject.name}, batch {batch}, {exits} exits")
-    bytes_read = sum(x.numel() * x.element_size() for x in subject.model.parameters())
-    for name in ways:
-        cost = relative(times[name], times["plain"])
-        step = statistics.median(times[name]) / tokens
+    size = plausible_in(subject, ways["acd"]())
+    for name, each in found.items():
+        cost = each.cost
         yield [
-            subject.name, str(batch), str(exits), name, f"{1000 * step:.1f}",
+            subject.name, str(batch), str(exits), name, f"{1000 * each.step:.1f}",
             "1" if name == "plain" else f"**{cost.median:.3f}** [{cost.low:.3f}, {cost.high:.3f}]",
             f"<= {subject.targets[name]}" if name in subject.targets else "",
-            f"{size:.1f}" if name == "acd" else "", f"{memory[name]:.0f}",
-            f"{bytes_read / step / 1e9:.1f}" if name == "plain" else "",
+            f"{size:.1f}" if name == "acd" else "", f"{each.memory:.0f}",
+            f"{bytes_of(subject.model) / each.step / 1e9:.1f}" if name == "plain" else "",
         ]  # fmt: skip
 
 

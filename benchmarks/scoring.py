@@ -2,7 +2,8 @@
 
 Each round scores the same requests once with every setting, in a rotating order; the ratio is taken within its round,
 and the table gives the median of the rounds and their interquartile range. Time is the process's CPU time, or the
-device's on a GPU. The plausible sets hang on the upper exit alone, so untrained lower exits cost what trained ones do.
+device's on a GPU. The plausible sets depend on the upper exit alone, so untrained lower exits cost
+what trained ones do.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 import argparse
 import functools
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from autocontrastive_gen.foundation.commands import run
-from autocontrastive_gen.foundation.timing import Meter, relative, rounds
+from autocontrastive_gen.foundation.timing import Meter, Relative, relative, rounds
 
 TARGET = 1.15
 LENGTHS = ((56, 63), (8, 72))
@@ -32,7 +34,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, default=Path("runs/laptop/fetch/smollm2"), help="folder of a model")
     parser.add_argument("--lower", type=int, help="lower exit (default: half the layers)")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="batch sizes")
-    parser.add_argument("--requests", type=int, default=8, help="requests a round")
+    parser.add_argument("--requests", type=int, default=8, help="requests per round")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
@@ -52,6 +54,34 @@ def requests(count: int, shortest: int, longest: int) -> list:
     return [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(pairs)]
 
 
+def measured(
+    lm, lower: int, batches: list[int], count: int, pairs: int, meter: Meter
+) -> Iterator[tuple[str, int, str, Relative, float]]:
+    """Words of the contexts, batch, setting, cost relative to the original head, and seconds per round.
+
+    Args:
+        lm: a ``MultiExitLM`` with an exit at the layer ``lower``.
+        count: requests per round.
+        pairs: rounds.
+    """
+    settings = {"original": {}, "acd": {"contrast_layer_indices": ("original", lower)}}
+
+    def score(setting: str, asked: list) -> None:
+        with lm.model.set_exits(**settings[setting]):
+            lm.loglikelihood(asked, disable_tqdm=True)
+
+    for words in LENGTHS:
+        asked, label = requests(count, *words), f"{words[0]} to {words[1]}"
+        ways = {name: functools.partial(score, name, asked) for name in settings}
+        for lm.batch_size_per_gpu in batches:
+            for warm_up in ways.values():
+                warm_up()
+            times = rounds(ways, pairs, meter, f"{label} | {lm.batch_size_per_gpu}")
+            for name, spent in times.items():
+                cost = relative(spent, times["original"])
+                yield label, lm.batch_size_per_gpu, name, cost, statistics.median(spent)
+
+
 def main() -> None:
     options = arguments()
     from autocontrastive_gen.evaluation.lm_eval_harness.adapter import MultiExitLM
@@ -61,27 +91,16 @@ def main() -> None:
     config = {"vocab_projection_mode": mode, "lm_head_layer_indices": str(options.lower or _half(options.model))}
     device = "cuda" if torch.cuda.is_available() else "cpu"
     lm = MultiExitLM(pretrained=str(options.model), device=device, dtype=options.dtype, batch_size=1, **config)
-    settings = {"original": {}, "acd": {"contrast_layer_indices": ("original", lm.model.exit_layers[0])}}
-
-    def score(setting: str, asked: list) -> None:
-        with lm.model.set_exits(**settings[setting]):
-            lm.loglikelihood(asked, disable_tqdm=True)
-
-    print("| context words | batch | setting | relative to original | interquartile range | seconds a round | target |")
+    print(
+        "| context words | batch | setting | relative to original | interquartile range | seconds per round | target |"
+    )
     print("|---|---|---|---|---|---|---|")
-    for words in LENGTHS:
-        asked = requests(options.requests, *words)
-        ways = {name: functools.partial(score, name, asked) for name in settings}
-        for lm.batch_size_per_gpu in options.batch:
-            label = f"{words[0]} to {words[1]} | {lm.batch_size_per_gpu}"
-            for warm_up in ways.values():
-                warm_up()
-            times = rounds(ways, options.rounds, Meter(device), label)
-            for name, spent in times.items():
-                cost, each = relative(spent, times["original"]), statistics.median(spent)
-                target = "" if name == "original" else f"<= {TARGET}"
-                interval = f"{cost.low:.3f} to {cost.high:.3f}"
-                print(f"| {label} | {name} | {cost.median:.3f} | {interval} | {each:.3f} | {target} |", flush=True)
+    lower = lm.model.exit_layers[0]
+    for words, batch, name, cost, each in measured(
+        lm, lower, options.batch, options.requests, options.rounds, Meter(device)
+    ):
+        target, interval = "" if name == "original" else f"<= {TARGET}", f"{cost.low:.3f} to {cost.high:.3f}"
+        print(f"| {words} | {batch} | {name} | {cost.median:.3f} | {interval} | {each:.3f} | {target} |", flush=True)
 
 
 def _half(folder: Path) -> int:

@@ -12,8 +12,7 @@ import argparse
 import resource
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
@@ -24,6 +23,7 @@ import torch.nn.functional as F
 from autocontrastive_gen.foundation.commands import run
 from autocontrastive_gen.foundation.environment import threads
 from autocontrastive_gen.foundation.files import read_jsonl
+from autocontrastive_gen.foundation.timing import Meter
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 from autocontrastive_gen.pipeline.train_cell import read_texts
@@ -34,6 +34,8 @@ from autocontrastive_gen.training.loop import Loop
 from autocontrastive_gen.training.objective import Projection, cross_entropy
 from autocontrastive_gen.training.quality import pooled_perplexity
 
+CPU = Meter("cpu")
+
 LAPTOP = {
     "cast": {"tokens": 10**9},
     "sampled_softmax": {"frequent": 1024, "negatives": 2048},
@@ -41,12 +43,6 @@ LAPTOP = {
     "validation_tokens": 4096,
 }
 """What the laptop profile changes in the default settings, with measuring in mind."""
-
-
-def cpu_time(work: Callable[[], object]) -> float:
-    start = time.process_time()
-    work()
-    return time.process_time() - start
 
 
 def load(path: str, layers: tuple[int, ...] | None = None):
@@ -60,17 +56,20 @@ def load(path: str, layers: tuple[int, ...] | None = None):
 
 # casts ------------------------------------------------------------------------------------------------------------
 @torch.no_grad()
-def casts(model, blocks: torch.Tensor, layers: tuple[int, ...], rerun: int, vectors: int = 5) -> tuple[float, float]:
-    """CPU seconds for the casts of ``layers`` from ``vectors`` positions of each block: in one pass, and by prefixes.
+def casts(
+    model, blocks: torch.Tensor, layers: tuple[int, ...], rerun: int, vectors: int = 5, meter: Meter = CPU
+) -> tuple[float, float]:
+    """Seconds for the casts of ``layers`` from ``vectors`` positions of each block: in one pass, and by prefixes.
 
     The second way runs the prefix of each position once for each layer, as the reference does; it is timed on the
     first ``rerun`` blocks and scaled to all, its least squares on all rows.
     """
-    final, width = model.num_layers, model.config.hidden_size
-    positions = torch.stack([1 + torch.randperm(blocks.shape[1] - 1)[:vectors] for _ in blocks])
+    final, width, device = model.num_layers, model.config.hidden_size, model.device
+    blocks = blocks.to(device)
+    positions = torch.stack([1 + torch.randperm(blocks.shape[1] - 1)[:vectors] for _ in blocks]).to(device)
 
     def one_pass() -> None:
-        equations = NormalEquations(layers, width)
+        equations = NormalEquations(layers, width, device)
         for tokens, at in zip(blocks.split(32), positions.split(32), strict=True):
             states = model.exit_states(tokens, layers=(*layers, final))
             rows = {layer: x.take_along_dim(at[..., None], 1).flatten(0, 1) for layer, x in states.items()}
@@ -84,11 +83,11 @@ def casts(model, blocks: torch.Tensor, layers: tuple[int, ...], rerun: int, vect
                     model.exit_states(tokens[None, : position + 1], layers=(layer, final))
 
     def solves() -> None:
-        x = torch.randn(len(blocks) * vectors, width)
+        x = torch.randn(len(blocks) * vectors, width, device=device)
         for _ in layers:
             torch.linalg.lstsq(x, x)
 
-    return cpu_time(one_pass), cpu_time(prefixes) * len(blocks) / rerun + cpu_time(solves)
+    return meter.seconds(one_pass), meter.seconds(prefixes) * len(blocks) / rerun + meter.seconds(solves)
 
 
 def report_casts(model, blocks: torch.Tensor, rerun: int) -> None:
@@ -131,15 +130,14 @@ def report_sampled(path: str, text: Path, tokens: int, layer: int) -> None:
 
 
 @contextmanager
-def timed_steps() -> Iterator[list[float]]:
-    """CPU seconds of each gradient step that is taken inside the block."""
+def timed_steps(meter: Meter = CPU) -> Iterator[list[float]]:
+    """Seconds of each gradient step that is taken inside the block."""
     step, times = Loop.take_step, []
 
     def timed(loop: Loop) -> torch.Tensor:
-        start = time.process_time()
-        losses = step(loop)
-        times.append(time.process_time() - start)
-        return losses
+        losses = []
+        times.append(meter.seconds(lambda: losses.append(step(loop))))
+        return losses[0]
 
     with mock.patch.object(Loop, "take_step", timed):
         yield times
@@ -185,9 +183,9 @@ def report_loss(rows: int, exits: int, pairs: int) -> None:
     heads = Heads(rows, exits)
     columns = [
         (
-            cpu_time(lambda: heads.chunked(exits)),
-            cpu_time(heads.paper_time),
-            cpu_time(lambda: heads.chunked(exits, bf16=True)),
+            CPU.seconds(lambda: heads.chunked(exits)),
+            CPU.seconds(heads.paper_time),
+            CPU.seconds(lambda: heads.chunked(exits, bf16=True)),
         )
         for _ in range(pairs)
     ]

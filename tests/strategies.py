@@ -99,7 +99,7 @@ def _places(value: Any, path: tuple = ()) -> Iterator[tuple]:
 
 @st.composite
 def altered(draw: Callable, content: Any, junk: st.SearchStrategy = JUNK) -> Any:
-    """The JSON-like ``content`` with some entries replaced by junk or by each other, removed, renamed, or added."""
+    """The JSON-like ``content`` with some entries replaced by junk or by each other, removed, or added."""
     content = deepcopy(content)
     for _ in range(draw(st.integers(1, 3))):
         places = list(_places(content))

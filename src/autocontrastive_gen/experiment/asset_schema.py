@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -26,6 +27,16 @@ def _names_a_file(url: str) -> str:
     if urlsplit(url).path.rpartition("/")[2] in ("", ".", ".."):
         raise ValueError("the address names no file: its path ends in the name that the file will have")
     return url
+
+
+def _of_a_known_user(path: str) -> str:
+    try:
+        Path(path).expanduser()
+    except RuntimeError:
+        raise ValueError(
+            "the user whose home folder the path begins with does not exist; write the path in full"
+        ) from None
+    return path
 
 
 class Section(BaseModel):
@@ -102,7 +113,7 @@ class PathAsset(AssetTerms):
     """A file or folder on this machine."""
 
     kind: Literal["path"]
-    path: Text
+    path: Annotated[Text, AfterValidator(_of_a_known_user)]
     sha256: Sha256 | None = None
 
 

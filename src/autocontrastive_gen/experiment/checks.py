@@ -234,7 +234,9 @@ class _Checks:
 
     def repeated_names(self) -> Iterator[str]:
         keys = [f"run.{key}" for key in ("models", "domains", "settings", "benchmark_settings", "tasks")]
-        for key in (*keys, "select.benchmark_tasks", "analyse.answers"):
+        keys += ["select.benchmark_tasks", "analyse.answers", "prepare.training.sources"]
+        keys += [f"prepare.benchmark_sources.{task}" for task in self.get("prepare.benchmark_sources", dict)]
+        for key in keys:
             names = [name for name in self.get(key, list) if isinstance(name, str)]
             yield from (f"{key}: {name!r} is listed twice" for name in sorted(set(names)) if names.count(name) > 1)
 

@@ -27,7 +27,8 @@ def faults(error: ValidationError) -> Iterator[str]:
             continue
         if item["type"] == "union_tag_invalid":
             item = {**item, "loc": (*item["loc"], "kind"), "input": item["ctx"]["tag"]}
-        given = "" if item["type"] == "value_error" else f" {shown(item['input'])} is not allowed:"  # a whole section
+        whole = item["type"] == "value_error" and isinstance(item["input"], dict)  # a section is too long to show
+        given = "" if whole else f" {shown(item['input'])} is not allowed:"
         yield f"{_dotted(item['loc'])}:{given} {_readable(item)}"
 
 
@@ -54,8 +55,9 @@ def _readable(item: dict) -> str:
     if item["type"] == "union_tag_invalid":
         return f"one of {context['expected_tags']}"
     if item["type"] == "string_pattern_mismatch":
-        return f"must match {context['pattern']}"
-    return item["msg"][:1].lower() + item["msg"][1:]
+        return "must not be blank" if context["pattern"] == r"\S" else f"must match {context['pattern']}"
+    message = item["msg"].removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
 
 
 def _dotted(loc: tuple) -> str:

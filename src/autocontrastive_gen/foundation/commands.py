@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 import errno
+import logging
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from autocontrastive_gen.foundation import console
 from autocontrastive_gen.foundation.errors import UserError, chain, is_out_of_memory, masked
+
+log = logging.getLogger(__name__)
 
 FAULT = 2
 """Exit code of bad input."""
@@ -64,6 +69,25 @@ def parser(name: str, purpose: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(
         prog=f"python -m stages.{name}", description=purpose, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+
+
+@contextmanager
+def alone(lock: Path, task: str) -> Iterator[None]:
+    """Run the block while no other process is in a block with the same lock file; wait for one that is, and say so.
+
+    Args:
+        task: what such a block does, for the message.
+    """
+    import fcntl
+
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.warning("another process %s: waiting until it ends", task)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _refusal(error: Exception) -> BaseException | None:

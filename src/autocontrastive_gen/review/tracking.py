@@ -7,7 +7,6 @@ then makes the store agree with the files. A run of MLflow is found by the tag `
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
@@ -23,6 +22,7 @@ from urllib.parse import urlsplit
 from autocontrastive_gen.experiment.lock import LOCK, Entry
 from autocontrastive_gen.experiment.params import PARAMS
 from autocontrastive_gen.experiment.paths import Paths
+from autocontrastive_gen.foundation.commands import alone
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
 from autocontrastive_gen.foundation.errors import UserError, masked
 from autocontrastive_gen.foundation.files import SCRATCH, read_json
@@ -79,16 +79,6 @@ class Document:
     """What the run used the prepared text for, ``training`` or ``evaluation``; empty if for nothing."""
 
 
-@contextmanager
-def publishing_lock() -> Iterator[None]:
-    """Allow one publisher at a time in a project, so that two never create the same run."""
-    path = SCRATCH / "track.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def publish(profile: str, plan: dict[str, Any], lock: dict[str, Entry], cells: list[Cell]) -> dict[str, int]:
     """Make the store agree with the cells and count the runs that were "created", "updated" and "unchanged".
 
@@ -98,7 +88,7 @@ def publish(profile: str, plan: dict[str, Any], lock: dict[str, Entry], cells: l
     label = _label()
     common = {"profile": profile, "dvc.exp": os.environ.get("DVC_EXP_NAME", ""), **_commit_tag()}
     card = _data_card(Paths(profile))
-    with publishing_lock(), store_faults():
+    with alone(SCRATCH / "track.lock", "publishes runs of this project"), store_faults():
         store = _Store(tracking_uri(), plan["track"]["experiment"])
         pipeline = _pipeline(profile, label, plan, lock, cells)
         parent = store.find_or_create(pipeline, common)

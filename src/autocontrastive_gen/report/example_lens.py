@@ -41,7 +41,7 @@ def _written(results: Results, path: Path) -> str:
     if not any(results.paths.asset(runtime["asset"]).glob("*.safetensors")):
         return f"the files of model {name} are not on this machine"
     row = next(
-        (rows[0] for domain in showable(results) if (rows := results.texts(name, results.baseline, domain))), None
+        (rows[0] for domain in showable(results) if (rows := results.texts(name, results.baseline, domain, 1))), None
     )
     if row is None:
         return "the licence of no text allows to show it, or none was generated"

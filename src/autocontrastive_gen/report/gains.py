@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pandas as pd
 from autocontrastive_gen.evaluation.metrics import item_metric, text_metrics
 from autocontrastive_gen.foundation import statistics
 from autocontrastive_gen.foundation.digests import seed_for
+from autocontrastive_gen.report.groups import in_groups
 from autocontrastive_gen.report.results import Results, totals_by_document
 
 
@@ -40,7 +42,10 @@ class Paired:
 
     def difference(self, **options: float) -> statistics.Comparison:
         """First less second, with interval and two-sided test; ``options`` replace those of the run."""
-        return statistics.paired_difference(self.a, self.b, self.statistic, **self.options | options)
+        a, b = in_groups(self.a), in_groups(self.b)
+        found = statistics.paired_difference(a, b, self.statistic, **self.options | options)
+        effect = None if found.effect is None else found.effect * math.sqrt(len(a) / len(self.a))  # as of documents
+        return replace(found, difference=replace(found.difference, n=len(self.a)), effect=effect)
 
     def above(self, threshold: float, samples: int) -> float:
         """One-sided p-value of "the difference is above the threshold"."""
@@ -103,7 +108,8 @@ def item_interval(results: Results, model: str, setting: str, task: str, metric:
     if rows is None or not len(rows) or not np.isfinite(rows.to_numpy()).all():
         return None
     statistic, options = item_metric(metric).statistic, _options(results, "item", model, setting, task, metric)
-    return statistics.interval(totals_by_document(rows), statistics.per_row(statistic), **options)
+    totals = totals_by_document(rows)
+    return replace(statistics.interval(in_groups(totals), statistics.per_row(statistic), **options), n=len(totals))
 
 
 def _items(table: pd.DataFrame, task: str, metric: str) -> pd.DataFrame:
@@ -116,6 +122,8 @@ def _aligned(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Values of the rows that all tables have, in the order of the first."""
     first, *rest = tables.values()
     index = first.index
+    if all(table.index.equals(index) for table in rest):
+        return tables
     for table in rest:
         index = index.intersection(table.index, sort=False)
     return {name: table.loc[index] for name, table in tables.items()}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,19 +18,25 @@ from autocontrastive_gen.evaluation.metrics import HUMAN, text_metrics
 from autocontrastive_gen.experiment.paths import Paths, halfway
 from autocontrastive_gen.experiment.settings import Grid, Setting
 from autocontrastive_gen.foundation.digests import seed_for
-from autocontrastive_gen.foundation.files import read_json, read_jsonl
+from autocontrastive_gen.foundation.errors import mendable
+from autocontrastive_gen.foundation.files import NOT_JSON, read_json, read_jsonl
 from autocontrastive_gen.foundation.statistics import Interval, by_document, interval, per_row
 from autocontrastive_gen.modeling.layers import read_depth
+from autocontrastive_gen.report.groups import in_groups
+
+_NO_ROWS = pd.DataFrame(columns=["setting", "domain", "document", "id"])
 
 
 @dataclass
 class Results:
-    """All results of a profile. A file that is absent is no error: it is listed in ``missing`` and left out."""
+    """All results of a profile. A file that is absent is no error: it is listed in ``missing`` and left out. So is the
+    empty folder that ``profile use`` makes in its place for DVC."""
 
     paths: Paths
     plan: dict[str, Any]
     """The plan's entry "report"."""
     missing: list[str] = field(default_factory=list)
+    _places: dict[str, tuple[pd.DataFrame, dict[Hashable, np.ndarray]]] = field(default_factory=dict, repr=False)
 
     @property
     def models(self) -> dict[str, dict]:
@@ -188,7 +196,7 @@ class Results:
         found = {}
         for model in self.models:
             path = self.paths.curves(model)
-            if path.exists() and path.stat().st_size and len(table := pd.read_csv(path, dtype={"layer": str})):
+            if path.is_file() and path.stat().st_size and len(table := pd.read_csv(path, dtype={"layer": str})):
                 found[model] = table
         return found
 
@@ -196,7 +204,7 @@ class Results:
     def costs(self) -> dict[str, dict]:
         """{cell: cost} of the cells of this plan that have run."""
         folder = self.paths.cost("fetch").parent
-        return {name: read_json(folder / f"{name}.json") for name in self.cells if (folder / f"{name}.json").exists()}
+        return {name: read_json(folder / f"{name}.json") for name in self.cells if (folder / f"{name}.json").is_file()}
 
     @cached_property
     def cells(self) -> list[str]:
@@ -206,6 +214,11 @@ class Results:
         bench = [f"benchmark-{model}-{name}" for model in self.models for name in self.plan["benchmark_settings"]]
         before = 2 * len(self.models)
         return ["fetch", "prepare", *per_model[:before], *generate, *per_model[before:], *bench]
+
+    @property
+    def begun(self) -> bool:
+        """Whether a model has run in any cell of this plan."""
+        return any(cell not in ("fetch", "prepare") for cell in self.costs)
 
     @property
     def confidence(self) -> str:
@@ -223,16 +236,20 @@ class Results:
     def resolved(self, model: str, setting: str) -> dict:
         """What a setting ran with: {"upper", "lower", "contrast", "exits"}; empty if ``select`` has not run."""
         path = self.paths.resolved(model, setting)
-        return read_json(path) if path.exists() else {}
+        return read_json(path) if path.is_file() else {}
 
-    def texts(self, model: str, setting: str, domain: str) -> list[dict]:
+    def texts(self, model: str, setting: str, domain: str, first: int) -> list[dict]:
+        """The first texts of a file, of which the others are not read: with their notes, they may be large."""
         path = self.paths.texts(model, setting, domain)
-        return read_jsonl(path) if path.exists() else []
+        if not path.is_file():
+            return []
+        with open(path, encoding="utf-8") as file, mendable(f"{path}: is not readable as JSON lines", NOT_JSON):
+            return [json.loads(line) for line in islice(filter(str.strip, file), first)]
 
     def humans(self, domain: str) -> dict[str, str]:
         """{id of the prompt: human continuation}."""
         path = self.paths.prompts(domain)
-        return {row["id"]: row["human"] for row in read_jsonl(path)} if path.exists() else {}
+        return {row["id"]: row["human"] for row in read_jsonl(path)} if path.is_file() else {}
 
     def layers(self, model: str) -> int | None:
         """Number of layers of a model, from its fetched configuration; None if that is absent."""
@@ -247,11 +264,20 @@ class Results:
 
     def values(self, model: str, setting: str, metric: str, domain: str | None = None) -> pd.DataFrame:
         """Texts' summands of a metric, indexed by (domain, document, id); empty if they were not kept."""
-        table = self.per_prompt.get(model, pd.DataFrame(columns=["setting", "domain", "document", "id"]))
-        domains = table["domain"] == domain if domain else table["domain"].isin(list(self.domains))
-        rows = table[(table["setting"] == setting) & domains].set_index(["domain", "document", "id"])
+        rows = self._rows_of(model, setting)
+        domains = rows.index.get_level_values("domain")
+        rows = rows[domains == domain if domain else domains.isin(list(self.domains))]
         found = text_metrics()[metric].documents(rows)
         return rows[[]].iloc[:0] if found is None else found
+
+    def _rows_of(self, model: str, setting: str) -> pd.DataFrame:
+        """Rows of ``per_prompt``, indexed by (domain, document, id); where a setting's rows stand is looked up once."""
+        table = self.per_prompt.get(model, _NO_ROWS)
+        known, places = self._places.get(model, (None, {}))
+        if known is not table:
+            places = table.groupby("setting").indices
+            self._places[model] = table, places
+        return table.iloc[places.get(setting, np.array([], dtype=int))].set_index(["domain", "document", "id"])
 
     def pooled(self, model: str, setting: str) -> dict[str, Interval]:
         """{metric: value over the prompts of all domains together, with its interval}; infinite ones have none."""
@@ -263,7 +289,7 @@ class Results:
             found[key] = Interval(math.inf, None, None, len(rows))
             if np.isfinite(rows.to_numpy()).all():
                 options = {"seed": seed_for(self.plan["seed"], "pooled", model, setting, key), **self.plan["bootstrap"]}
-                estimate = interval(totals_by_document(rows), per_row(metric.statistic), **options)
+                estimate = interval(in_groups(totals_by_document(rows)), per_row(metric.statistic), **options)
                 found[key] = replace(estimate, n=len(rows))
         return found
 
@@ -278,13 +304,13 @@ class Results:
         return [child.as_posix() for child in found if child not in known and not child.name.startswith(".")]
 
     def _json(self, path: Path) -> Any:
-        if path.exists():
+        if path.is_file():
             return read_json(path)
         self._miss(path)
         return None
 
     def _csv(self, path: Path) -> pd.DataFrame | None:
-        if path.exists():
+        if path.is_file():
             return read_rows(path)
         self._miss(path)
         return None

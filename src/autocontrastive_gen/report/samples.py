@@ -52,10 +52,11 @@ def collect(results: Results) -> list[Sample]:
         tokenizer = _Tokenizer(results.paths.asset(results.models[model]["asset"]) / "tokenizer.json")
         for domain in showable(results):
             humans = results.humans(domain)
+            first = results.plan["examples"]
             for contrast, plain in results.pairs:
-                texts = {row["id"]: row for row in results.texts(model, plain.name, domain)}
-                rows = [row for row in results.texts(model, contrast.name, domain) if row["id"] in texts]
-                for number, row in enumerate(rows[: results.plan["examples"]], start=1):
+                texts = {row["id"]: row for row in results.texts(model, plain.name, domain, first)}
+                rows = [row for row in results.texts(model, contrast.name, domain, first) if row["id"] in texts]
+                for number, row in enumerate(rows, start=1):
                     found.append(
                         Sample(
                             model=model,

@@ -91,6 +91,14 @@ def test_a_damaged_output_is_made_again(clone):
     assert clone.results() == before
 
 
+def test_a_report_is_not_replaced_with_an_empty_one(clone):
+    before = clone.results()
+    shutil.rmtree(clone.folder / "runs")
+    output = refused(clone, "stages.report")
+    assert "index.html: stays" in output and "dvc pull" in output
+    assert clone.results() == before
+
+
 def test_an_unknown_cell(clone):
     assert "there are: tiny" in refused(clone, "stages.train", "--model", "tony")
     assert "greedy-acd" in refused(clone, "stages.generate", "--model", "tiny", "--setting", "greedy-exit2")

@@ -19,7 +19,7 @@ import torch
 from transformers import AutoTokenizer
 
 from autocontrastive_gen.foundation.commands import run
-from autocontrastive_gen.foundation.environment import threads
+from autocontrastive_gen.foundation.environment import cores, threads
 from autocontrastive_gen.foundation.errors import InputError
 from benchmarks import scoring
 from benchmarks.decode import gpt2_medium, with_exits
@@ -94,7 +94,7 @@ def main() -> None:
         raise InputError(
             "--device cuda: torch sees no GPU here; `--device cpu --size tiny` tries the same code without"
         )
-    torch.set_num_threads(threads(1))
+    torch.set_num_threads(threads(cores() if options.device.startswith("cuda") else 1))
     bench = Bench(SIZES[options.size], options.device, options.minutes)
     facts, found = {"size": options.size, **machine(options.device, ROOT)}, []
     print(line(HEADER), flush=True)

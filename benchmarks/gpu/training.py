@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -162,10 +163,12 @@ def main() -> None:
     torch.distributed.broadcast_object_list(shared)
     try:
         found = train(bench, processes, Path(shared[0]), processes.world)
+        processes.wait()
         if processes.main:
             print(json.dumps(asdict(found)), flush=True)
     finally:
-        processes.wait()
+        if processes.main:  # its checkpoints take gigabytes
+            shutil.rmtree(shared[0], ignore_errors=True)
         torch.distributed.destroy_process_group()
 
 

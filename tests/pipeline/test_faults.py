@@ -217,3 +217,12 @@ def test_two_repros_at_once(clone):
     first.communicate(timeout=600)
     assert first.returncode == 0
     assert clone.repro() == []
+
+
+def test_two_reports_at_once(clone):
+    before = clone.results()
+    reports = [clone.start(*STAGE, "stages.report") for _ in range(3)]
+    said = [report.communicate(timeout=600)[0] for report in reports]
+    assert [report.returncode for report in reports] == [0, 0, 0], said
+    assert any("another process renders the report of smoke: waiting until it ends" in output for output in said)
+    assert clone.results() == before

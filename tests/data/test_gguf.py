@@ -5,10 +5,13 @@ import os
 import numpy as np
 import pytest
 import torch
+from hypothesis import strategies as st
 
 from autocontrastive_gen.data.assets import provide
+from autocontrastive_gen.data.gguf import convert
 from autocontrastive_gen.experiment.asset_schema import PathAsset
 from autocontrastive_gen.foundation.errors import FileError
+from tests.strategies import bounded, budget, damaged, outcome
 
 WIDTH, HEADS, LAYERS, VOCABULARY, INNER = 32, 4, 2, 64, 64
 
@@ -100,6 +103,26 @@ def test_a_damaged_file_is_named_and_leaves_nothing(asset, project, size):
     with pytest.raises(FileError, match="tiny.gguf: is damaged or not a model that transformers can make of a GGUF"):
         provide("tiny", asset, project / "model", model=True)
     assert not (project / "model").exists()
+
+
+def test_a_list_that_is_longer_than_the_file_does_not_fill_the_memory(asset, project):
+    path = project / "in" / "tiny.gguf"
+    content = bytearray(path.read_bytes())
+    length = content.index(b"tokenizer.ggml.token_type") + len(b"tokenizer.ggml.token_type") + 8
+    assert int.from_bytes(content[length : length + 8], "little") == VOCABULARY
+    content[length + 5] = 1  # a trillion more
+    path.write_bytes(content + bytes(-(len(content) - length) % 4))  # so that the items end with the file
+    with pytest.raises(FileError, match="tiny.gguf: is damaged or not a model .*a value is longer than the file"):
+        provide("tiny", asset, project / "model", model=True)
+
+
+@budget(3, 80, data=st.data())
+def test_a_damaged_header_ends_in_a_model_or_an_error(data, tmp_path):
+    path = tmp_path / "tiny.gguf"
+    write_llama(path)
+    path.write_bytes(data.draw(damaged(path.read_bytes(), within=2000)))
+    with bounded():
+        outcome(lambda: convert(path, tmp_path / "model"))
 
 
 def test_a_plain_asset_stays_a_gguf_file(asset, project):

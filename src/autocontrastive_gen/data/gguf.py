@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import struct
 from pathlib import Path
+from typing import BinaryIO
 
 from autocontrastive_gen.data.readable import readable
+
+_STRING, _ARRAY = 8, 9
+_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+"""Bytes of the other types of values, which GGUF numbers so."""
 
 
 def convert(source: Path, folder: Path) -> None:
@@ -17,7 +24,49 @@ def convert(source: Path, folder: Path) -> None:
         FileError: the file is damaged, or holds a model that transformers can't make of a GGUF file.
     """
     with readable(source, "a model that transformers can make of a GGUF file"):
+        with open(source, "rb") as file:
+            _check_lengths(file)
         _convert(source, folder)
+
+
+def _check_lengths(file: BinaryIO) -> None:
+    """Check that every value of a GGUF header ends within the file.
+
+    The reader of the gguf package does not: where the length of a list is damaged, it goes on past the end of the file
+    until the memory is full.
+
+    Raises:
+        EOFError, LookupError, struct.error: a value does not, or has no type.
+    """
+    size = os.fstat(file.fileno()).st_size
+    version = file.read(8)[4:]
+    order = "<" if version[:2] != b"\0\0" else ">"
+
+    def number(form: str) -> int:
+        return struct.unpack(order + form, file.read(struct.calcsize(form)))[0]
+
+    def skip(length: int) -> None:
+        if length > size - file.tell():
+            raise EOFError("a value is longer than the file")
+        file.seek(length, os.SEEK_CUR)
+
+    def skip_value(kind: int) -> None:
+        if kind == _STRING:
+            skip(number("Q"))
+        elif kind == _ARRAY:
+            item, count = number("I"), number("Q")
+            if item in _SIZES:
+                skip(_SIZES[item] * count)
+            else:
+                for _ in range(count):
+                    skip_value(item)
+        else:
+            skip(_SIZES[kind])
+
+    number("Q")  # of tensors
+    for _ in range(number("Q")):
+        skip_value(_STRING)
+        skip_value(number("I"))
 
 
 def _convert(source: Path, folder: Path) -> None:

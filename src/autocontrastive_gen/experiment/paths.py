@@ -168,6 +168,10 @@ class Paths:
     def analyse(self, model: str) -> Path:
         return self.runs / "analyse" / model
 
+    def analysed(self, model: str) -> Path:
+        """json: what the run asks for, {"answers": tasks, "budgets": number of budgets}."""
+        return self.analyse(model) / "asked.json"
+
     def exit_training(self, model: str) -> Path:
         """json: what ``pipeline.exit_training.measure`` gives; absent if the run does not ask for it."""
         return self.analyse(model) / "exit-training.json"

@@ -21,9 +21,9 @@ from autocontrastive_gen.pipeline.exit_training import measure
 
 
 def analyse_cell(name: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str, Any]) -> str:
-    """Write ``paths.exit_training`` and ``paths.answers``, each if the run asks for it."""
+    """Write ``paths.exit_training`` and ``paths.answers``, each if the run asks for it, and what it asks for."""
     shutil.rmtree(paths.analyse(name), ignore_errors=True)
-    paths.analyse(name).mkdir(parents=True)
+    write_json(paths.analysed(name), {"answers": plan["answers"]["tasks"], "budgets": plan["exit_training"]["budgets"]})
     done = []
     if plan["answers"]["tasks"]:
         rows = read_answers(name, plan["answers"], paths)

@@ -18,7 +18,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := false
 
-PYTEST := OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help setup demo explore reproduce test test-slow test-all lint format docs ui track bench bench-gpu clean
 

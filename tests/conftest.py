@@ -32,6 +32,20 @@ ROOT = Path(__file__).resolve().parent.parent
 SMOKE = ROOT / "tests" / "fixtures" / "smoke"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Shares of the workers, the long ones first: with two workers the longest one decides when the suite ends.
+
+    A share is a file; the fast tests that need a finished run are one, so that it is made once.
+    """
+
+    def needs_the_run(item: pytest.Item) -> bool:
+        return "finished" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("slow")
+
+    items.sort(key=lambda item: (not needs_the_run(item), "pipeline" not in item.nodeid))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("finished" if needs_the_run(item) else item.path.stem))
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The project's root."""
@@ -87,11 +101,6 @@ def bucket(tmp_path, monkeypatch) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(timeout=30)
-
-
-def pytest_collection_modifyitems(items):
-    """Slow files first: with two workers the longest one decides when the suite ends."""
-    items.sort(key=lambda item: "pipeline" not in item.nodeid)
 
 
 VOWELS = '''

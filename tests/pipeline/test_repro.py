@@ -55,11 +55,12 @@ def test_a_choice_runs_cells_again_only_if_another_value_comes_out(clone):
     assert {"generate@tiny-greedy-acd", "benchmark@tiny-acd"} <= set(clone.repro())
 
 
+@pytest.mark.slow
 def test_benchmarks_choose_their_layer_on_validation_items(clone):
     clone.edit("benchmark_validation_items: {}", "benchmark_validation_items: {last-word: 6}")
     clone.edit("benchmark_tasks: []", "benchmark_tasks: [last-word]")
     ran, expected = set(clone.repro("report")), {"fetch", "prepare", "select@tiny", "report"}
-    assert expected <= ran <= {*expected, "train@tiny", *GENERATE, *BENCHMARK, *AFTER}
+    assert expected <= ran <= {*expected, "train@tiny", *GENERATE, *BENCHMARK, "analyse@tiny", *AFTER}
     select = clone.folder / "runs/smoke/select/tiny"
     texts, items = (json.loads((select / f"{name}.json").read_text()) for name in ("selection", "benchmark-selection"))
     resolved = {name: json.loads((select / f"settings/{name}.json").read_text()) for name in ("greedy-acd", "acd")}
@@ -100,6 +101,7 @@ def test_training_parameters_leave_plain_settings_alone(clone):
     assert "generate@tiny-greedy" not in ran and "benchmark@tiny-original" not in ran
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("edit", "stages"),
     [

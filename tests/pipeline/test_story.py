@@ -37,7 +37,7 @@ def test_a_run_says_what_there_is_to_do_and_how_far_it_is(finished):
     log = finished[0].log
     assert re.search(r"^to do: 12 cells, about \d+ .*: fetch, prepare, train, select, 2 × generate, score", log, re.M)
     lines = [match for line in log.splitlines() if (match := re.match(TOLD, line))]
-    assert [int(line["at"]) for line in lines] == list(range(1, 12)) and {line["all"] for line in lines} == {"11"}
+    assert [int(line["at"]) for line in lines] == list(range(1, 13)) and {line["all"] for line in lines} == {"12"}
     came_out = {line["cell"]: line["what"] for line in lines}
     assert "6 texts, contrast changed" in came_out["generate tiny greedy-acd"]
     assert re.search(r"last-word acc \d\.\d\d", came_out["benchmark tiny acd"])

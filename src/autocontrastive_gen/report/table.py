@@ -195,7 +195,7 @@ def _tex_text(rows: Sequence[dict[str, Entry]], column: Column) -> str:
     return r"p{40mm}" if any(len(display(row.get(column.key))) > 40 for row in rows) else "l"
 
 
-_LIGATURES = re.compile("(?<=[-'`,<>?!])(?=[-'`,<>])")
+_LIGATURES = re.compile("(?<=[-–'`,<>?!])(?=[-–'`,<>])")
 """Between such characters TeX would draw one that is neither."""
 
 

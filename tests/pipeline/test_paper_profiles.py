@@ -60,7 +60,7 @@ def test_the_profile_runs_end_to_end(root, fresh, server, tmp_path, name):
     fresh.environment |= {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
     ran = fresh.repro()
     models = params["run"]["models"]
-    assert len(ran) == 5 - 1 + len(models) * (3 + 4 + 2)
+    assert len(ran) == 5 - 1 + len(models) * (4 + 4 + 2)
     metrics = json.loads((fresh.folder / f"reports/{name}/metrics.json").read_text())
     for model in models:
         assert {f"quality/{model}/greedy-acd/{domain}/diversity" for domain in params["run"]["domains"]} <= set(metrics)

@@ -59,13 +59,7 @@ def build(params: Params) -> dict[str, Any]:
             "domains": run.domains,
             "tasks": run.tasks,
         },
-        "train": {
-            name: {
-                **_trained(params, p),
-                "model": {**runtime[name], **{key: p["models"][name][key] for key in ("exits", "note")}},
-            }
-            for name in models
-        },
+        "train": {name: _trained(params, p, name, runtime[name]) for name in models},
         "select": {
             name: {
                 **p["select"],
@@ -117,7 +111,7 @@ def build(params: Params) -> dict[str, Any]:
             }
             for name in models
         },
-        "analyse": {name: _analysed(params, p, runtime[name], name, {**seed, **encoder}) for name in models},
+        "analyse": {name: _analysed(params, p, name, runtime[name], {**seed, **encoder}) for name in models},
         "report": {
             **p["report"],
             **seed,
@@ -141,25 +135,25 @@ def build(params: Params) -> dict[str, Any]:
     }
 
 
-def _trained(params: Params, p: dict) -> dict[str, Any]:
-    """What the training of any model depends on."""
+def _trained(params: Params, p: dict, model: str, runtime: dict) -> dict[str, Any]:
+    """The entry of ``train``."""
+    entry = {**runtime, **{key: p["models"][model][key] for key in ("exits", "note")}}
     tokens = params.prepare.training.tokens
-    return {**p["train"], "seed": params.seed, "tokens": tokens, "domains": params.run.domains}
+    return {**p["train"], "seed": params.seed, "model": entry, "tokens": tokens, "domains": params.run.domains}
 
 
-def _analysed(params: Params, p: dict, runtime: dict, model: str, common: dict) -> dict[str, Any]:
+def _analysed(params: Params, p: dict, model: str, runtime: dict, common: dict) -> dict[str, Any]:
     """The entry of ``analyse``: of each part that is asked for, all that it depends on."""
-    exits = {key: p["models"][model][key] for key in ("exits", "note")}
-    options = {**p["benchmark"], "seed": common["seed"]}
+    options = {**p["benchmark"], "seed": params.seed}
     trained = {
         "task": params.run.tasks[0],
         "prompts": EXIT_PROMPTS,
         "items": EXIT_ITEMS,
-        "train": {**_trained(params, p), "model": {**runtime, **exits}},
+        "train": _trained(params, p, model, runtime),
         "select": {"new_tokens": params.select.new_tokens, **common},
         "benchmark": options,
     }
-    read = {**options, "model": {**runtime, **exits}, "train": _trained(params, p)}
+    read = {**options, "model": {**runtime, "exits": p["models"][model]["exits"]}}
     budgets, tasks = params.analyse.training_budgets, params.analyse.answers
     return {
         "exit_training": {"budgets": budgets, **(trained if budgets else {})},

@@ -90,7 +90,7 @@ def test_damaged_corpora(name, data, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "content"), [("a.jsonl", ROWS), ("a.squad", SQUAD), ("a.coqa", COQA)])
-@budget(25, 50, data=st.data())
+@budget(25, 800, data=st.data())
 def test_altered_json(name, content, data, tmp_path):
     content = data.draw(altered(content))
     rows = content if name == "a.jsonl" else [content]
@@ -178,7 +178,7 @@ ARCHIVES = {"a.zip": zipped(), "a.tar": tarred("w"), "a.tar.xz": tarred("w:xz"),
 
 
 @pytest.mark.parametrize("name", ARCHIVES)
-@budget(30, 50, data=st.data())
+@budget(30, 800, data=st.data())
 def test_damaged_archives(name, data, tmp_path):
     outside, inside = tmp_path / "outside", tmp_path / "outside" / "in" / "to"
     shutil.rmtree(outside, ignore_errors=True)

@@ -158,3 +158,11 @@ def test_an_archive_that_explodes_is_refused_before_it_fills_the_disk(tmp_path, 
     with pytest.raises(FileError, match="refused: it unpacks to more than"):
         unpack(archive, tmp_path / "to")
     assert len(list((tmp_path / "to").iterdir())) < 5
+
+
+def test_a_header_that_asks_for_gigabytes_is_refused(tmp_path):
+    info = tarfile.TarInfo("name")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 4 << 30
+    (tmp_path / "a.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    with pytest.raises(FileError, match="a.tar: is damaged or not an archive .*a header of 4294967296 bytes"):
+        unpack(tmp_path / "a.tar", tmp_path / "to")

@@ -6,7 +6,9 @@ import io
 import random
 import subprocess
 import tarfile
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -328,3 +330,16 @@ class TestHub:
         monkeypatch.setattr(huggingface_hub, "snapshot_download", gated)
         with pytest.raises(OSError, match="accept its terms on the hub and set HF_TOKEN"):
             provide("a", self.asset(), FOLDER)
+
+
+def test_of_two_that_want_an_asset_at_once_one_fetches_it(project, pip, caplog):
+    class Slow(type(pip)):
+        def __call__(self, command, **kwargs):
+            time.sleep(0.3)
+            return super().__call__(command, **kwargs)
+
+    pip.__class__ = Slow
+    with ThreadPoolExecutor(2) as both:
+        records = list(both.map(lambda folder: provide("asset", pypi(), folder), (FOLDER, FOLDER.with_name("other"))))
+    assert records[0] == records[1] and pip.calls == 1
+    assert "another process brings the same asset: waiting until it ends" in caplog.text

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
+from typing import Any, Self
 
 from autocontrastive_gen.data.readable import readable
 from autocontrastive_gen.foundation.errors import FileError
@@ -16,6 +17,8 @@ SUFFIXES = (".zip", ".whl", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 RATIO = 100
 """An archive may unpack to this many times its own size, more than any model or text does, or to ``MOST_BYTES``."""
 MOST_BYTES = 1 << 30
+MOST_HEADER_BYTES = 1 << 20
+"""The most that a tar archive may ask to be read at once: a long name, or what goes with a name."""
 
 
 def is_archive(path: Path) -> bool:
@@ -48,16 +51,32 @@ def unpack(archive: Path, folder: Path, member: str = "", patterns: Sequence[str
         return relative if matching else None
 
     with readable(archive, "an archive"):
-        count = (_unpack_tar if tarfile.is_tarfile(archive) else _unpack_zip)(archive, folder, target)
+        count = (_unpack_zip if zipfile.is_zipfile(archive) else _unpack_tar)(archive, folder, target)
     if unmatched or not count:
         raise FileError(f"{archive}: holds no {', '.join(sorted(unmatched)) or 'file'} in {member or 'it'}")
+
+
+class _Header(tarfile.TarInfo):
+    """A header that does not ask ``tarfile`` to read gigabytes at once, as one with a damaged length does."""
+
+    @classmethod
+    def frombuf(cls, *arguments: Any) -> Self:
+        header = super().frombuf(*arguments)
+        if header.type in _READ_AT_ONCE and header.size > MOST_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {header.size} bytes")
+        return header
+
+
+_READ_AT_ONCE = (
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
+)  # fmt: skip
 
 
 def _unpack_tar(archive: Path, folder: Path, target: Callable[[str], str | None]) -> int:
     if not hasattr(tarfile, "data_filter"):
         raise FileError(f"{archive}: only Python 3.11.4 and later can open tar archives safely; use a newer Python")
     count, room = 0, _room(archive)
-    with tarfile.open(archive) as opened:
+    with tarfile.open(archive, f"r:{_compression(archive)}", tarinfo=_Header) as opened:
         for info in opened:
             if info.isdir() or (name := target(info.name)) is None:
                 continue
@@ -73,6 +92,20 @@ def _unpack_tar(archive: Path, folder: Path, target: Callable[[str], str | None]
         while opened.fileobj and (rest := opened.fileobj.read(1 << 20)):
             room = _left(archive, room, len(rest))  # only at its end does a compressed stream prove to be whole
     return count
+
+
+def _compression(archive: Path) -> str:
+    """What a tar archive is compressed with, by its first bytes.
+
+    Left to find out, ``tarfile`` also tries the old format of LZMA, which takes almost any bytes for the size of a
+    dictionary and allocates it.
+    """
+    with open(archive, "rb") as file:
+        start = file.read(6)
+    return next((name for name, magic in _MAGIC.items() if start.startswith(magic)), "")
+
+
+_MAGIC = {"gz": b"\x1f\x8b", "bz2": b"BZh", "xz": b"\xfd7zXZ\x00"}
 
 
 def _unpack_zip(archive: Path, folder: Path, target: Callable[[str], str | None]) -> int:

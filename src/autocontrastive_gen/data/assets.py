@@ -18,6 +18,7 @@ from typing import Any
 from autocontrastive_gen.data import local_tasks
 from autocontrastive_gen.data.sources import STORE, Mismatch, bring, describe, digests, folder_sha256, reach, verify
 from autocontrastive_gen.experiment.asset_schema import Asset, AssetTerms, HubAsset, PathAsset, PypiAsset, UrlAsset
+from autocontrastive_gen.foundation.commands import alone
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
 from autocontrastive_gen.foundation.errors import FileError
 from autocontrastive_gen.foundation.files import read_json
@@ -121,9 +122,14 @@ def _stored(key: Any, build: Callable[[Path], dict]) -> tuple[Path, dict]:
     """Content and record of an entry of the store.
 
     If it is not there, or damaged, ``build`` fills an empty folder with the content and returns the record. The entry
-    appears in the store only if that succeeds.
+    appears in the store only if that succeeds. Of several processes that want it, one builds it.
     """
     entry = STORE / fingerprint(key)
+    with alone(entry.with_name(f"{entry.name}.lock"), "brings the same asset"):
+        return _entry(entry, build)
+
+
+def _entry(entry: Path, build: Callable[[Path], dict]) -> tuple[Path, dict]:
     kept, content, building = Kept(entry), entry / "content", entry / "building"
     if record := kept.read_json("record.json"):
         found = digests(content)

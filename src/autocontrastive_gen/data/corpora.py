@@ -9,6 +9,7 @@ import json
 import lzma
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -75,7 +76,8 @@ LONGEST_LINE = 1 << 26
 def decompressed(file: BinaryIO, name: str) -> TextIO:
     """UTF-8 text of a file, compressed with xz, gzip or bzip2 if its name says so."""
     suffix = name.rpartition(".")[2]
-    opener = {"xz": lzma.open, "gz": gzip.open, "bz2": bz2.open}.get(suffix)
+    # left to itself, lzma also tries an old format, in which a damaged byte asks for gigabytes
+    opener = {"xz": partial(lzma.open, format=lzma.FORMAT_XZ), "gz": gzip.open, "bz2": bz2.open}.get(suffix)
     return io.TextIOWrapper(opener(file) if opener else file, encoding="utf-8-sig")
 
 

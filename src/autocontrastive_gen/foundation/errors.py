@@ -16,9 +16,19 @@ from contextlib import contextmanager
 class UserError(Exception):
     """Something that a user can correct; the message names what was given, what is allowed, and the remedy.
 
+    Text of files from outside may stand in it, so what a terminal would act on or hide is shown as its escape.
+
     >>> issubclass(InputError, UserError) and issubclass(FileError, UserError)
     True
+    >>> print(InputError("unknown key \x1b[2J"))
+    unknown key \\x1b[2J
     """
+
+    def __str__(self) -> str:
+        return "".join(
+            letter if letter.isprintable() or letter in "\n\t" else letter.encode("unicode_escape").decode()
+            for letter in super().__str__()
+        )
 
 
 class InputError(UserError, ValueError):

@@ -153,18 +153,21 @@ def paired_difference(
     level: float = 0.95,
     seed: int = 0,
     method: str = "bca",
+    permutations: int | None = None,
 ) -> Comparison:
     """Compare two settings on the same documents, row by row: statistic of ``a`` less statistic of ``b``.
 
     The interval resamples documents, with both settings together. The p-value comes from a permutation test that swaps
-    the two settings within documents (for means: sign flips). It is exact if all 2**n swaps are fewer than ``samples``;
-    otherwise swaps are random and the observed arrangement is counted, so it is never 0.
+    the two settings within documents (for means: sign flips). It is exact if all 2**n swaps are fewer than
+    ``permutations`` (by default ``samples``); otherwise swaps are random and the observed arrangement is counted, so it
+    is never below 2 / (permutations + 1).
     """
     a, b = _matched(a, b)
     difference = _difference(statistic, a.shape[1])
     rows = np.concatenate([a, b], axis=1)
     found = interval(rows, difference, samples=samples, level=level, seed=seed, method=method)
-    return Comparison(found, _swap_test(a, b, statistic, samples, seed), _effect(rows, difference))
+    p_value = _swap_test(a, b, statistic, permutations or samples, seed)
+    return Comparison(found, p_value, _effect(rows, difference))
 
 
 def one_sided(

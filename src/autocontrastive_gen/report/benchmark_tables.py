@@ -39,7 +39,7 @@ def benchmark_table(results: Results) -> Table:
     note = (
         f"{resampled(results)} of the items; differences are paired item by item, p of a permutation test within "
         "documents, with Holm's correction over the tasks and settings of a metric. "
-        f"{_layers_note(results)}{catalogue_note(results, 'contrasts')}"
+        f"{_layers_note(results)}{_zeros_note(results)}{catalogue_note(results, 'contrasts')}"
     )
     return Table("benchmark", "Benchmarks", columns, rows, note, groups=("model", "task", "metric"))
 
@@ -54,6 +54,19 @@ def _layers_note(results: Results) -> str:
         else ("validation prompts, for generation")
     )
     return f"A lower layer that a setting does not name was chosen on {where} (table “What was chosen”). "
+
+
+def _zeros_note(results: Results) -> str:
+    """What the accuracy of a contrast that excludes tokens is worth where answers are given."""
+    excluding = [name for name, entry in results.plan["contrasts"].items() if entry.get("outside", 0) is None]
+    ran = [n for n in excluding if {s.name for s in results.settings_with(n)} & {*results.plan["benchmark_settings"]}]
+    if not ran:
+        return ""
+    return (
+        f"Under {' and '.join(ran)}, a token that is not plausible has probability zero, and so has every given answer "
+        "with such a token; of answers that tie, lm-eval takes the first, which in truthfulqa_mc1 is the right one. "
+        "Such an accuracy in multiple choice says nothing about the method; a finite `outside` avoids it. "
+    )
 
 
 def _benchmark_row(results: Results, model: str, setting: str, task: str, metric: str, entry: dict) -> dict:

@@ -14,6 +14,9 @@ from autocontrastive_gen.foundation.digests import seed_for
 from autocontrastive_gen.report.groups import in_groups
 from autocontrastive_gen.report.results import Results, totals_by_document
 
+PERMUTATIONS = 10_000
+"""Of a test: with fewer, Holm's correction over a hundred comparisons would leave none of them below 0.02."""
+
 
 @dataclass(frozen=True)
 class Gain:
@@ -43,7 +46,8 @@ class Paired:
     def difference(self, **options: float) -> statistics.Comparison:
         """First less second, with interval and two-sided test; ``options`` replace those of the run."""
         a, b = in_groups(self.a), in_groups(self.b)
-        found = statistics.paired_difference(a, b, self.statistic, **self.options | options)
+        options = {**self.options, "permutations": options.get("samples", PERMUTATIONS), **options}
+        found = statistics.paired_difference(a, b, self.statistic, **options)
         effect = None if found.effect is None else found.effect * math.sqrt(len(a) / len(self.a))  # as of documents
         return replace(found, difference=replace(found.difference, n=len(self.a)), effect=effect)
 

@@ -5,7 +5,7 @@ profile become those of smoke. A block under a comment ``<!-- not run: reason --
 below. Commands within a line are run too, unless a block has them or there is a reason to leave them out.
 """
 
-import json
+import csv
 import os
 import re
 import subprocess
@@ -105,28 +105,32 @@ def test_inline_commands(clone):
 
 
 def results_table() -> str:
-    """The table of README's results, from the committed numbers of the laptop profile."""
-    metrics = json.loads((ROOT / "reports/laptop/metrics.json").read_text())
+    """The table of README's results, from the committed tables of the study."""
+    overview, benchmark = (
+        list(csv.DictReader((ROOT / f"reports/study/tables/{name}.csv").open())) for name in ("overview", "benchmark")
+    )
+    words = {row["setting"]: row for row in benchmark if (row["task"], row["metric"]) == ("last-word", "acc")}
+    assert len(overview) > 10 and len(words) > 5
 
-    def mean(setting: str, metric: str) -> str:
-        found = [v for k, v in metrics.items() if re.fullmatch(f"quality/smollm2/{setting}/[^/]+/{metric}", k)]
-        return f"{sum(found) / len(found):.2f}"
+    def number(row: dict, key: str) -> str:
+        if not row.get(key):
+            return "–"
+        value, low, high = (f"{float(row[name]):.2f}" for name in (key, f"{key}_low", f"{key}_high"))
+        return f"{value} [{low}, {high}]"
 
-    benchmarked = {"greedy": "original", **{f"greedy-{name}": name for name in ("acd", "acd15", "dola", "sled")}}
-    settings = dict.fromkeys(key.split("/")[2] for key in metrics if key.startswith("quality/smollm2/"))
-    assert "human" in settings and len(settings) > 10
     rows = []
-    for setting in settings:
-        last = metrics.get(f"benchmark/smollm2/{benchmarked.get(setting)}/last-word/acc")
-        scores = [mean(setting, "diversity"), mean(setting, "coherence"), "–" if last is None else f"{last:.2f}"]
-        rows.append([f"`{setting}`", *scores, "`dvc repro`"])
+    for row in overview:
+        answers = words.get("original" if row["setting"] == "greedy" else row["setting"].removeprefix("greedy-"), {})
+        alike = answers if answers.get("lower") == row["lower"] else {}
+        scores = [number(row, "diversity"), number(row, "coherence"), number(alike, "score")]
+        rows.append([f"`{row['setting']}`", row["lower"] or "–", *scores])
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def test_results_in_readme_are_the_committed_ones():
-    """After a new run of the laptop profile: UPDATE_GOLDEN=1 pytest tests/pipeline/test_docs.py."""
+    """After a new run of the study: UPDATE_GOLDEN=1 pytest tests/pipeline/test_docs.py."""
     text = (ROOT / "README.md").read_text()
-    pattern = re.compile(r"(?<=<!-- results -->\n)(.*?--:\|---\|\n)(.*?)(?=<!-- end -->)", re.DOTALL)
+    pattern = re.compile(r"(?<=<!-- results -->\n)(.*?--:\|\n)(.*?)(?=<!-- end -->)", re.DOTALL)
     if os.environ.get("UPDATE_GOLDEN"):
         text = pattern.sub(lambda found: found[1] + results_table(), text)
         (ROOT / "README.md").write_text(text)

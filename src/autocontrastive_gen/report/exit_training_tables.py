@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from matplotlib.ticker import NullLocator
+
 from autocontrastive_gen.report.columns import MODEL
 from autocontrastive_gen.report.drawing import (
     MARKERS,
@@ -13,12 +15,13 @@ from autocontrastive_gen.report.drawing import (
     Figure,
     add_legend,
     finish,
-    log_scale,
     new_canvas,
 )
 from autocontrastive_gen.report.results import Results
 from autocontrastive_gen.report.table import Column, Number, Table
 
+FARTHEST = 10
+"""A line for an exit with more than so many times the perplexity of all others would flatten theirs."""
 TITLES = {"plain": "no contrast", "direct": "direct (untrained)", "cast": "cast", "head": "head of its own"}
 _MEASURED = {
     "exit_perplexity": ("Perplexity of the exit", 1),
@@ -68,20 +71,23 @@ def exit_training_figure(results: Results, tables: Mapping[str, Table], model: s
     yield finish(
         canvas,
         f"exit-training-{model}",
-        f"{model}: what training does to the exit at layer {content['layer']}, and to contrast with it.",
+        f"{model}: what training does to the exit at layer {content['layer']}, and to contrast with it. Where an untrained "
+        f"exit has over {FARTHEST} times the perplexity of all others, it is left out.",
         "Lines over training tokens; the numbers are in the table of exits by training.",
     )
 
 
 def _draw(axes, rows: Sequence[Mapping[str, Any]], key: str) -> None:
+    budgets = sorted({row["tokens"] for row in rows if row["tokens"]})
+    highest = max((row[key].value for row in rows if row["tokens"] and key in row), default=0.0)
     for i, mode in enumerate(dict.fromkeys(row["mode"] for row in rows)):
         points = [(row["tokens"], row[key].value) for row in rows if row["mode"] == mode and key in row]
-        if points and not any(tokens for tokens, _ in points):
-            axes.axhline(points[0][1], color=PLAIN if mode == TITLES["plain"] else SERIES[i], ls="--", label=mode)
-        elif points:
+        if any(tokens for tokens, _ in points):
             axes.plot(*zip(*points, strict=True), color=SERIES[i], marker=MARKERS[i], label=mode)
+        elif points and (key != "exit_perplexity" or points[0][1] <= FARTHEST * highest):
+            axes.axhline(points[0][1], color=PLAIN if mode == TITLES["plain"] else SERIES[i], ls="--", label=mode)
     axes.set_xscale("log")
-    if key == "exit_perplexity":
-        log_scale(axes)
+    axes.set_xticks(budgets, [f"{tokens / 1000:.3g}k" for tokens in budgets])
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("Training tokens")
     axes.set_ylabel(_MEASURED[key][0])

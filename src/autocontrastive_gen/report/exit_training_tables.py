@@ -71,8 +71,8 @@ def exit_training_figure(results: Results, tables: Mapping[str, Table], model: s
     yield finish(
         canvas,
         f"exit-training-{model}",
-        f"{model}: what training does to the exit at layer {content['layer']}, and to contrast with it. Where an untrained "
-        f"exit has over {FARTHEST} times the perplexity of all others, it is left out.",
+        f"{model}: what training does to the exit at layer {content['layer']}, and to contrast with it. Where an "
+        f"untrained exit has over {FARTHEST} times the perplexity of all others, it is left out.",
         "Lines over training tokens; the numbers are in the table of exits by training.",
     )
 

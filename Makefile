@@ -64,7 +64,8 @@ format: $(READY) ## correct style and formatting
 
 $(DOCS)/.ready: requirements-docs.lock
 	$(PYTHON) -m venv $(DOCS)
-	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-docs.lock
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		--requirement requirements-docs.lock
 	@touch $@
 
 docs: $(DOCS)/.ready ## build the documentation site and check its links

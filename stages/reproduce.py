@@ -23,6 +23,9 @@ from autocontrastive_gen.foundation.command_line import command
 from stages import profile as parameters
 from stages import results
 
+PUSH = "Use `dvc push`"
+"""DVC's last words, left out since it says them where there is no remote, too; with one, docs/sharing.md says how."""
+
 
 def main(
     profile: Annotated[
@@ -41,10 +44,20 @@ def main(
 def repro() -> int:
     """Exit code of ``dvc repro``, whose stages run with this interpreter."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    process = subprocess.Popen([sys.executable, "-m", "dvc", "repro"], env={**os.environ, "PATH": path})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro"],
+        env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+    assert process.stdout
     try:
         while True:
             try:
+                for line in process.stdout:
+                    if not line.startswith(PUSH):
+                        print(line, end="", flush=True)
                 return process.wait()
             except KeyboardInterrupt:  # DVC and the stage get Ctrl-C, too, and need a moment to keep what is finished
                 continue

@@ -12,7 +12,7 @@ from autocontrastive_gen.experiment.cell_command import run_cell
 from autocontrastive_gen.experiment.params import load_params
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import write_plan
-from autocontrastive_gen.foundation.files import read_json, write_json, write_jsonl
+from autocontrastive_gen.foundation.files import read_json, write_jsonl
 from autocontrastive_gen.training.loop import Loop
 from stages import train
 
@@ -36,7 +36,6 @@ def stage(project, monkeypatch, caplog):
     for row in held_out:
         prompt = " ".join(row["text"].split()[:8])
         write_jsonl(PATHS.prompts(row["domain"], "validation"), [{"id": row["id"], "prompt": prompt, "human": prompt}])
-    write_json(PATHS.assets, {})
     for name, source in (("tiny", "model"), ("encoder", "encoder")):
         shutil.copytree(project / "tests/fixtures/smoke" / source, PATHS.asset(name))
     monkeypatch.setattr("sys.argv", ["train", "--model", "tiny"])

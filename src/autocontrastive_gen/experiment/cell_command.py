@@ -14,7 +14,7 @@ from autocontrastive_gen.foundation import console
 from autocontrastive_gen.foundation.commands import parser as command_parser
 from autocontrastive_gen.foundation.commands import run
 from autocontrastive_gen.foundation.cost import cost_meter, duration
-from autocontrastive_gen.foundation.errors import InputError, MissingFileError
+from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.files import read_yaml
 
 log = logging.getLogger(__name__)
@@ -63,8 +63,6 @@ def _cell(stage: str, purpose: str, work: Callable[..., str], setting: str, laun
 
     profile = current_profile()
     plan, paths = read_plan(profile, stage, *cell), Paths(profile)
-    if not paths.assets.exists():
-        raise MissingFileError(f"{paths.assets}: does not exist; `dvc repro {stage}` runs the stages before this one")
     with cell_of_run(profile, stage, *cell) as outcome, cost_meter(paths.cost(stage, "-".join(cell))) as cost:
         outcome.append(work(*cell, plan, paths, cost))
 

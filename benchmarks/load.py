@@ -83,7 +83,7 @@ def status(options: argparse.Namespace) -> None:
     for command in (("git", "init", "--quiet"), (sys.executable, "-m", "dvc", "init", "--quiet")):
         subprocess.run(command, check=True)
     subprocess.run([sys.executable, "-m", "stages.profile", "check"], check=True)
-    measured(f"dvc status, {options.settings} settings", "-m", "dvc", "status", "--quiet")
+    measured(f"dvc status, {options.settings} settings", "-m", "dvc", "status")
 
 
 def report(options: argparse.Namespace) -> None:

@@ -17,6 +17,10 @@ EXITS = (1, 2)
 VOCABULARY = 3_000
 TOLERANCE = 0.02
 """Nats, at the tokens that decide: what is left comes from rounded logits of the others, in the normaliser."""
+TIE = 2e-4
+"""Nats by which sums of another order may differ."""
+NEAR = 1e-3
+"""Nats between the divergences of two layers: if they are nearer, rounded logits of other tokens may tip the choice."""
 METHODS = [
     {"name": "acd"},
     {"name": "acd", "alpha": 0.05, "minimum_candidates": 3},
@@ -66,6 +70,18 @@ def of_logits(model, states, logits_of):
     return upper, active.method.evaluate(upper, GivenLogits(upper, dict(zip(active.lower, lowers, strict=True))))
 
 
+def clear_choices(model, states, upper):
+    """The positions (batch, tokens) at which no second layer is nearly as far from the upper exit as the farthest."""
+    if len(model.active_exits.lower) < 2 or model.active_exits.method.name != "dola":
+        return torch.ones(upper.shape[:-1], dtype=torch.bool)
+    lower = torch.stack([unrounded_logits(model, states, exit_) for exit_ in model.active_exits.lower])
+    p, q = upper.double().softmax(-1), lower.double().softmax(-1)
+    entropy = torch.special.entr
+    divergences = entropy((p + q) / 2).sum(-1) - (entropy(p).sum(-1) + entropy(q).sum(-1)) / 2
+    farthest, second = divergences.topk(2, dim=0).values
+    return farthest - second > NEAR
+
+
 def rounded_logits(model, states, exit_):
     return model.project_exit(states[model.layer_of(exit_)], exit_)
 
@@ -83,10 +99,14 @@ def test_choices_and_probabilities_are_those_of_unrounded_products(function, mod
         states = model.exit_states(ids_of(seed), layers=(1, 2, 3))
         upper, want = of_logits(model, states, unrounded_logits)
         assert plausible_mask(upper.flatten(0, 1), 0.05).sum(-1).max() <= DECIDING
-        got = model(ids_of(seed)).logits
-        assert torch.equal(got.argmax(-1), want.argmax(-1))
+        clear = clear_choices(model, states, upper)
+        assert clear.float().mean() > 0.25
+        got, rounded = model(ids_of(seed)).logits, of_logits(model, states, rounded_logits)[1]
+        got, rounded, want, upper = (x[clear] for x in (got, rounded, want, upper))
+        chosen = want.gather(-1, got.argmax(-1, keepdim=True))
+        assert (want.amax(-1, keepdim=True) - chosen).max() <= TIE
         assert difference(got, want, upper) <= TOLERANCE
-        rounding_shows |= difference(of_logits(model, states, rounded_logits)[1], want, upper) > TOLERANCE
+        rounding_shows |= difference(rounded, want, upper) > TOLERANCE
     assert rounding_shows or dtype == torch.float16
 
 

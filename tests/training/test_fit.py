@@ -50,6 +50,15 @@ def test_distillation_lowers_its_loss_for_every_exit_and_leaves_the_trunk_alone(
         assert torch.equal(model.get_parameter(name), value), name
 
 
+def test_a_cpu_without_bfloat16_instructions_trains_in_float32(tmp_path, tokenizer, monkeypatch):
+    changes = {"method": "cross-entropy", "sampled_softmax": None}
+    exact = fit(tmp_path / "0", tokenizer, bf16=False, **changes)[1]
+    for fast in (True, False):
+        monkeypatch.setattr("autocontrastive_gen.training.fit.multiplies_bfloat16", lambda device, fast=fast: fast)
+        fitted = fit(tmp_path / str(1 + fast), tokenizer, bf16=True, **changes)[1]
+        assert (fitted == exact) is not fast
+
+
 @pytest.mark.parametrize("start", ["cast", "copy", "random"])
 def test_layer_specific_heads_start_as_asked(tmp_path, tokenizer, start):
     changes = {"start": start, "method": "cross-entropy", "learning_rate": 1e-9, "sampled_softmax": None}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from autocontrastive_gen.foundation.environment import multiplies_bfloat16
+
 BLOCK_S = 2e-4
 """Launching the kernels of one transformer block, with its share of the decoding loop, per call."""
 
@@ -60,6 +62,8 @@ def measured_rates() -> Rates:
     for dtype in (torch.float32, torch.bfloat16):
         a = torch.ones(size, size, dtype=dtype, device=device)
         speeds.append(2 * size**3 / seconds(lambda a=a: a @ a))
+    if not multiplies_bfloat16(device):
+        speeds[1] = speeds[0]  # which is used instead
     source = torch.ones(2**26, device=device)
     target = torch.empty_like(source)
     return Rates(*speeds, 2 * source.nbytes / seconds(lambda: target.copy_(source)))

@@ -64,7 +64,8 @@ class Model(Section):
     asset: Name
     dtype: Literal["float32", "mixed", "bfloat16", "float16"] = "float32"
     """mixed: states and logits in float32, products of numbers rounded to bfloat16 (on a GPU, to TF32) where weights
-    are stored in bfloat16; exits are trained in bfloat16."""
+    are stored in bfloat16; exits are trained in bfloat16. A CPU without instructions for bfloat16 computes all in
+    float32."""
     mode: Mode = "LAYER_SPECIFIC_PROJECTION"
     """How the state of an intermediate layer becomes logits."""
     exits: list[Count] = Field(min_length=1)

@@ -29,6 +29,18 @@ def processor() -> str:
     return " ".join([known.get("model name", platform.machine()), *vectors])
 
 
+def multiplies_bfloat16(device: str) -> bool:
+    """Whether products in bfloat16 are fast on a device ("cpu", "cuda", ...).
+
+    A CPU without instructions for them takes several times as long as in float32.
+    """
+    import torch
+
+    if device != "cpu":
+        return True
+    return torch.cpu._is_avx512_bf16_supported() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def threads(default: int) -> int:
     """OMP_NUM_THREADS, or its first number if it has one per level of nesting ("4,2"); ``default`` if it is not set.
 

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from autocontrastive_gen.foundation.environment import multiplies_bfloat16
+
 ROWS = 32
 """Rows that the layout is made for; oneDNN accepts others."""
 _ROUNDING = threading.Lock()
@@ -45,7 +47,7 @@ def pack(model: nn.Module) -> int:
     >>> torch.allclose(model(x), exact, atol=0.02)
     True
     """
-    if not (torch.cpu._is_avx512_bf16_supported() and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+    if not multiplies_bfloat16("cpu"):
         return 0
     packed = 0
     for module in model.modules():

@@ -105,7 +105,7 @@ def load_untrained(asset: Path, model: Mapping[str, Any], processes: Processes):
     configuration = MultiExitConfiguration(
         vocab_projection_mode=VocabularyProjectionMode[model["mode"]], lm_head_layer_indices=tuple(model["exits"])
     )
-    dtype = state_type(model["dtype"], training=True)
+    dtype = state_type(model["dtype"], trained_on=processes.device.type)
     tokenizer = load_tokenizer(asset, local_files_only=True)
     loaded = AutoMultiExitModel.from_pretrained(
         asset, multi_exit_config=configuration, dtype=dtype, local_files_only=True

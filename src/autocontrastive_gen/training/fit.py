@@ -14,6 +14,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from autocontrastive_gen.foundation.digests import fingerprint, seed_for
+from autocontrastive_gen.foundation.environment import multiplies_bfloat16
 from autocontrastive_gen.foundation.errors import FileError, InputError, mendable
 from autocontrastive_gen.foundation.processes import Processes
 from autocontrastive_gen.foundation.resume import Kept
@@ -105,6 +106,9 @@ def fit_exits(
     processes = processes or Processes()
     _check(model, tokens, folder, settings, processes)
     check_tokenizer(tokenizer)
+    if settings.bf16 and not multiplies_bfloat16(model.device.type):
+        log.info("bf16: this CPU multiplies faster in float32, so that is what it does")
+        settings = settings.changed({"bf16": False})
     model.requires_grad_(False)
     exits = Exits(model)
     trunk = FrozenTrunk(model, tuple(sorted({*exits.layers, exits.final})), sharded=processes.sharded)

@@ -129,7 +129,11 @@ class TrainSettings(_Settings):
     cache_states: bool = parameter(
         True, "Keep the trunk's states on disk, so that it runs once and not once per epoch.", kind=bool
     )
-    bf16: bool = parameter(False, "Matrix products in bfloat16; weights and sums stay in float32.", kind=bool)
+    bf16: bool = parameter(
+        False,
+        "Matrix products in bfloat16, unless the CPU has no instructions for it; weights and sums stay in float32.",
+        kind=bool,
+    )
     evaluate_every: int = parameter(60, "Steps between evaluations and checkpoints.", **COUNT)
     patience: int | None = parameter(
         None, "Stop after this many evaluations without a gain; None trains to the end.", optional=True, **COUNT

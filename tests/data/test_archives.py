@@ -39,6 +39,15 @@ def test_takes_one_file_or_one_folder_or_all(tmp_path):
         assert files_of(folder) == expected
 
 
+def test_a_tar_archive_that_ends_in_a_zip_is_a_tar_archive(tmp_path):
+    inner = make_zip(tmp_path / "inner.zip", {"deep.txt": "b"})
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        for name in ("PKG-INFO", "inner.zip"):
+            archive.add(inner, name)
+    unpack(tmp_path / "x.tar", tmp_path / "to")
+    assert sorted(path.name for path in (tmp_path / "to").iterdir()) == ["PKG-INFO", "inner.zip"]
+
+
 NAMES_LEADING_OUT = ["../out.txt", "/out.txt", "a/../../out.txt", "../../../../../../../../../tmp/acd-out.txt"]
 
 

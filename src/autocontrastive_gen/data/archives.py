@@ -19,6 +19,13 @@ RATIO = 100
 MOST_BYTES = 1 << 30
 MOST_HEADER_BYTES = 1 << 20
 """The most that a tar archive may ask to be read at once: a long name, or what goes with a name."""
+XZ = b"\xfd7zXZ\x00"
+"""The first bytes of an xz file."""
+_MAGIC = {"zip": (b"PK\x03\x04", b"PK\x05\x06"), "gz": b"\x1f\x8b", "bz2": b"BZh", "xz": XZ}
+_READ_AT_ONCE = (
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
+)  # fmt: skip
+"""Types of tar headers whose content ``tarfile`` reads at once."""
 
 
 def is_archive(path: Path) -> bool:
@@ -51,7 +58,8 @@ def unpack(archive: Path, folder: Path, member: str = "", patterns: Sequence[str
         return relative if matching else None
 
     with readable(archive, "an archive"):
-        count = (_unpack_zip if zipfile.is_zipfile(archive) else _unpack_tar)(archive, folder, target)
+        form = _form(archive)
+        count = _unpack_zip(archive, folder, target) if form == "zip" else _unpack_tar(archive, form, folder, target)
     if unmatched or not count:
         raise FileError(f"{archive}: holds no {', '.join(sorted(unmatched)) or 'file'} in {member or 'it'}")
 
@@ -61,22 +69,22 @@ class _Header(tarfile.TarInfo):
 
     @classmethod
     def frombuf(cls, *arguments: Any) -> Self:
+        """Read a header.
+
+        Raises:
+            tarfile.ReadError: what belongs to it is longer than ``MOST_HEADER_BYTES``.
+        """
         header = super().frombuf(*arguments)
         if header.type in _READ_AT_ONCE and header.size > MOST_HEADER_BYTES:
             raise tarfile.ReadError(f"a header of {header.size} bytes")
         return header
 
 
-_READ_AT_ONCE = (
-    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
-)  # fmt: skip
-
-
-def _unpack_tar(archive: Path, folder: Path, target: Callable[[str], str | None]) -> int:
+def _unpack_tar(archive: Path, compression: str, folder: Path, target: Callable[[str], str | None]) -> int:
     if not hasattr(tarfile, "data_filter"):
         raise FileError(f"{archive}: only Python 3.11.4 and later can open tar archives safely; use a newer Python")
     count, room = 0, _room(archive)
-    with tarfile.open(archive, f"r:{_compression(archive)}", tarinfo=_Header) as opened:
+    with tarfile.open(archive, f"r:{compression}", tarinfo=_Header) as opened:
         for info in opened:
             if info.isdir() or (name := target(info.name)) is None:
                 continue
@@ -94,18 +102,15 @@ def _unpack_tar(archive: Path, folder: Path, target: Callable[[str], str | None]
     return count
 
 
-def _compression(archive: Path) -> str:
-    """What a tar archive is compressed with, by its first bytes.
+def _form(archive: Path) -> str:
+    """What an archive is, by its first bytes: zip, or what a tar archive is compressed with, "" for nothing.
 
-    Left to find out, ``tarfile`` also tries the old format of LZMA, which takes almost any bytes for the size of a
-    dictionary and allocates it.
+    Left to find out, ``zipfile`` takes a tar archive whose last file is a zip for that zip, and ``tarfile`` also tries
+    the old format of LZMA, which takes almost any bytes for the size of a dictionary and allocates it.
     """
     with open(archive, "rb") as file:
         start = file.read(6)
     return next((name for name, magic in _MAGIC.items() if start.startswith(magic)), "")
-
-
-_MAGIC = {"gz": b"\x1f\x8b", "bz2": b"BZh", "xz": b"\xfd7zXZ\x00"}
 
 
 def _unpack_zip(archive: Path, folder: Path, target: Callable[[str], str | None]) -> int:

@@ -11,7 +11,7 @@ import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
-from autocontrastive_gen.data.archives import is_archive, unpack
+from autocontrastive_gen.data.archives import XZ, is_archive, unpack
 from autocontrastive_gen.data.package_index import download_sdist
 from autocontrastive_gen.experiment.asset_schema import Asset, HubAsset, PypiAsset, UrlAsset
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
@@ -241,7 +241,7 @@ def _http_stream(name: str, asset: UrlAsset) -> dict:
             start, identity, size = stream.read(6), stream.identity, stream.size
     except OSError as error:
         raise _missing(name, asset, error, f"name another server in assets.{name}.mirrors") from None
-    if asset.url.endswith(".xz") and start != b"\xfd7zXZ\x00":
+    if asset.url.endswith(".xz") and start != XZ:
         raise _missing(name, asset, f"does not begin like an xz file: {start!r}", "check the address")
     return {"mirrors": asset.mirrors, "bytes": size, "revision": identity, "sha256": asset.sha256}
 

@@ -158,7 +158,7 @@ def paired_difference(
     """Compare two settings on the same documents, row by row: statistic of ``a`` less statistic of ``b``.
 
     The interval resamples documents, with both settings together. The p-value comes from a permutation test that swaps
-    the two settings within documents (for means: sign flips). It is exact if all 2**n swaps are fewer than
+    the two settings within documents (for means: sign flips). It is exact if all 2**n swaps are at most
     ``permutations`` (by default ``samples``); otherwise swaps are random and the observed arrangement is counted, so it
     is never below 2 / (permutations + 1).
     """
@@ -166,7 +166,7 @@ def paired_difference(
     difference = _difference(statistic, a.shape[1])
     rows = np.concatenate([a, b], axis=1)
     found = interval(rows, difference, samples=samples, level=level, seed=seed, method=method)
-    p_value = _swap_test(a, b, statistic, permutations or samples, seed)
+    p_value = _swap_test(a, b, statistic, samples if permutations is None else permutations, seed)
     return Comparison(found, p_value, _effect(rows, difference))
 
 
@@ -182,7 +182,7 @@ def one_sided(
     """p-value of "statistic of ``a`` less statistic of ``b`` is above ``threshold``", on the same documents.
 
     Flips the signs of the documents' jackknife pseudo-values less the threshold; for a mean these are the differences
-    themselves. Exact where all 2**n flips are fewer than ``samples``, else random with the observed signs counted.
+    themselves. Exact where all 2**n flips are at most ``samples``, else random with the observed signs counted.
     "Below" is the same test with ``a`` and ``b`` exchanged and the threshold negated. 1.0 for a single document.
     """
     a, b = _matched(a, b)

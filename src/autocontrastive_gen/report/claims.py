@@ -86,7 +86,7 @@ def _on_task(results: Results, rules: Claims, claim: Claim, model: str) -> Check
 def _tested(check: Check, paired: Paired | None, rules: Claims) -> Check:
     if paired is None:
         return replace(check, reason=f"{check.claim.metric} was not measured of the same texts or items")
-    found = paired.difference(level=level_of(check.claim, rules), samples=rules.samples)
+    found = paired.difference(level=level_of(check.claim, rules), samples=rules.samples, permutations=rules.samples)
     if check.claim.margin is None:
         return replace(check, found=found, p=found.p_value)
     p, opposite = (test(-check.claim.margin, rules.samples) for test in (paired.above, paired.below))

@@ -64,11 +64,6 @@ class Projection:
         return logits if self.soft_cap is None else self.soft_cap * torch.tanh(logits / self.soft_cap)
 
 
-def chunk_rows(vocabulary: int) -> int:
-    """Number of rows of float32 logits in a chunk."""
-    return _rows(CHUNK_BYTES, vocabulary, torch.float32)
-
-
 def cross_entropy(states: Tensor, head: Projection, labels: Tensor, bf16: bool = False) -> Tensor:
     """Sum over rows of the cross-entropy of ``head(states)`` with ``labels``; gradients reach the states and the head.
 

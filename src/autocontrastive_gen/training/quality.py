@@ -16,8 +16,11 @@ from autocontrastive_gen.foundation.processes import Processes
 from autocontrastive_gen.training.blocks import pack
 from autocontrastive_gen.training.corpus import check_tokens
 from autocontrastive_gen.training.exits import Exits
-from autocontrastive_gen.training.objective import Projection, chunk_rows
+from autocontrastive_gen.training.objective import Projection
 from autocontrastive_gen.training.states import TOKENS_AT_ONCE, FrozenTrunk, States
+
+CHUNK_BYTES = 32 << 20
+"""Size of the float32 logits that are measured at once; three such buffers are in use."""
 
 Quality = dict[str, dict[str, dict[str, float]]]
 """{domain: {layer or "original": {perplexity, agreement, entropy, tokens, nll_error, agreement_error}}}
@@ -110,7 +113,7 @@ def _sums(exits: Exits, states: States, labels: Tensor, final: int, dtype: torch
 
     ``labels`` are (blocks, T); the model's own head comes first.
     """
-    rows, flat = chunk_rows(exits.vocabulary), labels.flatten()
+    rows, flat = max(1, CHUNK_BYTES // (4 * exits.vocabulary)), labels.flatten()
     found = torch.empty(1 + len(exits.layers), len(flat), 3, dtype=torch.float64, device=labels.device)
     shape = (min(rows, len(flat)), exits.vocabulary)
     buffers = [torch.empty(shape, dtype=torch.float32, device=labels.device) for _ in range(2)]

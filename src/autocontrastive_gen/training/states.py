@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.errors import FileError, InputError
 from autocontrastive_gen.foundation.processes import Processes
 from autocontrastive_gen.foundation.progress import ProgressBar
 from autocontrastive_gen.foundation.resume import DIGITS, Kept, say_damaged, sync
@@ -65,7 +65,8 @@ class FrozenTrunk:
 class StateCache:
     """States of all blocks on disk: one bfloat16 file per layer, shared by the processes of a machine.
 
-    Whoever writes states keeps their digest, and compares it when an interrupted run continues.
+    Whoever writes states keeps their digest, and compares it when an interrupted run continues. The files are read and
+    written in pieces, not mapped: what was once touched of a map counts as memory of the process.
 
     Raises:
         InputError: the processes are on several machines, which would not see each other's files.
@@ -80,22 +81,21 @@ class StateCache:
             )
         self.folder = folder
         self.files = {layer: folder / f"states-{layer}.bf16" for layer in layers}
-        self.shape = (blocks, block_size, width)
-        size = blocks * block_size * width
+        self.shape = (block_size, width)
+        self._block_bytes = block_size * width * torch.bfloat16.itemsize
+        size = blocks * self._block_bytes
         for path in self.files.values() if processes.main else ():
-            if not path.exists() or path.stat().st_size != 2 * size:
-                _reserve(path, 2 * size)
+            if not path.exists() or path.stat().st_size != size:
+                _reserve(path, size)
         processes.wait()  # until the files are whole
-        self._maps = {
-            layer: torch.from_file(str(path), shared=True, size=size, dtype=torch.bfloat16).view(self.shape)
-            for layer, path in self.files.items()
-        }
         self._hashing = ThreadPoolExecutor()  # beside the trunk's next passes
 
     def write(self, blocks: slice, states: States) -> Future[str]:
         """Keep the states (blocks, T, d) of a slice of the blocks; returns their digest."""
-        for layer, stored in self._maps.items():
-            stored[blocks] = states[layer].to("cpu", torch.bfloat16)
+        for layer, path in self.files.items():
+            with open(path, "r+b") as file:
+                file.seek(blocks.start * self._block_bytes)
+                file.write(_bytes_of(states[layer].to("cpu", torch.bfloat16).contiguous()))
         return self.digest(blocks)
 
     def digest(self, blocks: slice) -> Future[str]:
@@ -104,8 +104,8 @@ class StateCache:
 
     def _digest(self, blocks: slice) -> str:
         digest = hashlib.sha256()
-        for stored in self._maps.values():
-            digest.update(stored[blocks].view(torch.uint8).numpy().data)
+        for path in self.files.values():
+            digest.update(_bytes_of(self._read(path, range(blocks.start, blocks.stop))))
         return digest.hexdigest()[:DIGITS]
 
     def sync(self) -> None:
@@ -115,7 +115,22 @@ class StateCache:
 
     def __getitem__(self, indices: Tensor) -> States:
         """The states (blocks, T, d) of the blocks numbered ``indices`` (blocks,)."""
-        return {layer: stored[indices] for layer, stored in self._maps.items()}
+        return {layer: self._read(path, indices.tolist()) for layer, path in self.files.items()}
+
+    def _read(self, path: Path, blocks: Sequence[int]) -> Tensor:
+        """The states (blocks, T, d) that a file holds of the blocks numbered ``blocks``."""
+        states = torch.empty(len(blocks), *self.shape, dtype=torch.bfloat16)
+        with open(path, "rb", buffering=0) as file:
+            for block, piece in zip(blocks, states, strict=True):
+                file.seek(block * self._block_bytes)
+                if file.readinto(_bytes_of(piece)) != self._block_bytes:
+                    raise FileError(f"{path}: shorter than it was made; run again, which makes it anew")
+        return states
+
+
+def _bytes_of(states: Tensor) -> memoryview:
+    """The bytes of a contiguous tensor on the CPU, to be read or written in place."""
+    return states.flatten().view(torch.uint8).numpy().data
 
 
 def _reserve(path: Path, size: int) -> None:

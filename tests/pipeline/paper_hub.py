@@ -6,12 +6,14 @@ import hashlib
 import json
 import lzma
 import random
+import re
 from pathlib import Path
 
 from tests.fixtures.make_smoke import EVENTS, document
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 """Of the smoke model: a byte-level BPE as GPT-2's is, in small."""
+COMMIT = re.compile("[0-9a-f]{40}")
 EXITS = {"gpt2-medium": list(range(24, 0, -2)), "gpt-neo-125m": list(range(12, 0, -2))}
 """As the released checkpoints list them: descending."""
 
@@ -24,7 +26,7 @@ class Cache:
         self.rng = random.Random(0)
 
     def snapshot(self, kind: str, repo: str, revision: str) -> Path:
-        commit = hashlib.sha1(f"{repo}@{revision}".encode()).hexdigest()
+        commit = revision if COMMIT.fullmatch(revision) else hashlib.sha1(f"{repo}@{revision}".encode()).hexdigest()
         root = self.home / "hub" / f"{kind}s--{repo.replace('/', '--')}"
         reference = root / "refs" / revision
         reference.parent.mkdir(parents=True, exist_ok=True)

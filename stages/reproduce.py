@@ -24,7 +24,7 @@ from stages import profile as parameters
 from stages import results
 
 PUSH = "Use `dvc push`"
-"""DVC's last words, left out since it says them where there is no remote, too; with one, docs/sharing.md says how."""
+"""How DVC's closing hint begins. It is left out, because DVC gives it even if no remote is set up (docs/sharing.md)."""
 
 
 def main(
@@ -44,27 +44,27 @@ def main(
 def repro() -> int:
     """Exit code of ``dvc repro``, whose stages run with this interpreter."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "dvc", "repro"],
+        # unbuffered: into a pipe, Python would hold lines back until a block of them is full
         env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         text=True,
         errors="replace",
-    )
-    assert process.stdout
-    try:
-        while True:
-            try:
-                for line in process.stdout:
-                    if not line.startswith(PUSH):
-                        print(line, end="", flush=True)
-                return process.wait()
-            except KeyboardInterrupt:  # DVC and the stage get Ctrl-C, too, and need a moment to keep what is finished
-                continue
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
+    ) as process:
+        assert process.stdout
+        try:
+            while True:
+                try:
+                    for line in process.stdout:
+                        if not line.startswith(PUSH):
+                            print(line, end="", flush=True)
+                    return process.wait()
+                except KeyboardInterrupt:
+                    continue  # DVC and the stage get Ctrl-C, too, and need a moment to keep what is finished
+        finally:
+            if process.poll() is None:
+                process.terminate()
 
 
 app = command(main, "reproduce", __doc__)

@@ -8,6 +8,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["DVC_NO_ANALYTICS"] = "1"
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "1"
 
+import gc
 import shutil
 import signal
 import socket
@@ -22,6 +23,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+gc.set_threshold(50_000)  # as commands do: what later imports make lives to the end
 # the same examples in every run
 hypothesis.settings.register_profile("suite", derandomize=True, database=None, deadline=None)
 hypothesis.settings.load_profile("suite")
@@ -44,6 +46,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (not needs_the_run(item), "pipeline" not in item.nodeid))
     for item in items:
         item.add_marker(pytest.mark.xdist_group("finished" if needs_the_run(item) else item.path.stem))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what imports and collection made out of every later search for garbage."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -34,11 +34,14 @@ ROOT = Path(__file__).resolve().parent.parent
 SMOKE = ROOT / "tests" / "fixtures" / "smoke"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Shares of the workers, the long ones first: with two workers the longest one decides when the suite ends.
 
-    A share is a file; the fast tests that need a finished run are one, so that it is made once.
+    A share is a file; the fast tests that need a finished run are one, so that it is made once. The tests of the wheel
+    run without pytest-xdist, which alone knows the mark.
     """
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
 
     def needs_the_run(item: pytest.Item) -> bool:
         return "finished" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("slow")

@@ -20,11 +20,13 @@ import typer
 
 from autocontrastive_gen.experiment.params import profiles
 from autocontrastive_gen.foundation.command_line import command
+from autocontrastive_gen.foundation.console import VERBOSE
 from stages import profile as parameters
 from stages import results
 
-PUSH = "Use `dvc push`"
-"""How DVC's closing hint begins. It is left out, because DVC gives it even if no remote is set up (docs/sharing.md)."""
+ASIDES = ("Use `dvc push`", "Updating lock file", "> ", "To enable auto staging", "\tdvc config core.autostage", "\n")
+"""How the lines of DVC begin that are left out: the hint at a remote comes where there is none, too (docs/sharing.md),
+and the others stand between one cell's result and the next. ``AUTOCONTRASTIVE_VERBOSE=1`` shows them."""
 
 
 def main(
@@ -43,6 +45,7 @@ def main(
 
 def repro() -> int:
     """Exit code of ``dvc repro``, whose stages run with this interpreter."""
+    verbose = os.environ.get(VERBOSE, "") not in ("", "0")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     with subprocess.Popen(
         [sys.executable, "-m", "dvc", "repro"],
@@ -57,7 +60,7 @@ def repro() -> int:
             while True:
                 try:
                     for line in process.stdout:
-                        if not line.startswith(PUSH):
+                        if verbose or not line.startswith(ASIDES):
                             print(line, end="", flush=True)
                     return process.wait()
                 except KeyboardInterrupt:

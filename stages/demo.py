@@ -23,6 +23,7 @@ from autocontrastive_gen.cli.generate_command import load
 from autocontrastive_gen.experiment.params import load_params
 from autocontrastive_gen.foundation import console
 from autocontrastive_gen.foundation.command_line import command
+from autocontrastive_gen.foundation.environment import activation
 from autocontrastive_gen.foundation.files import SCRATCH, read_json, write_json
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,8 @@ def show(texts, prompt: str, contrast: str, scores: list[float]) -> None:
         out.print(text, "\n")
     how = "underlined" if out.is_terminal else "in brackets"
     out.print(f"{len(texts.changed)} of {len(texts.contrasted)} tokens, {how}, are not the last layer's first choice.")
-    out.print("Another text: acd demo --prompt '...'. The whole replication: make reproduce.")
+    first = f"{activation()} && ".removeprefix(" && ")
+    out.print(f"Another text: {first}acd demo --prompt '...'. The whole replication: make reproduce.")
 
 
 app = command(main, "demo", __doc__)

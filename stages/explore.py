@@ -12,13 +12,13 @@ Examples:
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from autocontrastive_gen.cli.generate_command import read_trial
 from autocontrastive_gen.experiment.cell_command import current_profile
 from autocontrastive_gen.foundation import console
 from autocontrastive_gen.foundation.command_line import command
@@ -69,19 +69,6 @@ def subject(profile: str | None, model: str | None, exits: str | None):
     except MissingFileError as error:
         log.info("%s; until then, this is the model of the demo", error)
         return subject_of_model(fetched())
-
-
-def read_trial(path: Path):
-    """The trial in a file.
-
-    Raises:
-        FileError: the file is not readable.
-        InputError: it holds no trial.
-    """
-    from autocontrastive_gen.generation.trial import Trial
-
-    with mendable(f"{path}: is not a trial"):
-        return Trial.read(json.loads(path.read_text(encoding="utf-8")))
 
 
 app = command(main, "explore", __doc__)

@@ -20,11 +20,13 @@ import typer
 
 from autocontrastive_gen.experiment.params import profiles
 from autocontrastive_gen.foundation.command_line import command
+from autocontrastive_gen.foundation.console import VERBOSE
 from stages import profile as parameters
 from stages import results
 
-PUSH = "Use `dvc push`"
-"""DVC's last words, left out since it says them where there is no remote, too; with one, docs/sharing.md says how."""
+ASIDES = ("Use `dvc push`", "Updating lock file", "> ", "To enable auto staging", "\tdvc config core.autostage", "\n")
+"""How the lines of DVC begin that are left out: the hint at a remote comes where there is none, too (docs/sharing.md),
+and the others stand between one cell's result and the next. ``AUTOCONTRASTIVE_VERBOSE=1`` shows them."""
 
 
 def main(
@@ -43,28 +45,29 @@ def main(
 
 def repro() -> int:
     """Exit code of ``dvc repro``, whose stages run with this interpreter."""
+    verbose = os.environ.get(VERBOSE, "") not in ("", "0")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "dvc", "repro"],
+        # unbuffered: into a pipe, Python would hold lines back until a block of them is full
         env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         text=True,
         errors="replace",
-    )
-    assert process.stdout
-    try:
-        while True:
-            try:
-                for line in process.stdout:
-                    if not line.startswith(PUSH):
-                        print(line, end="", flush=True)
-                return process.wait()
-            except KeyboardInterrupt:  # DVC and the stage get Ctrl-C, too, and need a moment to keep what is finished
-                continue
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
+    ) as process:
+        assert process.stdout
+        try:
+            while True:
+                try:
+                    for line in process.stdout:
+                        if verbose or not line.startswith(ASIDES):
+                            print(line, end="", flush=True)
+                    return process.wait()
+                except KeyboardInterrupt:
+                    continue  # DVC and the stage get Ctrl-C, too, and need a moment to keep what is finished
+        finally:
+            if process.poll() is None:
+                process.terminate()
 
 
 app = command(main, "reproduce", __doc__)

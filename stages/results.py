@@ -4,6 +4,7 @@ from autocontrastive_gen.experiment.cell_command import current_profile
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.plan import read_plan
 from autocontrastive_gen.foundation.command_line import command
+from autocontrastive_gen.foundation.environment import activation
 from autocontrastive_gen.foundation.errors import MissingFileError
 
 
@@ -19,6 +20,8 @@ def main() -> None:
     from autocontrastive_gen.report.results import Results
 
     print(closing(Results(paths, plan)))
+    if first := activation():
+        print(f"In a shell that does not know these commands, first: {first}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["DVC_NO_ANALYTICS"] = "1"
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "1"
 
+import gc
 import shutil
 import signal
 import socket
@@ -22,6 +23,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+gc.set_threshold(50_000)  # as commands do: what later imports make lives to the end
 # the same examples in every run
 hypothesis.settings.register_profile("suite", derandomize=True, database=None, deadline=None)
 hypothesis.settings.load_profile("suite")
@@ -32,11 +34,14 @@ ROOT = Path(__file__).resolve().parent.parent
 SMOKE = ROOT / "tests" / "fixtures" / "smoke"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Shares of the workers, the long ones first: with two workers the longest one decides when the suite ends.
 
-    A share is a file; the fast tests that need a finished run are one, so that it is made once.
+    A share is a file; the fast tests that need a finished run are one, so that it is made once. The tests of the wheel
+    run without pytest-xdist, which alone knows the mark.
     """
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
 
     def needs_the_run(item: pytest.Item) -> bool:
         return "finished" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("slow")
@@ -44,6 +49,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (not needs_the_run(item), "pipeline" not in item.nodeid))
     for item in items:
         item.add_marker(pytest.mark.xdist_group("finished" if needs_the_run(item) else item.path.stem))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what imports and collection made out of every later search for garbage."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """What is published: the wheel and the source distribution, built offline, and what they say of themselves."""
 
+import ast
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import tomllib
 import zipfile
 from configparser import ConfigParser
 from email import message_from_string
+from fnmatch import fnmatch
 
 import pytest
 import yaml
@@ -96,6 +98,25 @@ def test_the_source_distribution_gives_the_same_wheel_and_the_tests(built, tmp_p
         for path in (wheel, again)
     )
     assert first == second
+
+
+def test_the_tests_of_the_wheel_need_no_folder_of_a_clone_and_no_package_of_the_pipeline(root):
+    """What ``.ci/library`` collects is imported beside the wheel, a few tools and the source distribution's files."""
+    command = (root / ".ci/library").read_text()
+    left_out = re.findall(r"--ignore(?:-glob)? \"?([^\s\"]+)", command)
+    absent = {"benchmarks", "datasets", "lm_eval", "mlflow", "pandas", "pydantic", "scipy"}
+    collected = [
+        path
+        for room in re.findall(r"tests/\w+(?= |$)", command, re.MULTILINE)
+        for path in (root / room).rglob("*.py")
+        if not any(fnmatch(path.relative_to(root).as_posix(), pattern) for pattern in left_out)
+    ]
+    assert len(collected) > 40
+    for path in collected:
+        for node in ast.parse(path.read_text()).body:
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not absent & {name.partition(".")[0] for name in names}, path
 
 
 def test_every_requirement_is_pinned_and_hashed_in_the_lock(root):

@@ -125,10 +125,19 @@ def test_reproduce_hands_on_the_exit_code_of_dvc_and_uses_this_interpreter(clone
     assert "has no page yet" in done, "the results are summed up, if there are any"
 
 
-def test_reproduce_leaves_out_the_hint_at_a_remote(clone, monkeypatch, capfd):
-    (clone / "dvc.py").write_text("print('Running stage')\nprint('Use `dvc push` to send your updates')")
+def test_reproduce_leaves_out_what_stands_between_results(clone, monkeypatch, capfd):
+    said = [
+        "Running stage 'fetch':",
+        "> python -m stages.fetch",
+        "Updating lock file 'dvc.lock'",
+        "",
+        "Use `dvc push` to",
+    ]
+    (clone / "dvc.py").write_text(f"print(*{said}, sep='\\n')")
     monkeypatch.setenv("PYTHONPATH", f"{clone}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    assert reproduce.repro() == 0 and capfd.readouterr().out == "Running stage\n"
+    assert reproduce.repro() == 0 and capfd.readouterr().out == "Running stage 'fetch':\n"
+    monkeypatch.setenv("AUTOCONTRASTIVE_VERBOSE", "1")
+    assert reproduce.repro() == 0 and capfd.readouterr().out.splitlines() == said
 
 
 def test_eval_hands_its_arguments_to_lm_eval(tmp_path):

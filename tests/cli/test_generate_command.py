@@ -1,8 +1,10 @@
 """``acd generate`` with a tiny model: what it prints, where it comes from, and what it refuses."""
 
 import io
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from autocontrastive_gen.cli import generate_command as command
 from autocontrastive_gen.cli.generate_command import chosen, shared_out
 from autocontrastive_gen.generation.decode import stream_text
 from autocontrastive_gen.generation.decoder import DECODERS
+from autocontrastive_gen.generation.trial import Trial
 
 PROMPT = "Once upon a time there was a little house"
 
@@ -84,6 +87,21 @@ def test_a_prompt_comes_from_a_pipe(generate, monkeypatch):
     assert generate(prompt="-") == generate()
 
 
+def test_a_trial_that_the_playground_has_saved_is_continued(generate, smoke_model_folder, tmp_path, caplog):
+    acd = {"contrast_layer_indices": ["original", 3], "contrast_function": {"name": "acd", "alpha": 0.3}}
+    settings = [{}, {"decoder": {"method": "top-p"}, "exits": acd}]
+    content = {"prompt": PROMPT, "new_tokens": 12, "seed": 7, "settings": settings}
+    (tmp_path / "trial.json").write_text(json.dumps(content))
+    expected = Trial.read(content).texts(*command.load(smoke_model_folder))
+    with caplog.at_level("INFO"):
+        shown = generate(prompt=None, trial=tmp_path / "trial.json")
+    assert shown == "".join(f"{row['continuation']}\n" for row in expected)
+    assert 'text 2: {"decoder": {"method": "top-p"' in caplog.text
+    with pytest.raises(InputError, match="trial.json: is not a trial"):
+        (tmp_path / "trial.json").write_text("{")
+        generate(prompt=None, trial=tmp_path / "trial.json")
+
+
 def test_samples_depend_on_the_seed(generate):
     sampled = {"decoder": "top-p", "set_": ["top_p=0.9"]}
     assert generate(**sampled) == generate(**sampled) != generate(**sampled, seed=1)
@@ -122,6 +140,10 @@ def test_a_reader_that_leaves_is_no_error_and_mistakes_end_with_2(smoke_model_fo
         ({"prompt": ""}, "is empty"),
         ({"new_tokens": 100000}, "exceed the model's"),
         ({"exits": "./nowhere"}, "nowhere"),
+        ({"prompt": None}, "give either --prompt or --trial"),
+        ({"trial": Path("trial.json")}, "give either --prompt or --trial"),
+        ({"prompt": None, "trial": Path("trial.json"), "contrast": "acd"}, "its settings name their decoders"),
+        ({"prompt": None, "trial": Path("absent.json")}, "absent.json"),
     ],
 )
 def test_mistakes_are_named(generate, options, told):

@@ -332,13 +332,12 @@ class TestHub:
             provide("a", self.asset(), FOLDER)
 
 
-def test_of_two_that_want_an_asset_at_once_one_fetches_it(project, pip, caplog):
-    class Slow(type(pip)):
-        def __call__(self, command, **kwargs):
-            time.sleep(0.3)
-            return super().__call__(command, **kwargs)
+def test_of_two_that_want_an_asset_at_once_one_fetches_it(project, pip, monkeypatch, caplog):
+    def slow_pip(command, **kwargs):
+        time.sleep(0.3)
+        return pip(command, **kwargs)
 
-    pip.__class__ = Slow
+    monkeypatch.setattr(sources.subprocess, "run", slow_pip)
     with ThreadPoolExecutor(2) as both:
         records = list(both.map(lambda folder: provide("asset", pypi(), folder), (FOLDER, FOLDER.with_name("other"))))
     assert records[0] == records[1] and pip.calls == 1

@@ -121,6 +121,7 @@ def results_table() -> str:
     rows = []
     for row in overview:
         answers = words.get("original" if row["setting"] == "greedy" else row["setting"].removeprefix("greedy-"), {})
+        # the layer of `acd` is chosen apart for texts and benchmarks: a row holds results of one layer only
         alike = answers if answers.get("lower") == row["lower"] else {}
         scores = [number(row, "diversity"), number(row, "coherence"), number(alike, "score")]
         rows.append([f"`{row['setting']}`", row["lower"] or "–", *scores])

@@ -7,7 +7,7 @@ import pytest
 from autocontrastive_gen.evaluation.answer_kinds import COLUMNS, EARLIER, RIGHT, STOP
 from autocontrastive_gen.foundation.files import write_csv, write_json
 from autocontrastive_gen.report.answer_tables import first_choices_table, gain_sources_table, multiple_choice_table
-from autocontrastive_gen.report.exit_training_tables import exit_training_table
+from autocontrastive_gen.report.exit_training_tables import exit_training_figure, exit_training_table
 from autocontrastive_gen.report.render import write_report
 from autocontrastive_gen.report.results import Results
 from tests.report.conftest import PLAN
@@ -91,6 +91,21 @@ def test_multiple_choice_is_split_by_plausible_tokens(results):
     assert (first["gain"].value, first["few"].value, first["many"].value) == (-0.5, 0, -1)
     assert (second["gain"].value, second["few"].value, second["many"].value) == (0.5, 1, 0)
     assert first["margin"].value == -1 and second["changed"].value == 0.5
+    assert "Plausible to made are, as shares of all answer tokens: 0.250 in qa. " in multiple_choice_table(results).note
+
+
+@pytest.mark.parametrize(
+    "untrained, kept, left_out",
+    [(90.0, ("cast",), False), (900.0, ("cast",), False), (901.0, ("cast",), True), (901.0, (), False)],
+)
+def test_an_untrained_exit_that_would_flatten_the_others_is_left_out_and_named(results, untrained, kept, left_out):
+    content = results.exit_training["made"]
+    content["rows"] = [row for row in content["rows"] if row["mode"] in ("plain", "direct", *kept)]
+    next(row for row in content["rows"] if row["mode"] == "direct")["exit_perplexity"] = untrained
+    (figure,) = exit_training_figure(results, {"exit-training": exit_training_table(results)}, "made")
+    said = f"leaves out the untrained exit of that layer: its {untrained} is over 10 times"
+    assert "the exit at layer 4" in figure.caption and (said in figure.caption) is left_out
+    assert ("leaves out" in figure.caption) is left_out
 
 
 def test_the_page_has_a_place_for_each(results):

@@ -12,6 +12,7 @@ import pytest
 
 from autocontrastive_gen.evaluation.benchmarks import ITEM_COLUMNS, items, results
 from autocontrastive_gen.foundation.files import read_json, write_csv, write_json
+from autocontrastive_gen.report.benchmark_tables import benchmark_table
 from autocontrastive_gen.report.gains import item_interval, pair_items
 from autocontrastive_gen.report.render import write_report
 from autocontrastive_gen.report.results import Results
@@ -73,6 +74,16 @@ def test_an_infinite_perplexity_is_shown_as_such(infinite):
     metrics = json.loads((infinite.reports / "metrics.json").read_text(), parse_constant=pytest.fail)
     assert metrics["quality/made/greedy-acd/open/perplexity"] == "Infinity"
     assert metrics["benchmark/made/acd/last-word/perplexity"] == "Infinity"
+
+
+def test_what_zeros_do_to_multiple_choice_is_said_of_the_tasks_that_were_run(made_run):
+    note = benchmark_table(Results(made_run, PLAN)).note
+    assert "Under dola, " in note and "where many of the answers' tokens are not plausible" in note
+    assert "truthfulqa_mc1" not in note
+    asked = benchmark_table(Results(made_run, PLAN | {"tasks": ["last-word", "truthfulqa_mc1"]})).note
+    assert "takes the first, which in truthfulqa_mc1 is the right one: " in asked
+    without = PLAN | {"benchmark_settings": ["original", "acd"]}
+    assert "probability zero" not in benchmark_table(Results(made_run, without)).note
 
 
 def test_it_has_no_interval_and_no_paired_test(infinite):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,7 @@ import yaml
 
 from autocontrastive_gen.foundation import console
 from autocontrastive_gen.foundation.command_line import command
-from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.errors import InputError, mendable
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,12 @@ def contrasts() -> list[str]:
 
 def generate(
     model: Annotated[str, typer.Option(help="a folder or a name on the hub")],
-    prompt: Annotated[str, typer.Option(help="the beginning of the text; - reads it from standard input")],
+    prompt: Annotated[
+        str | None, typer.Option(help="the beginning of the text; - reads it from standard input")
+    ] = None,
+    trial: Annotated[
+        Path | None, typer.Option(help="a JSON file of the playground, in place of all options below --exits")
+    ] = None,
     exits: Annotated[
         str | None,
         typer.Option(help="trained exits, a folder or a name on the hub; by default those of the model, if any"),
@@ -64,7 +70,14 @@ def generate(
         acd generate --model gpt2 --contrast acd --lower 9 --alpha 0.2 --prompt "The museum was"
         acd generate --model gpt2 --contrast dola --set layers=high --decoder top-p --set top_p=0.9 --prompt -
         acd generate --model gpt2 --exits my-exits --contrast acd --prompt "The museum was"
+        acd generate --model gpt2 --trial trial.json
     """
+    if (prompt is None) == (trial is None):
+        raise InputError("give either --prompt or --trial")
+    if trial is not None:
+        if decoder != "greedy" or parameters or any(it is not None for it in (contrast, lower, alpha)):
+            raise InputError("--trial: its settings name their decoders and contrasts; leave these options out")
+        return _continue_trial(trial, model, exits)
     out = sys.stdout
     text = sys.stdin.read().rstrip("\n") if prompt == "-" else prompt
     own = console.current() or console.Console("generate")
@@ -85,6 +98,17 @@ def generate(
             loaded, tokenizer, text, picked, new_tokens, seed, lambda part: print(part, end="", file=out, flush=True)
         )
     print(file=out, flush=True)
+
+
+def _continue_trial(path: Path, model: str, exits: str | None) -> None:
+    """Print the texts of a trial, one per setting, as the playground shows them; which is which is logged."""
+    own = console.current() or console.Console("generate")
+    with own.quiet():
+        trial = read_trial(path)
+        rows = trial.texts(*load(model, exits))
+    for number, (setting, row) in enumerate(zip(trial.settings, rows, strict=True), start=1):
+        log.info("text %d: %s", number, json.dumps(setting.content))
+        print(row["continuation"], flush=True)
 
 
 def chosen(decoder: str, contrast: str | None, given: Iterable[str]) -> tuple[Any, Any]:
@@ -159,6 +183,19 @@ def load(source: str | Path, exits: str | None = None) -> tuple[Any, Any]:
     model: Any = with_exits(AutoMultiExitModel.from_pretrained(source, exits=exits, dtype="auto"))
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
     return model.to(device), tokenizer
+
+
+def read_trial(path: Path) -> Any:
+    """The trial in a file.
+
+    Raises:
+        FileError: the file is not readable.
+        InputError: it holds no trial.
+    """
+    from autocontrastive_gen.generation.trial import Trial
+
+    with mendable(f"{path}: is not a trial"):
+        return Trial.read(json.loads(path.read_text(encoding="utf-8")))
 
 
 app = command(generate, "generate")

@@ -1,9 +1,10 @@
-"""What the environment says about this process: cores, threads, and the launcher that started it."""
+"""What the environment says about this process: cores, threads, the launcher that started it, and its shell."""
 
 from __future__ import annotations
 
 import os
 import platform
+import sys
 from pathlib import Path
 
 from autocontrastive_gen.foundation.errors import InputError
@@ -54,6 +55,18 @@ def threads(default: int) -> int:
         value = os.environ["OMP_NUM_THREADS"]
         raise InputError(f"OMP_NUM_THREADS={value}: allowed: a number of threads of at least 1, or several such as 4,2")
     return int(given)
+
+
+def activation() -> str:
+    """What makes a shell find this interpreter's commands; "" where it does.
+
+    ``make`` and ``.venv/bin/acd`` run without it, so what they tell a reader to try next may be out of reach.
+    """
+    place, active = Path(sys.prefix), os.environ.get("VIRTUAL_ENV")
+    if sys.prefix == sys.base_prefix or (active and Path(active).resolve() == place.resolve()):
+        return ""
+    near = place.is_relative_to(Path.cwd())
+    return f"source {place.relative_to(Path.cwd()) if near else place}/bin/activate"
 
 
 def check_processes(world: int) -> None:

@@ -195,10 +195,22 @@ def multiple_choice_table(results: Results) -> Table:
     note = (
         "Accuracy (0–1) without length normalisation. Contrast moves probability among the plausible tokens alone: "
         "those with at least a tenth of the highest probability. The answers of multiple choice are given, not chosen, "
-        "so many of their tokens are not plausible and keep the model's own probability; a plausible one on which both "
-        "layers agree loses probability to those on which they differ. Few and many: the items with at most, and with "
-        "more than, the median share of plausible tokens. Margin: log-probability of the right answer less that of the "
-        f"best wrong one. {resampled(results)}."
+        "so some of their tokens may not be plausible, and these keep the model's own probability; a plausible one on "
+        f"which both layers agree loses probability to those on which they differ. {_plausible(rows)}Few and many: the "
+        "items with at most, and with more than, the median share of plausible tokens. Margin: log-probability of the "
+        f"right answer less that of the best wrong one. {resampled(results)}."
     )
     title = "What contrast does to multiple choice"
     return Table("multiple-choice", title, columns, rows, note if rows else "", groups=("model", "task"))
+
+
+def _plausible(rows: list[dict]) -> str:
+    """How much of each task's answers is plausible, in a sentence per model."""
+    shares: dict[str, list[str]] = {}
+    for first, *_ in _by_task(rows):
+        shares.setdefault(first["model"], []).append(f"{first['plausible'].main} in {first['task']}")
+    sentences = (
+        f"Plausible to {model} are, as shares of all answer tokens: {', '.join(each)}. "
+        for model, each in shares.items()
+    )
+    return "".join(sentences)

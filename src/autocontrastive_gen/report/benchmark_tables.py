@@ -5,7 +5,7 @@ from __future__ import annotations
 from autocontrastive_gen.evaluation.metrics import item_metric
 from autocontrastive_gen.foundation.statistics import Interval, normal_width
 from autocontrastive_gen.report.columns import CELL, MODEL, N, add_corrected, p_value, resampled
-from autocontrastive_gen.report.gains import item_interval, pair_items
+from autocontrastive_gen.report.gains import PERMUTATIONS, item_interval, pair_items
 from autocontrastive_gen.report.methods import catalogue_note
 from autocontrastive_gen.report.paper import NOT_RUN
 from autocontrastive_gen.report.results import Results
@@ -37,8 +37,9 @@ def benchmark_table(results: Results) -> Table:
     rows.sort(key=lambda row: (list(results.models).index(row["model"]), results.plan["tasks"].index(row["task"])))
     add_corrected(rows, "p", "corrected", within=("model", "metric"))
     note = (
-        f"{resampled(results)} of the items; differences are paired item by item, p of a permutation test within "
-        "documents, with Holm's correction over the tasks and settings of a metric. "
+        f"{resampled(results)} of the items; differences are paired item by item, p of a two-sided permutation test "
+        f"within documents ({PERMUTATIONS:,} permutations at random, or each possible one if there are fewer), with "
+        "Holm's correction over the tasks and settings of a metric. "
         f"{_layers_note(results)}{_zeros_note(results)}{catalogue_note(results, 'contrasts')}"
     )
     return Table("benchmark", "Benchmarks", columns, rows, note, groups=("model", "task", "metric"))
@@ -62,10 +63,12 @@ def _zeros_note(results: Results) -> str:
     ran = [n for n in excluding if {s.name for s in results.settings_with(n)} & {*results.plan["benchmark_settings"]}]
     if not ran:
         return ""
+    right = ", which in truthfulqa_mc1 is the right one" if "truthfulqa_mc1" in results.plan["tasks"] else ""
     return (
         f"Under {' and '.join(ran)}, a token that is not plausible has probability zero, and so has every given answer "
-        "with such a token; of answers that tie, lm-eval takes the first, which in truthfulqa_mc1 is the right one. "
-        "Such an accuracy in multiple choice says nothing about the method; a finite `outside` avoids it. "
+        "with such a token. In tasks of multiple choice where many of the answers' tokens are not plausible, answers "
+        f"tie at zero, and of those lm-eval takes the first{right}: an accuracy that comes from such ties says nothing "
+        "about the method; a finite `outside` avoids it. "
     )
 
 

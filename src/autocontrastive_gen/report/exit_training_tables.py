@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from autocontrastive_gen.report.results import Results
 from autocontrastive_gen.report.table import Column, Number, Table
 
 FARTHEST = 10
-"""A line for an exit with more than so many times the perplexity of all others would flatten theirs."""
+"""An untrained exit whose perplexity is over so many times that of every trained one would flatten their lines."""
 TITLES = {"plain": "no contrast", "direct": "direct (untrained)", "cast": "cast", "head": "head of its own"}
 _MEASURED = {
     "exit_perplexity": ("Perplexity of the exit", 1),
@@ -68,23 +69,37 @@ def exit_training_figure(results: Results, tables: Mapping[str, Table], model: s
     for axes, key in zip(grid.flat, shown, strict=False):
         _draw(axes, rows, key)
     add_legend(canvas, grid[0][1] if len(shown) < 3 else grid[1][0])
+    caption = f"{model}: what training does to the exit at layer {content['layer']}, and to contrast with it."
+    for row in _too_far(rows):
+        caption += (
+            f" The panel of perplexity leaves out the untrained exit of that layer: its {row['exit_perplexity'].text} "
+            f"is over {FARTHEST} times that of every trained one."
+        )
     yield finish(
         canvas,
         f"exit-training-{model}",
-        f"{model}: what training does to the exit at layer {content['layer']}, and to contrast with it. Where an "
-        f"untrained exit has over {FARTHEST} times the perplexity of all others, it is left out.",
+        caption,
         "Lines over training tokens; the numbers are in the table of exits by training.",
     )
 
 
+def _too_far(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The untrained exits that are not drawn among the perplexities; none if there are no trained ones to flatten."""
+    known = [row for row in rows if "exit_perplexity" in row]
+    trained = [row["exit_perplexity"].value for row in known if row["tokens"]]
+    bound = FARTHEST * max(trained, default=math.inf)
+    return [row for row in known if not row["tokens"] and row["exit_perplexity"].value > bound]
+
+
 def _draw(axes, rows: Sequence[Mapping[str, Any]], key: str) -> None:
     budgets = sorted({row["tokens"] for row in rows if row["tokens"]})
-    highest = max((row[key].value for row in rows if row["tokens"] and key in row), default=0.0)
+    left_out = _too_far(rows) if key == "exit_perplexity" else []
     for i, mode in enumerate(dict.fromkeys(row["mode"] for row in rows)):
-        points = [(row["tokens"], row[key].value) for row in rows if row["mode"] == mode and key in row]
+        drawn = [row for row in rows if row["mode"] == mode and key in row and row not in left_out]
+        points = [(row["tokens"], row[key].value) for row in drawn]
         if any(tokens for tokens, _ in points):
             axes.plot(*zip(*points, strict=True), color=SERIES[i], marker=MARKERS[i], label=mode)
-        elif points and (key != "exit_perplexity" or points[0][1] <= FARTHEST * highest):
+        elif points:
             axes.axhline(points[0][1], color=PLAIN if mode == TITLES["plain"] else SERIES[i], ls="--", label=mode)
     axes.set_xscale("log")
     axes.set_xticks(budgets, [f"{tokens / 1000:.3g}k" for tokens in budgets])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autocontrastive_gen.evaluation.metrics import TextMetric, text_metrics
 from autocontrastive_gen.report.columns import DOMAIN, MODEL, N, add_corrected, p_value, resampled
-from autocontrastive_gen.report.gains import Gain, pair_texts
+from autocontrastive_gen.report.gains import PERMUTATIONS, Gain, pair_texts
 from autocontrastive_gen.report.results import Results
 from autocontrastive_gen.report.table import Column, Number, Table
 
@@ -32,8 +32,9 @@ def gains_table(results: Results) -> Table:
         f"Setting less what it is compared with, on the same prompts: every setting with {results.baseline}, contrasts"
         " also with their own decoder without contrast. All: the prompts of all domains together. "
         f"{resampled(results)}; n is the number of documents; p of a two-sided permutation test that swaps the two "
-        "settings within documents, against no difference, with Holm's correction over the rows of a domain, for each "
-        "metric apart. (The claims have tests of their own, some of them against a margin.)"
+        f"settings within documents ({PERMUTATIONS:,} times at random, or once in each possible way if there are "
+        "fewer), against no difference, with Holm's correction over the rows of a domain, for each metric apart. (The "
+        "claims have tests of their own, some of them against a margin.)"
     )
     return Table("gains", "Paired differences", columns, rows, note, groups=("model", "domain"))
 

@@ -79,7 +79,9 @@ def _tested(results: Results, rules: Claims, model: str, rival: str) -> TradeOff
     if None in pairs:
         return entry
     better, worse = _p_values(*pairs, asked, rules.samples)
-    gain, keep = (pair.difference(level=rules.level, samples=rules.samples).difference for pair in pairs)
+    # of the differences only the intervals are used: the p-values are those of the one-sided tests
+    options = {"level": rules.level, "samples": rules.samples, "permutations": 1}
+    gain, keep = (pair.difference(**options).difference for pair in pairs)
     return replace(entry, gain=gain, keep=keep, p_better=better, p_worse=worse)
 
 

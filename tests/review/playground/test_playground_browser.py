@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from chromium import Page
+
+from autocontrastive_gen.generation.trial import Trial
 
 pytestmark = pytest.mark.slow
 
@@ -84,6 +87,28 @@ def test_the_address_is_the_trial(visit):
     run_trial(other)
     assert texts(other) == texts(page)
     assert other.run("location.hash") == fragment
+    assert page.complaints == other.complaints == []
+
+
+def test_a_trial_is_saved_and_opened_again(visit, subject, tmp_path):
+    page = visit()
+    page.ask("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    choose(page, "#prompt", "wool “hail”")
+    choose(page, ".column:nth-child(2) [data-name=alpha]", "0.3")
+    run_trial(page)
+    page.run("document.getElementById('save').click()")
+    file = tmp_path / "trial.json"
+    until = time.monotonic() + 30
+    while not file.exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    rows = Trial.read(json.loads(file.read_text())).texts(subject.model, subject.tokenizer)
+    assert [row["continuation"] for row in rows] == texts(page), "the library makes the texts of the page"
+    other = visit()
+    found = other.ask("Runtime.evaluate", expression="document.getElementById('open')")["result"]["objectId"]
+    other.ask("DOM.setFileInputFiles", files=[str(file)], objectId=found)
+    other.until("document.getElementById('prompt').value === 'wool “hail”'")
+    run_trial(other)
+    assert texts(other) == texts(page)
     assert page.complaints == other.complaints == []
 
 

@@ -29,7 +29,7 @@ $(READY): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer with the venv module was found; install one (on Debian:" \
 		"apt-get install python3 python3-venv) or name it: make PYTHON=..." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile \
 		--requirement requirements.lock
 	@# brings the libraries of CUDA where torch's build needs them; everything else is there
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable .

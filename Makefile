@@ -17,6 +17,8 @@ export DO_NOT_TRACK := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := false
+# Containers like to set it; the environment is installed without bytecode, which the first imports write.
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTEST := OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
@@ -33,6 +35,8 @@ $(READY): requirements.lock pyproject.toml
 		--requirement requirements.lock
 	@# brings the libraries of CUDA where torch's build needs them; everything else is there
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable .
+	@# so that a run that may not write bytecode finds it, too
+	@$(VENV)/bin/python -c 'import stages.track, lm_eval.evaluator; from transformers import AutoModelForCausalLM'
 	@git rev-parse --git-dir >/dev/null 2>&1 || $(VENV)/bin/dvc config --local core.no_scm true
 	@touch $@
 

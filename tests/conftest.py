@@ -34,11 +34,12 @@ ROOT = Path(__file__).resolve().parent.parent
 SMOKE = ROOT / "tests" / "fixtures" / "smoke"
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Shares of the workers, the long ones first: with two workers the longest one decides when the suite ends.
 
-    A share is a file; the fast tests that need a finished run are one, so that it is made once. The tests of the wheel
-    run without pytest-xdist, which alone knows the mark.
+    Of the fast tests a share is a file; those that need a finished run are one, so that it is made once. A slow test is
+    a share of its own. The tests of the wheel run without pytest-xdist, which alone knows the mark.
     """
     if not config.pluginmanager.hasplugin("xdist"):
         return
@@ -48,7 +49,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     items.sort(key=lambda item: (not needs_the_run(item), "pipeline" not in item.nodeid))
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("finished" if needs_the_run(item) else item.path.stem))
+        if not item.get_closest_marker("slow"):
+            share = "finished" if needs_the_run(item) else str(item.path.relative_to(ROOT))
+            item.add_marker(pytest.mark.xdist_group(share))
 
 
 def pytest_collection_finish() -> None:

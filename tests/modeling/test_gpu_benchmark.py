@@ -106,6 +106,7 @@ def test_operations_are_those_that_torch_counts():
     bench = Bench(TINY, "cpu", 5)
     model = decode.gpt2_medium(1, 1, torch.bfloat16, "cpu", unsure=True, shape=TINY.shape).model
     needed = training.operations(model, TINY)
+
     def added_in_place(total, one, other, **_):
         return mm_flop(one, other)
 

@@ -5,21 +5,24 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.pipeline.warm import WarmPython
+
 
 class Clone:
-    """A project folder with commands to run in it."""
+    """A project folder with commands to run in it; the ``python`` in ``warm``, if given, starts the stages."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, warm: Path | None = None):
         self.folder = folder
         self.log = ""
         """What the last ``dvc repro`` said."""
         self.environment = {
             **{key: value for key, value in os.environ.items() if key not in ("MLFLOW_TRACKING_URI", "DVC_ROOT")},
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": ":".join([*([str(warm)] if warm else []), str(Path(sys.executable).parent), os.environ["PATH"]]),
             "PYTHONPATH": f"{folder / 'src'}:{folder}",
             "OMP_NUM_THREADS": "1",
             "DVC_NO_ANALYTICS": "1",
@@ -60,7 +63,7 @@ def stages_of(output: str) -> list[str]:
     return re.findall(r"^Running stage '([^']+)'", output, re.MULTILINE)
 
 
-def copy_project(root: Path, folder: Path) -> Clone:
+def copy_project(root: Path, folder: Path, warm: Path | None = None) -> Clone:
     """Copy what git would commit, as a new repository."""
     listing = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"], cwd=root, capture_output=True, text=True, check=True
@@ -69,7 +72,7 @@ def copy_project(root: Path, folder: Path) -> Clone:
         if (root / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(root / name, folder / name)
-    clone = Clone(folder)
+    clone = Clone(folder, warm)
     clone.run("git", "init", "--quiet", "--initial-branch=main")
     clone.run("git", "config", "user.name", "A user")
     clone.run("git", "config", "user.email", "user@example.org")
@@ -80,6 +83,15 @@ def copy_project(root: Path, folder: Path) -> Clone:
 
 
 @pytest.fixture(scope="session")
+def warm(tmp_path_factory) -> Iterator[Path]:
+    """A folder whose ``python`` starts stages quickly."""
+    folder = tmp_path_factory.mktemp("warm")
+    python = WarmPython(folder, Clone(folder).environment)
+    yield folder
+    python.close()
+
+
+@pytest.fixture(scope="session")
 def finished(root, tmp_path_factory) -> tuple[Clone, list[str]]:
     """The smoke profile run from scratch, once for the session, and the stages that ran. Tests must not change it."""
     clone = copy_project(root, tmp_path_factory.mktemp("finished"))
@@ -87,16 +99,16 @@ def finished(root, tmp_path_factory) -> tuple[Clone, list[str]]:
 
 
 @pytest.fixture
-def clone(finished, tmp_path) -> Clone:
+def clone(finished, warm, tmp_path) -> Clone:
     """A finished smoke run of one's own, to edit and run again."""
     folder = tmp_path / "clone"
     shutil.copytree(finished[0].folder, folder, symlinks=True)
-    return Clone(folder)
+    return Clone(folder, warm)
 
 
 @pytest.fixture
-def fresh(root, tmp_path) -> Clone:
+def fresh(root, warm, tmp_path) -> Clone:
     """The project before its first run."""
     folder = tmp_path / "fresh"
     folder.mkdir()
-    return copy_project(root, folder)
+    return copy_project(root, folder, warm)

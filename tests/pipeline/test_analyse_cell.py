@@ -6,7 +6,6 @@ import json
 import pytest
 
 from autocontrastive_gen.pipeline.exit_training import budgets_of, cells_of
-from tests.pipeline.conftest import copy_project
 
 
 def test_untrained_exits_have_one_cell():
@@ -23,8 +22,8 @@ def test_budgets_rise_evenly_to_all_tokens(tokens):
 
 
 @pytest.mark.slow
-def test_the_stage_measures_what_is_asked_for_and_the_page_shows_it(root, tmp_path):
-    clone = copy_project(root, tmp_path / "clone")
+def test_the_stage_measures_what_is_asked_for_and_the_page_shows_it(fresh):
+    clone = fresh
     clone.edit("training_budgets: 0", "training_budgets: 1")
     clone.edit("answers: []", "answers: [last-word]")
     clone.repro("report")

@@ -1,0 +1,122 @@
+"""A ``python`` with the large libraries imported, for pipelines in which the start of a stage is not what is tested.
+
+Most of a tiny stage's time is the import of torch and transformers. The ``python`` that ``WarmPython`` makes, first in
+PATH, hands ``python -m stages.<name>`` to a server, which forks: the stage's process imports the project's code alone,
+from its own folder. Any other command, or one whose environment has other settings of the libraries, runs as always.
+"""
+
+import importlib
+import json
+import os
+import runpy
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+LIBRARIES = (
+    "pandas", "scipy.stats", "matplotlib.figure", "typer", "transformers.models.gpt2.modeling_gpt2",
+    "transformers.generation.utils", "sentence_transformers", "lm_eval.evaluator", "mlflow",
+)  # fmt: skip
+READ_AT_IMPORT = (
+    "ATEN_",
+    "HF_",
+    "HUGGINGFACE_",
+    "MKL_",
+    "MPL",
+    "OMP_",
+    "ONEDNN_",
+    "TOKENIZERS_",
+    "TORCH",
+    "TRANSFORMERS_",
+)
+"""Beginnings of the variables that libraries read when they are imported."""
+SHIM = """#!{python} -ISE
+import sys
+sys.path.insert(0, {folder!r})
+import warm
+warm.ask({address!r}, sys.argv[1:])
+"""
+
+
+def settings(environment: dict[str, str]) -> dict[str, str]:
+    return {key: value for key, value in environment.items() if key.startswith(READ_AT_IMPORT)}
+
+
+class WarmPython:
+    """The server, and the folder that holds its ``python``."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.folder = folder
+        address, shim = folder / "socket", folder / "python"
+        address.with_name("settings").write_text(json.dumps(settings(environment)))
+        shim.write_text(SHIM.format(python=sys.executable, folder=str(Path(__file__).parent), address=str(address)))
+        shim.chmod(0o755)
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(str(address))
+        listening.listen()
+        self.server = subprocess.Popen(
+            [sys.executable, __file__, str(listening.fileno())], pass_fds=[listening.fileno()], env=environment, cwd="/"
+        )
+        listening.close()
+
+    def close(self) -> None:
+        self.server.kill()
+        self.server.wait()
+
+
+def ask(address: str, arguments: list[str]) -> None:
+    """Have the server run ``python *arguments`` and exit as it does; run it here if that is not the server's task."""
+    known = json.loads(Path(address).with_name("settings").read_text())
+    if arguments[:1] != ["-m"] or not arguments[1].startswith("stages.") or settings(dict(os.environ)) != known:
+        os.execv(sys.executable, [sys.executable, *arguments])
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(address)
+        request = json.dumps([arguments[1:], os.getcwd(), dict(os.environ)]).encode()
+        socket.send_fds(connection, [len(request).to_bytes(8)], [0, 1, 2])
+        connection.sendall(request)
+        code = int.from_bytes(connection.recv(4), signed=True)
+    if code < 0:
+        os.kill(os.getpid(), -code)
+    sys.exit(code)
+
+
+def serve(listening: socket.socket) -> None:
+    """Fork for every request. The server never returns; a stage's process does when its arguments are in place."""
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    while True:
+        connection, _ = listening.accept()
+        if os.fork() == 0:
+            break
+        connection.close()
+        while True:  # those that have ended
+            try:
+                if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                    break
+            except ChildProcessError:
+                break
+    listening.close()
+    size, streams, _, _ = socket.recv_fds(connection, 8, 3)
+    request = b""
+    while len(request) < int.from_bytes(size):
+        request += connection.recv(1 << 16)
+    if stage := os.fork():
+        connection.sendall(os.waitstatus_to_exitcode(os.waitpid(stage, 0)[1]).to_bytes(4, signed=True))
+        os._exit(0)
+    connection.close()
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    arguments, folder, environment = json.loads(request)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:0] = [folder, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
+    sys.argv = arguments
+
+
+if __name__ == "__main__":
+    sys.path.pop(0)  # the folder of this file
+    serve(socket.socket(fileno=int(sys.argv[1])))
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

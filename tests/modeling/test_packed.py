@@ -13,7 +13,6 @@ from autocontrastive_gen.foundation.environment import multiplies_bfloat16
 from autocontrastive_gen.generation.lookahead import require_lookahead
 from autocontrastive_gen.modeling.packed import pack, rounding
 
-
 in_bfloat16 = pytest.mark.skipif(not multiplies_bfloat16("cpu"), reason="this CPU has no bfloat16 instructions")
 
 

@@ -86,9 +86,8 @@ def copy_project(root: Path, folder: Path, warm: Path | None = None) -> Clone:
 def warm(tmp_path_factory) -> Iterator[Path]:
     """A folder whose ``python`` starts stages quickly."""
     folder = tmp_path_factory.mktemp("warm")
-    python = WarmPython(folder, Clone(folder).environment)
-    yield folder
-    python.close()
+    with WarmPython(folder, Clone(folder).environment):
+        yield folder
 
 
 @pytest.fixture(scope="session")

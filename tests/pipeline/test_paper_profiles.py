@@ -10,6 +10,8 @@ import pytest
 import yaml
 from paper_hub import Cache, benchmarks
 
+from tests.pipeline.warm import WarmPython
+
 SETTINGS = {
     "settings": ["greedy", "greedy-acd", "beam-acd", "greedy-exit12-acd6"],
     "benchmark_settings": ["original", "acd"],
@@ -58,7 +60,9 @@ def test_the_profile_runs_end_to_end(root, fresh, server, tmp_path, name):
         params[section] |= sizes
     (fresh.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     fresh.environment |= {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
-    ran = fresh.repro()
+    fresh.environment["PATH"] = f"{tmp_path / 'warm'}:{fresh.environment['PATH']}"
+    with WarmPython(tmp_path / "warm", fresh.environment):
+        ran = fresh.repro()
     models = params["run"]["models"]
     assert len(ran) == 5 - 1 + len(models) * (4 + 4 + 2)
     metrics = json.loads((fresh.folder / f"reports/{name}/metrics.json").read_text())

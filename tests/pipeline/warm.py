@@ -44,10 +44,10 @@ def settings(environment: dict[str, str]) -> dict[str, str]:
 
 
 class WarmPython:
-    """The server, and the folder that holds its ``python``."""
+    """The server, until the end of the block, and its ``python`` in ``folder``."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self.folder = folder
+        folder.mkdir(exist_ok=True)
         address, shim = folder / "socket", folder / "python"
         address.with_name("settings").write_text(json.dumps(settings(environment)))
         shim.write_text(SHIM.format(python=sys.executable, folder=str(Path(__file__).parent), address=str(address)))
@@ -60,7 +60,10 @@ class WarmPython:
         )
         listening.close()
 
-    def close(self) -> None:
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
         self.server.kill()
         self.server.wait()
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.warm import WarmPython
+from tests.pipeline.warm import Warm
 
 
 class Clone:
-    """A project folder with commands to run in it; the ``python`` in ``warm``, if given, starts the stages."""
+    """A project folder with commands to run in it; those of ``Warm`` in the folder ``warm``, if it is given."""
 
     def __init__(self, folder: Path, warm: Path | None = None):
         self.folder = folder
@@ -76,7 +76,7 @@ def copy_project(root: Path, folder: Path, warm: Path | None = None) -> Clone:
     clone.run("git", "init", "--quiet", "--initial-branch=main")
     clone.run("git", "config", "user.name", "A user")
     clone.run("git", "config", "user.email", "user@example.org")
-    clone.run(sys.executable, "-m", "stages.profile", "use", "smoke")
+    clone.run("python", "-m", "stages.profile", "use", "smoke")
     clone.run("git", "add", "--all")
     clone.run("git", "commit", "--quiet", "--message", "A copy")
     return clone
@@ -84,16 +84,21 @@ def copy_project(root: Path, folder: Path, warm: Path | None = None) -> Clone:
 
 @pytest.fixture(scope="session")
 def warm(tmp_path_factory) -> Iterator[Path]:
-    """A folder whose ``python`` starts stages quickly."""
+    """A folder of commands that start quickly."""
     folder = tmp_path_factory.mktemp("warm")
-    with WarmPython(folder, Clone(folder).environment):
+    with Warm(folder, Clone(folder).environment):
         yield folder
 
 
 @pytest.fixture(scope="session")
-def finished(root, tmp_path_factory) -> tuple[Clone, list[str]]:
-    """The smoke profile run from scratch, once for the session, and the stages that ran. Tests must not change it."""
-    clone = copy_project(root, tmp_path_factory.mktemp("finished"))
+def finished(request, root, tmp_path_factory) -> tuple[Clone, list[str]]:
+    """The smoke profile run from scratch, once for the session, and the stages that ran. Tests must not change it.
+
+    A user's own commands make it for the fast tests, some of which read what they say.
+    """
+    slow = all(item.get_closest_marker("slow") for item in request.session.items)
+    warm = request.getfixturevalue("warm") if slow else None
+    clone = copy_project(root, tmp_path_factory.mktemp("finished"), warm)
     return clone, clone.repro()
 
 

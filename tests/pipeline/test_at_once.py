@@ -2,13 +2,12 @@
 
 import json
 import shutil
-import sys
 
 import pytest
 
 pytestmark = pytest.mark.slow
 
-STAGE = (sys.executable, "-m")
+STAGE = ("python", "-m")
 
 
 def ended(process) -> str:

@@ -44,6 +44,7 @@ NOT_RUN_INLINE = {
     "dvc exp apply": "needs an experiment",
     "acd --install-completion": "changes the user's shell",
     "make docs": "tests/test_site.py builds the site",
+    "python -m build": "tests/test_distribution.py builds the wheel",
     "dvc repro train@gpt2-medium": "needs the hub",
     "dvc exp run -S contrasts.acd.alpha=0.2": "docs/tracking.md runs it with a name",
     "acd compare A B": "docs/tracking.md runs it with names",

@@ -7,9 +7,11 @@ import sys
 
 import pytest
 
+from tests.pipeline.conftest import Clone
+
 pytestmark = pytest.mark.slow
 
-STAGE = (sys.executable, "-m")
+STAGE = ("python", "-m")
 COMMANDS = {
     "fetch": "stages.fetch",
     "prepare": "stages.prepare",
@@ -208,7 +210,7 @@ def test_a_model_that_is_missing_swapped_or_truncated(clone, old, new, told):
 
 def test_two_repros_at_once(clone):
     clone.edit("generate:\n  # Tokens per continuation.\n  new_tokens: 8", "generate:\n  new_tokens: 9")
-    first = clone.start("dvc", "repro")
+    first = Clone(clone.folder).start("dvc", "repro")
     for line in first.stdout:
         if "Running stage 'generate@tiny-greedy'" in line:
             break
@@ -217,12 +219,3 @@ def test_two_repros_at_once(clone):
     first.communicate(timeout=600)
     assert first.returncode == 0
     assert clone.repro() == []
-
-
-def test_two_reports_at_once(clone):
-    before = clone.results()
-    reports = [clone.start(*STAGE, "stages.report") for _ in range(3)]
-    said = [report.communicate(timeout=600)[0] for report in reports]
-    assert [report.returncode for report in reports] == [0, 0, 0], said
-    assert any("another process renders the report of smoke: waiting until it ends" in output for output in said)
-    assert clone.results() == before

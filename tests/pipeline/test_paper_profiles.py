@@ -3,14 +3,13 @@
 import functools
 import http.server
 import json
-import sys
 import threading
 
 import pytest
 import yaml
 from paper_hub import Cache, benchmarks
 
-from tests.pipeline.warm import WarmPython
+from tests.pipeline.warm import Warm
 
 SETTINGS = {
     "settings": ["greedy", "greedy-acd", "beam-acd", "greedy-exit12-acd6"],
@@ -44,7 +43,7 @@ def server(tmp_path):
 @pytest.mark.parametrize("name", ["paper", "paper-released"])
 def test_the_profile_runs_end_to_end(root, fresh, server, tmp_path, name):
     folder, address = server
-    fresh.run(sys.executable, "-m", "stages.profile", "use", name)
+    fresh.run("python", "-m", "stages.profile", "use", name)
     params = yaml.safe_load((fresh.folder / "params.yaml").read_text())
     cache = Cache(tmp_path / "home", root / "tests/fixtures/smoke")
     cache.all(params)
@@ -61,7 +60,7 @@ def test_the_profile_runs_end_to_end(root, fresh, server, tmp_path, name):
     (fresh.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     fresh.environment |= {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
     fresh.environment["PATH"] = f"{tmp_path / 'warm'}:{fresh.environment['PATH']}"
-    with WarmPython(tmp_path / "warm", fresh.environment):
+    with Warm(tmp_path / "warm", fresh.environment):
         ran = fresh.repro()
     models = params["run"]["models"]
     assert len(ran) == 5 - 1 + len(models) * (4 + 4 + 2)

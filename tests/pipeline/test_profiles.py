@@ -1,7 +1,6 @@
 """Every profile is a complete run that DVC can list before any of its files exist."""
 
 import math
-import sys
 
 import pytest
 import yaml
@@ -13,7 +12,7 @@ from autocontrastive_gen.experiment.params import load_params
 def test_a_dry_run_lists_every_cell_of_a_profile_that_has_not_begun(root, fresh):
     stages = yaml.safe_load((root / "dvc.yaml").read_text())["stages"].values()
     for name in ("smoke", "study", "paper", "paper-released"):
-        fresh.run(sys.executable, "-m", "stages.profile", "use", name)
+        fresh.run("python", "-m", "stages.profile", "use", name)
         run = load_params(root / f"conf/profiles/{name}.yaml").run
         axes = [stage.get("matrix", {}).values() for stage in stages]  # such as "${run.models}"
         cells = [math.prod(len(getattr(run, axis[len("${run.") : -1])) for axis in of_stage) for of_stage in axes]
@@ -23,6 +22,6 @@ def test_a_dry_run_lists_every_cell_of_a_profile_that_has_not_begun(root, fresh)
 
 @pytest.mark.slow
 def test_a_profile_with_committed_results_is_listed_by_force(fresh):
-    fresh.run(sys.executable, "-m", "stages.profile", "use", "laptop")
+    fresh.run("python", "-m", "stages.profile", "use", "laptop")
     assert not (fresh.folder / "runs/laptop/fetch").exists(), "what can be pulled must not look changed"
     assert "train@smollm2" in fresh.repro("--dry", "--force")

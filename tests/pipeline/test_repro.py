@@ -10,6 +10,8 @@ import time
 import pytest
 import yaml
 
+from tests.pipeline.conftest import Clone
+
 GENERATE = ["generate@tiny-greedy", "generate@tiny-greedy-acd"]
 BENCHMARK = ["benchmark@tiny-original", "benchmark@tiny-acd"]
 AFTER = ["score@tiny", "report", "track"]
@@ -184,7 +186,7 @@ def test_every_decoder_and_contrast_runs_the_whole_pipeline(clone):
 
 @pytest.mark.slow
 def test_two_runs_from_scratch_give_the_same_bytes(finished, fresh):
-    fresh.repro()
+    Clone(fresh.folder).repro()  # with a user's own commands
     assert fresh.results() == finished[0].results()
 
 
@@ -193,7 +195,7 @@ def test_two_runs_from_scratch_give_the_same_bytes(finished, fresh):
 def test_an_interrupted_run_continues_where_it_stopped(clone, finished, kind):
     shutil.rmtree(clone.folder / ".dvc/cache/runs")
     clone.edit("generate:\n  # Tokens per continuation.\n  new_tokens: 8", "generate:\n  new_tokens: 9")
-    process = clone.start("dvc", "repro", start_new_session=True)
+    process = Clone(clone.folder).start("dvc", "repro", start_new_session=True)
     seen = ""
     for line in process.stdout:
         seen += line
@@ -208,7 +210,7 @@ def test_an_interrupted_run_continues_where_it_stopped(clone, finished, kind):
 
 @pytest.mark.slow
 def test_a_zip_without_git_works(finished, tmp_path):
-    clone = type(finished[0])(tmp_path / "zip")
+    clone = Clone(tmp_path / "zip")
     shutil.copytree(finished[0].folder, clone.folder, ignore=shutil.ignore_patterns(".git"))
     clone.run("dvc", "config", "--local", "core.no_scm", "true")
     assert clone.repro() == []

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.pipeline.conftest import Clone
+
 TOLD = (r"^(?P<cell>[a-z]+( tiny)?( [a-z-]+)?): (?P<what>.+), in [\d.]+ (s|min \d+ s) "
         r"\((?P<at>\d+) of (?P<all>\d+)(, about .+ left)?\)$")  # fmt: skip
 CHATTER = (
@@ -67,6 +69,7 @@ def test_outdated_cells_are_at_least_those_that_dvc_finds_changed(clone):
 
 @pytest.mark.slow
 def test_a_run_that_skips_cells_ends_with_all_of_them(clone):
+    clone = Clone(clone.folder)
     clone.edit("method: acd, alpha: 0.1", "method: acd, alpha: 0.5")
     clone.run(sys.executable, "-m", "stages.profile", "check")
     expected = outdated(clone)

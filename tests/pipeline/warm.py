@@ -1,13 +1,15 @@
-"""A ``python`` with the large libraries imported, for pipelines in which the start of a stage is not what is tested.
+"""A ``python`` and a ``dvc`` with the large libraries imported, where the start of a stage is not what is tested.
 
-Most of a tiny stage's time is the import of torch and transformers. The ``python`` that ``WarmPython`` makes, first in
-PATH, hands ``python -m stages.<name>`` to a server, which forks: the stage's process imports the project's code alone,
-from its own folder. Any other command, or one whose environment has other settings of the libraries, runs as always.
+Most of a tiny stage's time is the import of torch and transformers. The commands that ``Warm`` makes, first in PATH, hand
+``python -m stages.<name>`` and ``dvc`` to a server, which forks: the new process imports the project's code alone, from
+its own folder. Any other command, or one whose environment has other settings of the libraries, runs as always. A stage
+is then no descendant of DVC, so it does not know the position in the run, and Ctrl-C does not reach it.
 """
 
 import importlib
 import json
 import os
+import re
 import runpy
 import socket
 import subprocess
@@ -16,7 +18,8 @@ from pathlib import Path
 
 LIBRARIES = (
     "pandas", "scipy.stats", "matplotlib.figure", "typer", "transformers.models.gpt2.modeling_gpt2",
-    "transformers.generation.utils", "sentence_transformers", "lm_eval.evaluator", "mlflow",
+    "transformers.generation.utils", "sentence_transformers", "lm_eval.evaluator", "mlflow", "dvc.cli", "dvc.repo",
+    "dvc.commands.repro", "dvc.commands.data_sync", "dvc.commands.experiments",
 )  # fmt: skip
 READ_AT_IMPORT = (
     "ATEN_",
@@ -35,7 +38,7 @@ SHIM = """#!{python} -ISE
 import sys
 sys.path.insert(0, {folder!r})
 import warm
-warm.ask({address!r}, sys.argv[1:])
+warm.ask({address!r}, [*{prefix!r}, *sys.argv[1:]])
 """
 
 
@@ -43,15 +46,17 @@ def settings(environment: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in environment.items() if key.startswith(READ_AT_IMPORT)}
 
 
-class WarmPython:
-    """The server, until the end of the block, and its ``python`` in ``folder``."""
+class Warm:
+    """The server, until the end of the block, and its commands in ``folder``."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         folder.mkdir(exist_ok=True)
-        address, shim = folder / "socket", folder / "python"
+        address = folder / "socket"
         address.with_name("settings").write_text(json.dumps(settings(environment)))
-        shim.write_text(SHIM.format(python=sys.executable, folder=str(Path(__file__).parent), address=str(address)))
-        shim.chmod(0o755)
+        for name, prefix in (("python", []), ("dvc", ["-m", "dvc"])):
+            values = {"python": sys.executable, "folder": str(Path(__file__).parent), "address": str(address)}
+            (folder / name).write_text(SHIM.format(**values, prefix=prefix))
+            (folder / name).chmod(0o755)
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(str(address))
         listening.listen()
@@ -71,7 +76,8 @@ class WarmPython:
 def ask(address: str, arguments: list[str]) -> None:
     """Have the server run ``python *arguments`` and exit as it does; run it here if that is not the server's task."""
     known = json.loads(Path(address).with_name("settings").read_text())
-    if arguments[:1] != ["-m"] or not arguments[1].startswith("stages.") or settings(dict(os.environ)) != known:
+    ours = arguments[:1] == ["-m"] and re.match(r"stages\.|dvc$", arguments[1])
+    if not ours or settings(dict(os.environ)) != known:
         os.execv(sys.executable, [sys.executable, *arguments])
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(address)

@@ -80,7 +80,7 @@ def test_damaged_state_is_dropped_and_made_again(clone, finished, kind):
         file.write_bytes(harm(file.read_bytes()))
         for output in (clone.folder / "runs/smoke" / stage).iterdir():
             shutil.rmtree(output)
-        output = clone.run(sys.executable, "-m", module, *cell)
+        output = clone.run("python", "-m", module, *cell)
         lines = re.findall(r".*damaged.*", output)
         named = str(file.relative_to(clone.folder)).replace("states-4", "states-*")
         assert len(lines) == 1 or (damage, name) == ("emptied", "answers_rank0.db"), f"{damage}: {output}"

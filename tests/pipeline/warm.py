@@ -1,9 +1,9 @@
 """A ``python`` and a ``dvc`` with the large libraries imported, where the start of a stage is not what is tested.
 
-Most of a tiny stage's time is the import of torch and transformers. The commands that ``Warm`` makes, first in PATH, hand
-``python -m stages.<name>`` and ``dvc`` to a server, which forks: the new process imports the project's code alone, from
-its own folder. Any other command, or one whose environment has other settings of the libraries, runs as always. A stage
-is then no descendant of DVC, so it does not know the position in the run, and Ctrl-C does not reach it.
+Most of a tiny stage's time is the import of torch and transformers. The commands that ``Warm`` makes, first in PATH,
+hand ``python -m stages.<name>`` and ``dvc`` to a server, which forks: the new process imports the project's code alone,
+from its own folder. Any other command, or one whose environment has other settings of the libraries, runs as always. A
+stage is then no descendant of DVC: it does not know its position in the run, and Ctrl-C does not reach it.
 """
 
 import importlib

@@ -38,6 +38,7 @@ NOT_RUN_INLINE = {
     "make ui": "opens a browser",
     "acd ui": "opens a browser",
     "acd explore --trial trial.json": "opens a browser",
+    "acd generate --model NAME --trial trial.json": "tests/cli/test_generate_command.py continues a trial",
     "acd COMMAND --help": "stands for the commands",
     "python -m stages.NAME": "stands for the commands",
     "python -m benchmarks.prompt_lookup": "needs the model of the laptop profile",

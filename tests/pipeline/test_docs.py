@@ -101,6 +101,7 @@ def test_commands_left_out_are_there():
 
 @pytest.mark.slow
 def test_inline_commands(clone):
+    link_environment(clone)
     for command in inline_commands():
         if command not in NOT_RUN_INLINE:
             clone.run("bash", "-euc", small(command))
@@ -140,14 +141,18 @@ def test_results_in_readme_are_the_committed_ones():
     assert pattern.search(text)[2] == results_table()
 
 
-def run_document(document: Path, clone) -> None:
-    # as `make` would have set it up: the environment that runs this test
+def link_environment(clone) -> None:
+    """The environment that runs this test, in the place where ``make`` sets up one."""
     venv = clone.folder / ".venv"
     venv.mkdir()
     for part in Path(sys.prefix).iterdir():
         if part.name != ".ready":
             (venv / part.name).symlink_to(part)
     (venv / ".ready").touch()
+
+
+def run_document(document: Path, clone) -> None:
+    link_environment(clone)
     python = []
     for block in blocks(document):
         if block["reason"]:

@@ -6,6 +6,8 @@ from its own folder. Any other command, or one whose environment has other setti
 stage is then no descendant of DVC: it does not know its position in the run, and Ctrl-C does not reach it.
 """
 
+import atexit
+import gc
 import importlib
 import json
 import os
@@ -14,6 +16,7 @@ import runpy
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 LIBRARIES = (
@@ -21,19 +24,8 @@ LIBRARIES = (
     "transformers.generation.utils", "sentence_transformers", "lm_eval.evaluator", "mlflow", "dvc.cli", "dvc.repo",
     "dvc.commands.repro", "dvc.commands.data_sync", "dvc.commands.experiments",
 )  # fmt: skip
-READ_AT_IMPORT = (
-    "ATEN_",
-    "HF_",
-    "HUGGINGFACE_",
-    "MKL_",
-    "MPL",
-    "OMP_",
-    "ONEDNN_",
-    "TOKENIZERS_",
-    "TORCH",
-    "TRANSFORMERS_",
-)
-"""Beginnings of the variables that libraries read when they are imported."""
+READ_AT_IMPORT = ("HF_HOME", "HF_HUB_OFFLINE", "HF_ENDPOINT", "OMP_NUM_THREADS")
+"""Variables that libraries read when they are imported, and that tests set."""
 SHIM = """#!{python} -ISE
 import sys
 sys.path.insert(0, {folder!r})
@@ -43,7 +35,7 @@ warm.ask({address!r}, [*{prefix!r}, *sys.argv[1:]])
 
 
 def settings(environment: dict[str, str]) -> dict[str, str]:
-    return {key: value for key, value in environment.items() if key.startswith(READ_AT_IMPORT)}
+    return {key: value for key, value in environment.items() if key in READ_AT_IMPORT}
 
 
 class Warm:
@@ -61,7 +53,13 @@ class Warm:
         listening.bind(str(address))
         listening.listen()
         self.server = subprocess.Popen(
-            [sys.executable, __file__, str(listening.fileno())], pass_fds=[listening.fileno()], env=environment, cwd="/"
+            [sys.executable, __file__, str(listening.fileno())],
+            pass_fds=[listening.fileno()],
+            env=environment,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         listening.close()
 
@@ -94,6 +92,8 @@ def serve(listening: socket.socket) -> None:
     """Fork for every request. The server never returns; a stage's process does when its arguments are in place."""
     for name in LIBRARIES:
         importlib.import_module(name)
+    sys.modules["lm_eval.evaluator"].add_env_info = lambda results: None  # asks pip and the system, and is not kept
+    gc.freeze()  # a search for garbage would copy every page to the new process
     while True:
         connection, _ = listening.accept()
         if os.fork() == 0:
@@ -128,4 +128,18 @@ def serve(listening: socket.socket) -> None:
 if __name__ == "__main__":
     sys.path.pop(0)  # the folder of this file
     serve(socket.socket(fileno=int(sys.argv[1])))
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    code: object = 0
+    try:
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        code = ended.code
+        if isinstance(code, str):
+            print(code, file=sys.stderr)
+    except BaseException:
+        code = 1
+        sys.excepthook(*sys.exc_info())
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))  # to take the libraries apart takes as long

@@ -33,8 +33,7 @@ def evaluate(
         options: "limit", "num_fewshot" and "seed".
         cache: files of finished answers start with this path.
     """
-    from lm_eval import evaluator
-    from lm_eval.api import metrics
+    from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
     folders = [Path(folder) for folder in folders]
@@ -47,10 +46,8 @@ def evaluate(
     seed = seed_for(options["seed"], "benchmark") % 2**31
     # else lm-eval resamples in a forked pool: the same numbers, but a fork of a process with threads may hang
     os.environ.setdefault("DISABLE_MULTIPROC", "1")
-    infinite = _with(metrics, "math", _Math())  # the perplexity of targets that a method all but excludes
-    spared = _with(evaluator, "add_env_info", lambda results: None)  # asks pip and the system, seconds for every cell
-    with infinite, spared, answers.kept():
-        return evaluator.simple_evaluate(
+    with _infinite_perplexities(), answers.kept():
+        return simple_evaluate(
             model=lm,
             tasks=list(tasks),
             task_manager=manager,
@@ -77,14 +74,15 @@ class _Math:
 
 
 @contextmanager
-def _with(module: Any, name: str, value: Any) -> Iterator[None]:
-    """Within it, a name of a module of lm-eval stands for another value."""
-    before = getattr(module, name)
-    setattr(module, name, value)
+def _infinite_perplexities() -> Iterator[None]:
+    """Within it, lm-eval's perplexity of targets that a method all but excludes is infinite."""
+    from lm_eval.api import metrics
+
+    before, metrics.math = metrics.math, _Math()
     try:
         yield
     finally:
-        setattr(module, name, before)
+        metrics.math = before
 
 
 def results(output: Mapping[str, Any]) -> dict[str, dict]:

@@ -61,8 +61,8 @@ class Origins:
 
 def _overlap(a: str, b: str) -> bool:
     """Whether one path is the other or lies in it."""
-    a, b = a.rstrip("/") + "/", b.rstrip("/") + "/"
-    return a.startswith(b) or b.startswith(a)
+    a, b = PurePosixPath(a), PurePosixPath(b)
+    return a == b or a in b.parents or b in a.parents
 
 
 @cache

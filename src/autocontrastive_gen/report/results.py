@@ -24,8 +24,7 @@ from autocontrastive_gen.foundation.statistics import Interval, by_document, int
 from autocontrastive_gen.modeling.layers import read_depth
 from autocontrastive_gen.report.groups import in_groups
 
-_KEYS = ["domain", "document", "id"]
-_NO_ROWS = pd.DataFrame(columns=["setting", *_KEYS])
+_NO_ROWS = pd.DataFrame(columns=["setting", "domain", "document", "id"])
 
 
 @dataclass
@@ -37,7 +36,7 @@ class Results:
     plan: dict[str, Any]
     """The plan's entry "report"."""
     missing: list[str] = field(default_factory=list)
-    _parts: dict[str, tuple[pd.DataFrame, dict[Hashable, pd.DataFrame]]] = field(default_factory=dict, repr=False)
+    _places: dict[str, tuple[pd.DataFrame, dict[Hashable, np.ndarray]]] = field(default_factory=dict, repr=False)
 
     @property
     def models(self) -> dict[str, dict]:
@@ -272,13 +271,13 @@ class Results:
         return rows[[]].iloc[:0] if found is None else found
 
     def _rows_of(self, model: str, setting: str) -> pd.DataFrame:
-        """Rows of ``per_prompt``, indexed by (domain, document, id); a table is taken apart once."""
+        """Rows of ``per_prompt``, indexed by (domain, document, id); where a setting's rows stand is looked up once."""
         table = self.per_prompt.get(model, _NO_ROWS)
-        known, parts = self._parts.get(model, (None, {}))
+        known, places = self._places.get(model, (None, {}))
         if known is not table:
-            parts = {name: rows.set_index(_KEYS) for name, rows in table.groupby("setting")}
-            self._parts[model] = table, parts
-        return parts[setting] if setting in parts else table.iloc[:0].set_index(_KEYS)
+            places = table.groupby("setting").indices
+            self._places[model] = table, places
+        return table.iloc[places.get(setting, np.array([], dtype=int))].set_index(["domain", "document", "id"])
 
     def pooled(self, model: str, setting: str) -> dict[str, Interval]:
         """{metric: value over the prompts of all domains together, with its interval}; infinite ones have none."""

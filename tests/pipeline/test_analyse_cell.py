@@ -23,20 +23,19 @@ def test_budgets_rise_evenly_to_all_tokens(tokens):
 
 @pytest.mark.slow
 def test_the_stage_measures_what_is_asked_for_and_the_page_shows_it(fresh):
-    clone = fresh
-    clone.edit("training_budgets: 0", "training_budgets: 1")
-    clone.edit("answers: []", "answers: [last-word]")
-    clone.repro("report")
-    kept = clone.folder / "runs/smoke/analyse/tiny"
+    fresh.edit("training_budgets: 0", "training_budgets: 1")
+    fresh.edit("answers: []", "answers: [last-word]")
+    fresh.repro("report")
+    kept = fresh.folder / "runs/smoke/analyse/tiny"
     rows = json.loads((kept / "exit-training.json").read_text())["rows"]
     assert [row["mode"] for row in rows] == ["plain", "direct", "cast", "head"]
     assert all(row[key] >= 0 for row in rows for key in ("diversity", "coherence", "acc"))
     assert rows[2]["exit_perplexity"] < rows[1]["exit_perplexity"], "training helps"
     answers = list(csv.DictReader((kept / "answers.csv").open()))
-    items = list(csv.DictReader((clone.folder / "runs/smoke/benchmark/tiny-original/items.csv").open()))
+    items = list(csv.DictReader((fresh.folder / "runs/smoke/benchmark/tiny-original/items.csv").open()))
     right = [float(row["value"]) for row in items if row["metric"] == "acc"]
     assert [float(row["right"]) for row in answers if row["view"] == "original"] == right
-    report = clone.folder / "reports/smoke"
+    report = fresh.folder / "reports/smoke"
     page = (report / "index.html").read_text()
     for name in ("exit-training", "gain-sources", "first-choices"):
         assert (report / f"tables/{name}.csv").exists()

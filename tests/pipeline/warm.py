@@ -13,10 +13,12 @@ import json
 import os
 import re
 import runpy
+import signal
 import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 LIBRARIES = (
@@ -30,11 +32,11 @@ SHIM = """#!{python} -ISE
 import sys
 sys.path.insert(0, {folder!r})
 import warm
-warm.ask({address!r}, [*{prefix!r}, *sys.argv[1:]])
+warm.ask({address!r}, {known!r}, [*{prefix!r}, *sys.argv[1:]])
 """
 
 
-def settings(environment: dict[str, str]) -> dict[str, str]:
+def settings(environment: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in environment.items() if key in READ_AT_IMPORT}
 
 
@@ -44,10 +46,10 @@ class Warm:
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         folder.mkdir(exist_ok=True)
         address = folder / "socket"
-        address.with_name("settings").write_text(json.dumps(settings(environment)))
+        own = {"python": sys.executable, "folder": str(Path(__file__).parent)}
+        own |= {"address": str(address), "known": settings(environment)}
         for name, prefix in (("python", []), ("dvc", ["-m", "dvc"])):
-            values = {"python": sys.executable, "folder": str(Path(__file__).parent), "address": str(address)}
-            (folder / name).write_text(SHIM.format(**values, prefix=prefix))
+            (folder / name).write_text(SHIM.format(**own, prefix=prefix))
             (folder / name).chmod(0o755)
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(str(address))
@@ -71,18 +73,24 @@ class Warm:
         self.server.wait()
 
 
-def ask(address: str, arguments: list[str]) -> None:
-    """Have the server run ``python *arguments`` and exit as it does; run it here if that is not the server's task."""
-    known = json.loads(Path(address).with_name("settings").read_text())
-    ours = arguments[:1] == ["-m"] and re.match(r"stages\.|dvc$", arguments[1])
-    if not ours or settings(dict(os.environ)) != known:
+def ask(address: str, known: dict[str, str], arguments: list[str]) -> None:
+    """Have the server run ``python *arguments`` and exit as it does; run it here if that is not the server's task.
+
+    Args:
+        known: the settings with which the server has imported its libraries.
+    """
+    ours = re.match(r"-m (stages\.|dvc\b)", " ".join(arguments[:2]))
+    if not ours or settings(os.environ) != known:
         os.execv(sys.executable, [sys.executable, *arguments])
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(address)
         request = json.dumps([arguments[1:], os.getcwd(), dict(os.environ)]).encode()
         socket.send_fds(connection, [len(request).to_bytes(8)], [0, 1, 2])
         connection.sendall(request)
-        code = int.from_bytes(connection.recv(4), signed=True)
+        answer = connection.recv(4)
+    if not answer:
+        sys.exit(f"warm: the server has lost {' '.join(arguments)}")
+    code = int.from_bytes(answer, signed=True)
     if code < 0:
         os.kill(os.getpid(), -code)
     sys.exit(code)
@@ -94,17 +102,13 @@ def serve(listening: socket.socket) -> None:
         importlib.import_module(name)
     sys.modules["lm_eval.evaluator"].add_env_info = lambda results: None  # asks pip and the system, and is not kept
     gc.freeze()  # a search for garbage would copy every page to the new process
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the processes that answer
     while True:
         connection, _ = listening.accept()
         if os.fork() == 0:
             break
         connection.close()
-        while True:  # those that have ended
-            try:
-                if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                    break
-            except ChildProcessError:
-                break
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     listening.close()
     size, streams, _, _ = socket.recv_fds(connection, 8, 3)
     request = b""

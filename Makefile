@@ -55,9 +55,9 @@ test: $(READY) ## run the fast tests
 	$(PYTEST) -m "not slow and not hub"
 
 test-slow: $(READY) ## run the slow tests: complete pipelines, servers, browser, LaTeX
-	$(PYTEST) -m "slow and not hub"
+	$(PYTEST) -m "slow and not exhaustive and not hub"
 
-test-all: $(READY) ## run all tests
+test-all: $(READY) ## run all tests, the exhaustive ones too: more examples, every variant, real models
 	$(PYTEST) -m "not hub"
 
 lint: $(READY) ## check style, formatting, and the types of the library

@@ -32,6 +32,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 SMOKE = ROOT / "tests" / "fixtures" / "smoke"
+MADE_ONCE = ("alone", "postgres")
+"""Fixtures of slow tests that take long to make."""
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in the same hook
@@ -39,7 +41,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Shares of the workers, the long ones first: with two workers the longest one decides when the suite ends.
 
     Of the fast tests a share is a file; those that need a finished run are one, so that it is made once. A slow test is
-    a share of its own. The tests of the wheel run without pytest-xdist, which alone knows the mark.
+    a share of its own, but for those that need one of ``MADE_ONCE``. The tests of the wheel run without pytest-xdist,
+    which alone knows the mark.
     """
     if not config.pluginmanager.hasplugin("xdist"):
         return
@@ -49,8 +52,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     items.sort(key=lambda item: (not needs_the_run(item), "pipeline" not in item.nodeid))
     for item in items:
+        share = next((name for name in MADE_ONCE if name in getattr(item, "fixturenames", ())), None)
         if not item.get_closest_marker("slow"):
             share = "finished" if needs_the_run(item) else str(item.path.relative_to(ROOT))
+        if share:
             item.add_marker(pytest.mark.xdist_group(share))
 
 

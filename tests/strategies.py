@@ -21,7 +21,7 @@ from autocontrastive_gen.foundation.named import Named, Range
 
 
 def budget(few: int, many: int, **drawn: st.SearchStrategy) -> Callable:
-    """Decorator of a property of what is ``drawn``: ``few`` examples in the fast tests, ``many`` in the slow ones."""
+    """A property of what is ``drawn``: ``few`` examples in ``make test``, ``many`` in ``make test-all``."""
 
     def decorate(test: Callable) -> Callable:
         def run(examples: int, **fixtures: Any) -> None:
@@ -34,7 +34,8 @@ def budget(few: int, many: int, **drawn: st.SearchStrategy) -> Callable:
         first = inspect.Parameter("examples", inspect.Parameter.POSITIONAL_OR_KEYWORD)
         others = [parameter for name, parameter in signature.parameters.items() if name not in drawn]
         run.__signature__ = signature.replace(parameters=[first, *others])
-        tiers = [pytest.param(few, id="few"), pytest.param(many, id="many", marks=pytest.mark.slow)]
+        marks = [pytest.mark.slow, pytest.mark.exhaustive]
+        tiers = [pytest.param(few, id="few"), pytest.param(many, id="many", marks=marks)]
         return pytest.mark.parametrize("examples", tiers)(run)
 
     return decorate

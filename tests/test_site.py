@@ -133,6 +133,7 @@ def real_model(tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_tutorials_run_on_the_real_model(path, real_model, monkeypatch, capsys):
     monkeypatch.chdir(path.parent)

@@ -127,6 +127,7 @@ def test_compile_eager(model):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_compile_inductor(model):
     compiled = torch.compile(model)
     for fields in ({"contrast_layer_indices": ("original", 2)}, {"output_layer_index": 2}):

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+from itertools import zip_longest
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -153,12 +154,13 @@ def link_environment(clone) -> None:
 
 def run_document(document: Path, clone) -> None:
     link_environment(clone)
+    shown = [block for block in blocks(document) if not block["reason"]]
     python = []
-    for block in blocks(document):
-        if block["reason"]:
-            continue
+    for block, following in zip_longest(shown, shown[1:]):
         if block["language"] == "python":
             python.append(small(block["code"]))
+            if following and following["language"] == "python":
+                continue  # each piece goes on from those before it
             command = [sys.executable, "-c", "\n".join(python)]
         else:
             command = ["bash", "-euo", "pipefail", "-c", small(block["code"])]

@@ -169,7 +169,7 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("kind", [pytest.param(signal.SIGINT, marks=pytest.mark.exhaustive), signal.SIGKILL])
 def test_every_stage_may_be_stopped_as_it_writes(clone, finished, kind):
     """Stopped at the moment that its first file is whole and not yet in place: nothing finished is lost."""
     before = clone.results()
@@ -208,6 +208,7 @@ def test_a_model_that_is_missing_swapped_or_truncated(clone, old, new, told):
     assert told in output and "Traceback" not in output
 
 
+@pytest.mark.exhaustive
 def test_two_repros_at_once(clone):
     clone.edit("generate:\n  # Tokens per continuation.\n  new_tokens: 8", "generate:\n  new_tokens: 9")
     first = Clone(clone.folder).start("dvc", "repro")

@@ -1,6 +1,7 @@
 """Every profile is a complete run that DVC can list before any of its files exist."""
 
 import math
+import shutil
 
 import pytest
 import yaml
@@ -21,7 +22,8 @@ def test_a_dry_run_lists_every_cell_of_a_profile_that_has_not_begun(root, fresh)
 
 
 @pytest.mark.slow
-def test_a_profile_with_committed_results_is_listed_by_force(fresh):
+def test_a_profile_with_committed_results_is_listed_by_force(root, fresh):
+    shutil.copy(root / "dvc.lock", fresh.folder)
     fresh.run("python", "-m", "stages.profile", "use", "laptop")
     assert not (fresh.folder / "runs/laptop/fetch").exists(), "what can be pulled must not look changed"
     assert "train@smollm2" in fresh.repro("--dry", "--force")

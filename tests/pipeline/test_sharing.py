@@ -23,7 +23,7 @@ def committed(clone):
     return clone
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=[pytest.param("folder", marks=pytest.mark.exhaustive), "s3"])
 def remote(request, tmp_path) -> list[list[str]]:
     """Commands that make a folder, or a bucket of an S3-compatible server, the default remote of a project."""
     if request.param == "folder":

@@ -15,6 +15,7 @@ def commands(root, number: int) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(1500)
 def test_queued_experiments_end_in_a_figure(root, clone):
     for command in commands(root, 0):

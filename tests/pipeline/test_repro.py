@@ -97,7 +97,7 @@ def test_outputs_carry_no_paths_of_this_machine(finished):
 @pytest.mark.slow
 def test_training_parameters_leave_plain_settings_alone(clone):
     clone.edit("learning_rate: 0.001", "learning_rate: 0.01")
-    assert clone.repro("train@tiny") == ["fetch", "train@tiny"]
+    assert clone.repro("select@tiny") == ["fetch", "train@tiny", "select@tiny"]
     changed = clone.changed()
     assert {"generate@tiny-greedy-acd", "benchmark@tiny-acd"} <= changed
     assert "generate@tiny-greedy" not in changed and "benchmark@tiny-original" not in changed

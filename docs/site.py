@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from contextlib import chdir
 from pathlib import Path
@@ -64,8 +65,12 @@ def _file(path: Path, root: Path, config: MkDocsConfig) -> File:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Let the page of each committed report that has a lock of its own say whether the code has moved since."""
+    """Complete the pages of committed reports: they link to their tables' Markdown as it is, which is a page here too,
+    and those that have a lock of their own say whether the code has moved since.
+    """
     root = Path(config.config_file_path).parent
+    for table in root.glob("reports/**/*.md"):
+        shutil.copy(table, Path(config.site_dir) / table.relative_to(root))
     for lock in root.glob("reports/*/dvc.lock"):
         page = Path(config.site_dir) / lock.relative_to(root).with_name("index.html")
         page.write_text(with_state(page.read_text(encoding="utf-8"), state_of(root, lock)), encoding="utf-8")

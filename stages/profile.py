@@ -46,6 +46,7 @@ def check() -> None:
     params = load_params()
     check_tasks(params)
     write_plan(params)
+    print(f"{PARAMS} is valid; its plan is {Paths(params.profile).plan}")
 
 
 def diff(name: Annotated[str, typer.Argument(help=NAMES, autocompletion=profiles)]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import autocontrastive_gen
 from autocontrastive_gen.cli import application
 from stages import reproduce
 
@@ -46,6 +47,11 @@ def test_help_lists_every_command_without_importing_any(tmp_path):
     assert all(f"\n  {name} " in shown for name in COMMANDS), done.stderr
     assert "typer" in modules.split()
     assert not {"torch", "transformers", "pandas", "stages"} & set(modules.split())
+
+
+def test_the_version_is_told():
+    told = CliRunner().invoke(application.build(), ["--version"])
+    assert told.exit_code == 0 and told.output == f"{autocontrastive_gen.__version__}\n"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

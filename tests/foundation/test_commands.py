@@ -134,3 +134,11 @@ def test_a_cell_gets_its_names_its_plan_and_a_meter(project):
     assert done.returncode == 2 and "required: --setting" in done.stderr
     done = command("--help")
     assert done.returncode == 0 and "Purpose." in done.stdout and "python -m stages.generate" in done.stdout
+
+
+@pytest.mark.parametrize(("module", "frozen"), [("nanobind", ""), ("pybind11_builtins", "frozen\n")])
+def test_objects_are_spared_at_the_end_unless_a_library_counts_them(tmp_path, module, frozen):
+    body = f"import gc, sys, types; kind = type('kind', (type,), {{'__module__': '{module}'}}); "
+    body += "sys.modules['triton._C.made'] = made = types.ModuleType('made'); made.context = kind('context', (), {}); "
+    done = run(body + "gc.freeze = lambda: print('frozen')", tmp_path)
+    assert done.returncode == 0 and done.stdout == frozen

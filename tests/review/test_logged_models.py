@@ -87,6 +87,13 @@ def test_it_generates_what_the_run_would(run_with_model, loaded, smoke_model_fol
         loaded.predict(prompts, params={"setting": "gredy"})
 
 
+def test_a_list_of_prompts_is_continued_and_no_length_is_refused(loaded):
+    together = loaded.predict({"prompt": PROMPTS})["continuation"].tolist()
+    assert together == loaded.predict(pd.DataFrame({"prompt": PROMPTS}))["continuation"].tolist() and len(together) == 2
+    with pytest.raises(InputError, match="new_tokens: 0 is not allowed"):
+        loaded.predict({"prompt": PROMPTS}, params={"new_tokens": 0})
+
+
 def test_signature_and_example_say_what_goes_in(loaded):
     assert loaded.metadata.get_input_schema().input_names() == ["prompt"]
     assert loaded.metadata.get_output_schema().input_names() == ["continuation"]

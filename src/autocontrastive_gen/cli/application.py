@@ -7,11 +7,12 @@ the pipeline. What works on a run (``PIPELINE``) is defined in ``stages/``, whic
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
+from autocontrastive_gen import __version__
 from autocontrastive_gen.cli import clone
 from autocontrastive_gen.foundation.command_line import HELP_OPTIONS, Group, built, layout, pipeline_packages
 from autocontrastive_gen.foundation.commands import run
@@ -85,8 +86,21 @@ def build() -> typer.Typer:
     """The whole command line."""
     settings = {**layout(), "add_completion": True}
     app = typer.Typer(cls=Commands, help=PURPOSE, no_args_is_help=True, context_settings=HELP_OPTIONS, **settings)
-    app.callback()(lambda: None)
+    app.callback()(options)
     return app
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+VERSION = typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
+
+
+def options(version: Annotated[bool, VERSION] = False) -> None:
+    """What ``acd`` takes without a command."""
 
 
 def main() -> None:

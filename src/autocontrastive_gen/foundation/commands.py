@@ -74,7 +74,14 @@ def _spare_collections() -> None:
     quarter of a short command's time.
     """
     gc.set_threshold(50_000)
-    atexit.register(gc.freeze)
+    atexit.register(_spare_the_last)
+
+
+def _spare_the_last() -> None:
+    """Keep objects from the last search, unless a library complains of those left at the end: triton from 3.9 on."""
+    compiled = [vars(module) for name, module in sys.modules.items() if name.startswith("triton._C.")]
+    if not any(type(value).__module__ == "nanobind" for names in compiled for value in names.values()):
+        gc.freeze()
 
 
 def parser(name: str, purpose: str) -> argparse.ArgumentParser:

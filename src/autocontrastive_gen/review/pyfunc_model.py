@@ -35,20 +35,22 @@ class SettingsModel:
         self._loaded: tuple[Any, Any] | None = None
 
     def predict(self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
-        """Continue each prompt of the column "prompt"; the result has one column, "continuation".
+        """Continue each prompt, or list of prompts, of the column "prompt"; the result has one column, "continuation".
 
         Args:
             params: "setting", a name of the run's settings; "new_tokens", the length of each continuation; "seed".
 
         Raises:
-            InputError: the run has no such setting, or as ``generate_texts``.
+            InputError: the run has no such setting, ``new_tokens`` is below 1, or as ``generate_texts``.
             MissingFileError: the base model or the exits are not where the run had them.
         """
+        prompts = [{"id": str(i), "prompt": prompt} for i, prompt in enumerate(model_input["prompt"].explode())]
         chosen = {"new_tokens": self.content["new_tokens"], "seed": self.content["seed"], **(params or {})}
+        if int(chosen["new_tokens"]) < 1:
+            raise InputError(f"new_tokens: {chosen['new_tokens']} is not allowed; allowed: 1 or more")
         setting = self._setting(chosen.get("setting"))
         model, tokenizer = self._model()
         decoder = DECODERS.build(setting["decoder"]["method"], parameters_of(setting["decoder"]))
-        prompts = [{"id": str(i), "prompt": prompt} for i, prompt in enumerate(model_input["prompt"])]
         with model.set_exits(**exit_fields(setting)):
             rows = generate_texts(
                 model,

@@ -10,14 +10,22 @@ from autocontrastive_gen.experiment.params import load_params
 
 
 @pytest.mark.slow
-def test_a_dry_run_lists_every_cell_of_a_profile_that_has_not_begun(root, fresh):
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("smoke", marks=pytest.mark.exhaustive),
+        "study",
+        "paper",
+        pytest.param("paper-released", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_a_dry_run_lists_every_cell_of_a_profile_that_has_not_begun(root, fresh, name):
     stages = yaml.safe_load((root / "dvc.yaml").read_text())["stages"].values()
-    for name in ("smoke", "study", "paper", "paper-released"):
-        fresh.run("python", "-m", "stages.profile", "use", name)
-        run = load_params(root / f"conf/profiles/{name}.yaml").run
-        axes = [stage.get("matrix", {}).values() for stage in stages]  # such as "${run.models}"
-        cells = [math.prod(len(getattr(run, axis[len("${run.") : -1])) for axis in of_stage) for of_stage in axes]
-        assert len(fresh.repro("--dry")) == sum(cells), name
+    fresh.run("python", "-m", "stages.profile", "use", name)
+    run = load_params(root / f"conf/profiles/{name}.yaml").run
+    axes = [stage.get("matrix", {}).values() for stage in stages]  # such as "${run.models}"
+    cells = [math.prod(len(getattr(run, axis[len("${run.") : -1])) for axis in of_stage) for of_stage in axes]
+    assert len(fresh.repro("--dry")) == sum(cells)
     assert not [path for path in (fresh.folder / "runs").rglob("*") if path.is_file()]
 
 

@@ -57,7 +57,7 @@ test: $(READY) ## run the fast tests
 test-slow: $(READY) ## run the slow tests: complete pipelines, servers, browser, LaTeX
 	$(PYTEST) -m "slow and not exhaustive and not hub"
 
-test-all: $(READY) ## run all tests, the exhaustive ones too: more examples, every variant, real models
+test-all: $(READY) ## run all tests, the exhaustive ones too: more examples, every variant
 	$(PYTEST) -m "not hub"
 
 lint: $(READY) ## check style, formatting, and the types of the library

@@ -54,6 +54,8 @@ def test_a_choice_runs_cells_again_only_if_another_value_comes_out(clone):
     assert clone.repro() == unchanged, "the same value comes out"
     clone.edit(f"choose: {{alpha: [{other}, {alpha}]}}", f"alpha: {alpha}")
     assert clone.repro() == unchanged, "it runs with the same value"
+    clone.edit(f"alpha: {alpha}}}", "alpha: 0.05}")  # a value whose results DVC has not seen
+    assert {"generate@tiny-greedy-acd", "benchmark@tiny-acd"} <= set(clone.repro())
 
 
 @pytest.mark.slow
@@ -169,7 +171,7 @@ def test_every_decoder_and_contrast_runs_the_whole_pipeline(clone):
     catalogues = yaml.safe_load((clone.folder / "conf/base.yaml").read_text())
     contrasts = list(catalogues["contrasts"])
     decoders = list(catalogues["decoders"])
-    pairs = zip_longest(decoders, contrasts, fillvalue="acd")  # tests/generation decodes with each of all the pairs
+    pairs = zip_longest(decoders, contrasts, fillvalue="acd")  # test_decoders_under_stress.py decodes with all
     settings = ["greedy", "beam-dola", *(f"{decoder}-{contrast}" for decoder, contrast in pairs)]
     assert len(decoders) >= len(contrasts)
     clone.edit("settings: [greedy, greedy-acd]\n", f"settings: [{', '.join(settings)}]\n")
@@ -184,7 +186,7 @@ def test_every_decoder_and_contrast_runs_the_whole_pipeline(clone):
 
 @pytest.mark.slow
 def test_two_runs_from_scratch_give_the_same_bytes(finished, fresh):
-    fresh.repro()
+    Clone(fresh.folder).repro()  # with a user's own commands
     assert fresh.results() == finished[0].results()
 
 

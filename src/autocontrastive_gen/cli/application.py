@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from autocontrastive_gen import __version__
+import autocontrastive_gen
 from autocontrastive_gen.cli import clone
 from autocontrastive_gen.foundation.command_line import HELP_OPTIONS, Group, built, layout, pipeline_packages
 from autocontrastive_gen.foundation.commands import run
@@ -92,7 +92,7 @@ def build() -> typer.Typer:
 
 def show_version(wanted: bool) -> None:
     if wanted:
-        print(__version__)
+        print(autocontrastive_gen.__version__)
         raise typer.Exit
 
 

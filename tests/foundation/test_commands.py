@@ -96,6 +96,9 @@ def test_interrupts_clean_up(tmp_path):
     assert run(body, tmp_path).returncode == 143 and (tmp_path / "cleaned").exists()
     done = run("raise KeyboardInterrupt", tmp_path)
     assert done.returncode == 130 and "Traceback" not in done.stderr
+    swallowed = ["try:", "    os.kill(os.getpid(), signal.SIGINT)", "except BaseException:", "    pass"]
+    done = run("\n    ".join(["import os, signal", *swallowed, "raise RecursionError"]), tmp_path)
+    assert done.returncode == 130 and "Traceback" not in done.stderr, "a library that goes on after Ctrl-C may fail"
 
 
 CELL = """

@@ -44,7 +44,8 @@ def run(main: Callable[[], None], name: str) -> None:
     # SIGTERM ends the workers of a forked pool: one that ran our handler instead could wait for its queue for ever
     os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
     try:
-        main()
+        with _interruptible():
+            main()
     except BrokenPipeError:  # whoever reads the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to flush goes nowhere
         sys.exit(128 + signal.SIGPIPE)
@@ -65,6 +66,32 @@ def run(main: Callable[[], None], name: str) -> None:
         sys.exit(_say(name, f"{said}{_remedy(error)}{_keep_traceback(name)}", FAULT))
     finally:
         console.leave()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Whatever fails once Ctrl-C has been pressed counts as stopped by it.
+
+    A module that was being imported may be left half made by a library that goes on; then the next one to use it fails.
+    """
+    pressed = []
+
+    def interrupt(signum, frame):
+        pressed.append(signum)
+        raise KeyboardInterrupt
+
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not where it is ignored, as after nohup
+    if ours:
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    except Exception as error:
+        if pressed:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _spare_collections() -> None:

@@ -26,7 +26,8 @@ import yaml
 from autocontrastive_gen.experiment.lock import Entry
 from autocontrastive_gen.experiment.params import load_params, load_profile
 from autocontrastive_gen.experiment.paths import Paths
-from autocontrastive_gen.experiment.plan import read_plan, write_plan
+from autocontrastive_gen.experiment.plan import write_plan
+from autocontrastive_gen.experiment.plan_file import read_plan
 from autocontrastive_gen.foundation.commands import run
 from autocontrastive_gen.foundation.files import write_csv, write_json, write_jsonl, write_text
 from autocontrastive_gen.review.records import Cell, Point
@@ -38,7 +39,7 @@ COUNTS = [f"{kind}_{order}" for order in (2, 3, 4) for kind in ("unique", "total
 PLAN = """
 import time
 from autocontrastive_gen.experiment.params import load_params
-from autocontrastive_gen.experiment.plan import read_plan, write_plan
+from autocontrastive_gen.experiment.plan import write_plan
 start = time.process_time()
 write_plan(load_params())
 print(f"plan: {time.process_time() - start:.1f} s of CPU after the imports")

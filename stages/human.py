@@ -20,7 +20,7 @@ import typer
 from autocontrastive_gen.evaluation import human
 from autocontrastive_gen.experiment.cell_command import current_profile
 from autocontrastive_gen.experiment.paths import Paths
-from autocontrastive_gen.experiment.plan import read_plan
+from autocontrastive_gen.experiment.plan_file import read_plan
 from autocontrastive_gen.foundation.command_line import group
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.foundation.files import read_jsonl, write_json

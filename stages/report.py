@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from autocontrastive_gen.experiment.cell_command import cell_of_run, current_profile
 from autocontrastive_gen.experiment.paths import Paths
-from autocontrastive_gen.experiment.plan import read_plan
+from autocontrastive_gen.experiment.plan_file import read_plan
 from autocontrastive_gen.foundation.commands import alone, run
 from autocontrastive_gen.foundation.commands import parser as command_parser
 from autocontrastive_gen.foundation.errors import MissingFileError

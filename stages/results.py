@@ -2,7 +2,7 @@
 
 from autocontrastive_gen.experiment.cell_command import current_profile
 from autocontrastive_gen.experiment.paths import Paths
-from autocontrastive_gen.experiment.plan import read_plan
+from autocontrastive_gen.experiment.plan_file import read_plan
 from autocontrastive_gen.foundation.command_line import command
 from autocontrastive_gen.foundation.environment import activation
 from autocontrastive_gen.foundation.errors import MissingFileError

@@ -13,7 +13,7 @@ import typer
 from autocontrastive_gen.experiment.cell_command import cell_of_run, current_profile
 from autocontrastive_gen.experiment.lock import read_lock
 from autocontrastive_gen.experiment.paths import Paths
-from autocontrastive_gen.experiment.plan import read_plan
+from autocontrastive_gen.experiment.plan_file import read_plan
 from autocontrastive_gen.foundation.command_line import command
 from autocontrastive_gen.foundation.files import write_json
 from autocontrastive_gen.review.records import read_cells

@@ -23,7 +23,7 @@ from typing import Annotated
 import typer
 
 from autocontrastive_gen.experiment.cell_command import current_profile
-from autocontrastive_gen.experiment.plan import read_plan
+from autocontrastive_gen.experiment.plan_file import read_plan
 from autocontrastive_gen.foundation.command_line import command
 from autocontrastive_gen.foundation.errors import FileError, InputError
 from autocontrastive_gen.foundation.files import SCRATCH

@@ -6,7 +6,8 @@ import yaml
 from autocontrastive_gen.experiment.lock import parse_lock
 from autocontrastive_gen.experiment.params import check, load_profile
 from autocontrastive_gen.experiment.paths import Paths
-from autocontrastive_gen.experiment.plan import build, edited, read_plan, write_plan
+from autocontrastive_gen.experiment.plan import build, edited, write_plan
+from autocontrastive_gen.experiment.plan_file import read_plan
 from autocontrastive_gen.foundation.errors import InputError
 
 

@@ -20,6 +20,7 @@ FREE = {
         "experiment/params",
         "experiment/paths",
         "experiment/plan",
+        "experiment/plan_file",
         "experiment/run_progress",
         "experiment/settings",
         "foundation/command_line",

@@ -26,7 +26,7 @@ OUTDATED = """
 from autocontrastive_gen.experiment.lock import read_lock
 from autocontrastive_gen.experiment.outdated import dvc_name, outdated
 from autocontrastive_gen.experiment.paths import Paths
-from autocontrastive_gen.experiment.plan import read_plan
+from autocontrastive_gen.experiment.plan_file import read_plan
 print(*map(dvc_name, outdated(read_plan("smoke"), Paths("smoke"), read_lock())))
 """
 

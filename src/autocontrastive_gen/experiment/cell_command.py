@@ -59,7 +59,7 @@ def _cell(stage: str, purpose: str, work: Callable[..., str], setting: str, laun
     if launched and relaunched(f"stages.{stage}"):
         return
 
-    from autocontrastive_gen.experiment.plan import read_plan
+    from autocontrastive_gen.experiment.plan_file import read_plan
 
     profile = current_profile()
     plan, paths = read_plan(profile, stage, *cell), Paths(profile)

@@ -153,6 +153,10 @@ class Paths:
         """json: {"costs": {layer: cost of a step}, "settings": {setting: ``evaluation.drafting.drafting``}}."""
         return self.score(model) / "drafts.json"
 
+    def lens(self, model: str, domain: str) -> Path:
+        """html: what every layer wanted along the first text of the run's baseline in a domain."""
+        return self.score(model) / f"lens-{domain}.html"
+
     def benchmark(self, model: str, setting: str) -> Path:
         return self.runs / "benchmark" / f"{model}-{setting}"
 

@@ -22,8 +22,7 @@ from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.schema import Contrast
 from autocontrastive_gen.experiment.settings import Grid, Setting
 from autocontrastive_gen.foundation.digests import file_sha256, fingerprint
-from autocontrastive_gen.foundation.errors import InputError, MissingFileError
-from autocontrastive_gen.foundation.files import parse_yaml, read_text, write_text
+from autocontrastive_gen.foundation.files import write_text
 from autocontrastive_gen.foundation.trees import differing, leaves
 from autocontrastive_gen.generation.decoder import DECODERS
 from autocontrastive_gen.modeling.contrast import REGISTRY, check
@@ -95,6 +94,7 @@ def build(params: Params) -> dict[str, Any]:
                 "model": runtime[name],
                 "settings": run.settings,
                 "drafted": {"settings": drafted(params, name), "texts": DRAFTED_TEXTS},
+                "lens": {"setting": grid.baseline, "contrasts": grid.beside_baseline},
                 "domains": run.domains,
             }
             for name in models
@@ -303,25 +303,3 @@ def write_plan(params: Params) -> None:
     plan["report"]["edited"] = edited(params, plan)
     text = yaml.dump(plan, Dumper=_Dumper, sort_keys=True, width=120, allow_unicode=True)
     write_text(Paths(params.profile).plan, "# Written by the fetch stage from params.yaml: do not edit.\n" + text)
-
-
-def read_plan(profile: str, *keys: str) -> dict[str, Any]:
-    """The entry of the plan under ``keys``, such as ``("generate", model, setting)``.
-
-    Raises:
-        MissingFileError: there is no plan yet.
-        InputError: the plan has no such entry.
-    """
-    path = Paths(profile).plan
-    if not path.exists():
-        raise MissingFileError(f"{path}: the plan does not exist yet; run `dvc repro fetch` first")
-    remedy = "`dvc repro fetch` writes it again"
-    entry = parse_yaml(read_text(path), str(path), fast=True, remedy=remedy)
-    if not isinstance(entry, dict):
-        raise InputError(f"{path}: is not a plan; {remedy}")
-    for i, key in enumerate(keys):
-        found = entry if isinstance(entry, dict) else {}
-        if key not in found:
-            raise InputError(f"{'.'.join(keys[: i + 1])}: not in {path}; there are: {', '.join(map(str, found))}")
-        entry = found[key]
-    return entry

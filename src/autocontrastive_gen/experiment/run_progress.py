@@ -16,7 +16,7 @@ from pathlib import Path
 from autocontrastive_gen.experiment.lock import LOCK, read_lock
 from autocontrastive_gen.experiment.outdated import Cell, dvc_name, outdated, reads
 from autocontrastive_gen.experiment.paths import Paths
-from autocontrastive_gen.experiment.plan import read_plan
+from autocontrastive_gen.experiment.plan_file import read_plan
 from autocontrastive_gen.foundation.files import SCRATCH, read_json, write_json
 
 FOLDER = SCRATCH / "progress"

@@ -137,3 +137,20 @@ class Grid:
     def all(self) -> tuple[Setting, ...]:
         """The settings of generation and of benchmarks."""
         return (*self.settings, *self.benchmark_settings)
+
+    @property
+    def pairs(self) -> list[tuple[Setting, Setting]]:
+        """(contrast, plain) settings of generation that can be compared, in the order of the run."""
+        ran = {setting.name for setting in self.settings}
+        return [(s, s.plain) for s in self.settings if s.contrast and s.plain.name in ran]
+
+    @property
+    def baseline(self) -> str:
+        """The setting that all others are compared with: plain greedy search, else the first plain setting."""
+        plain = [s.name for s in self.settings if s.contrast is None and s.exit is None]
+        return "greedy" if "greedy" in plain else next(iter(plain), self.settings[0].name)
+
+    @property
+    def beside_baseline(self) -> list[str]:
+        """The contrasts of the baseline's own decoder."""
+        return [contrast.name for contrast, plain in self.pairs if plain.name == self.baseline]

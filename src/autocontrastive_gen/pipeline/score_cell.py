@@ -14,10 +14,11 @@ from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.digests import fingerprint, seed_for
 from autocontrastive_gen.foundation.files import SCRATCH, read_jsonl, write_csv, write_json
 from autocontrastive_gen.pipeline.cell_model import load_cell_model, load_model
+from autocontrastive_gen.pipeline.text_lens import write_lenses
 
 
 def score_cell(name: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str, Any]) -> str:
-    """Write ``paths.per_prompt`` and ``paths.metrics`` of one model."""
+    """Write ``paths.per_prompt``, ``paths.metrics``, ``paths.drafts`` and ``paths.lens`` of one model."""
     texts: Texts = {
         (setting, domain): read_jsonl(paths.texts(name, setting, domain))
         for domain in plan["domains"]
@@ -42,6 +43,7 @@ def score_cell(name: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str,
     write_csv(paths.per_prompt(name), list(table.columns), rows)
     write_json(paths.metrics(name), scores)
     write_json(paths.drafts(name), drafts)
+    write_lenses(name, plan, paths, texts)
     shutil.rmtree(context.scratch, ignore_errors=True)
     cost["texts"] = len(table)
     return f"{len(table)} texts, {_headline(scores, plan)}"

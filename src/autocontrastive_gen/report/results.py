@@ -69,14 +69,12 @@ class Results:
     @cached_property
     def pairs(self) -> list[tuple[Setting, Setting]]:
         """(contrast, plain) settings that can be compared, in the order of the run."""
-        ran = set(self.plan["settings"])
-        return [(s, s.plain) for s in self.settings if s.contrast and s.plain.name in ran]
+        return self.grid.pairs
 
     @property
     def baseline(self) -> str:
-        """The setting that all others are compared with: plain greedy search, else the first plain setting."""
-        plain = [s.name for s in self.settings if s.contrast is None and s.exit is None]
-        return "greedy" if "greedy" in plain else next(iter(plain), self.plan["settings"][0])
+        """The setting that all others are compared with."""
+        return self.grid.baseline
 
     @property
     def comparisons(self) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autocontrastive_gen.experiment.paths import Paths
-from autocontrastive_gen.experiment.plan import read_plan
+from autocontrastive_gen.experiment.plan_file import read_plan
 from autocontrastive_gen.foundation.errors import InputError, MissingFileError, did_you_mean
 from autocontrastive_gen.foundation.files import read_jsonl
 from autocontrastive_gen.foundation.named import describe

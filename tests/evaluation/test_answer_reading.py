@@ -11,7 +11,7 @@ from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 from autocontrastive_gen.modeling.methods.acd import Acd
-from autocontrastive_gen.pipeline.analyse_cell import views
+from autocontrastive_gen.pipeline.exit_answers import views
 
 PAIRS = [
     ("The road from Holkeswick follows", " the Torhol to the clock"),

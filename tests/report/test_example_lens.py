@@ -1,4 +1,4 @@
-"""The lens of a report: the one that ``score`` made of a text that may be shown, or a page that says why there is none."""
+"""The lens of a report: the one that ``score`` made of a text that may be shown, or a page that says why not."""
 
 from autocontrastive_gen.foundation.files import read_yaml, write_text
 from autocontrastive_gen.report.example_lens import write_example_lens

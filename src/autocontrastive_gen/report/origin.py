@@ -31,6 +31,7 @@ class Origins:
         self.lock: dict[str, Entry] = read_lock() if LOCK.exists() else {}
         self.known: dict[tuple[str, str], int] = {}
         self.all: list[Origin] = []
+        self.makers: dict[str, set[str]] = {}
 
     def index(self, file: str, cell: str) -> int:
         if (file, cell) not in self.known:
@@ -52,17 +53,25 @@ class Origins:
         found, seen, todo = set(), {cell}, [cell]
         while todo:
             for path in self.lock[todo.pop()].deps:
-                makers = {name for name, other in self.lock.items() if any(_overlap(path, out) for out in other.outs)}
+                makers = self._makers(path)
                 found |= set() if makers else {path}
                 todo += makers - seen
                 seen |= makers
         return found
 
+    def _makers(self, path: str) -> set[str]:
+        """The cells that write a path, or something in it."""
+        if path not in self.makers:
+            self.makers[path] = {
+                name for name, entry in self.lock.items() if any(_overlap(path, out) for out in entry.outs)
+            }
+        return self.makers[path]
+
 
 def _overlap(a: str, b: str) -> bool:
     """Whether one path is the other or lies in it."""
-    a, b = PurePosixPath(a), PurePosixPath(b)
-    return a == b or a in b.parents or b in a.parents
+    a, b = f"{a.rstrip('/')}/", f"{b.rstrip('/')}/"
+    return a.startswith(b) or b.startswith(a)
 
 
 @cache

@@ -76,7 +76,7 @@ def test_what_a_clone_has_is_not_fetched_again(params, server):
     server.files.clear()
     edit(2)
     assert (done := fetch()).returncode == 0, done.stderr
-    assert files_of(PATHS.assets.parent) == first and "seed: 2" in PATHS.plan.read_text()
+    assert files_of(PATHS.assets.parent) == first and '"seed": 2' in PATHS.plan.read_text()
     edit(2, "b.txt")
     assert (done := fetch()).returncode == 2 and "b.txt could not be fetched" in done.stderr
     edit(2)

@@ -1,7 +1,6 @@
 import sys
 
 import pytest
-import yaml
 
 from autocontrastive_gen.experiment.lock import parse_lock
 from autocontrastive_gen.experiment.params import check, load_profile
@@ -108,7 +107,7 @@ def test_the_plan_has_dvc_watch_a_users_function(own):
     content, file = own
     write_plan(check(content, ""))
     assert (file.parent / "conf/functions" / file.name).resolve() == file
-    plan = yaml.safe_load((file.parent / "reports/smoke/plan.yaml").read_text())
+    plan = read_plan("smoke")
     assert str(file.parent) not in str(plan)
 
 
@@ -200,7 +199,7 @@ def test_a_damaged_plan_says_what_writes_it(project, content):
     plan.parent.mkdir(parents=True)
     plan.write_text(content)
     for keys in ((), ("train", "tiny")):
-        with pytest.raises(InputError, match=r"plan.yaml: .*`dvc repro fetch` writes it again"):
+        with pytest.raises(InputError, match=r"plan.json: .*`dvc repro fetch` writes it again"):
             read_plan("smoke", *keys)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
@@ -17,7 +16,7 @@ from autocontrastive_gen.evaluation.metrics import HUMAN
 from autocontrastive_gen.evaluation.metrics.ngrams import COUNTS, ORDERS
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.experiment.settings import Grid
-from autocontrastive_gen.foundation.files import write_csv, write_json, write_jsonl, write_text
+from autocontrastive_gen.foundation.files import write_csv, write_json, write_jsonl
 from autocontrastive_gen.report.render import write_report
 from autocontrastive_gen.report.results import Results
 
@@ -98,7 +97,7 @@ PLAN = {
 def write_run(profile: str = "golden", plan: dict = PLAN) -> Paths:
     """Write the run under the working directory."""
     paths = Paths(profile)
-    write_text(paths.plan, yaml.safe_dump({"report": plan}))
+    write_json(paths.plan, {"report": plan})
     licences = {"open-text": "CC-BY-SA-3.0", "closed-text": "not stated", "made-model": "Apache-2.0", "encoder": "MIT"}
     records = {
         name: {"kind": "path", "source": f"made/{name}", "revision": None, "sha256": "0" * 64, "licence": licence}

@@ -1,6 +1,6 @@
 """The lens of a report: the one that ``score`` made of a text that may be shown, or a page that says why not."""
 
-from autocontrastive_gen.foundation.files import read_yaml, write_text
+from autocontrastive_gen.foundation.files import read_json, write_text
 from autocontrastive_gen.report.example_lens import write_example_lens
 from autocontrastive_gen.report.results import Results
 from tests.report.conftest import PLAN, write_run
@@ -18,7 +18,7 @@ def test_no_text_without_a_licence_is_shown(tmp_path, monkeypatch):
     paths = write_run()
     for domain in PLAN["domains"]:
         write_text(paths.lens("made", domain), f"what {domain} says")
-    closed = {name: entry for name, entry in read_yaml(paths.plan)["report"]["domains"].items() if name == "closed"}
+    closed = {name: entry for name, entry in read_json(paths.plan)["report"]["domains"].items() if name == "closed"}
     results = Results(paths, PLAN | {"domains": closed})
     assert not write_example_lens(results)
     assert "the licence of no text allows to show it" in (paths.reports / "lens.html").read_text()

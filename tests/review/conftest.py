@@ -69,7 +69,7 @@ class SmallRun:
             "score": {"bootstrap": {"samples": self.samples, "level": 0.95}},
         }
         write_text("params.yaml", yaml.safe_dump(params))
-        write_text(self.paths.plan, yaml.safe_dump(self.plan))
+        write_json(self.paths.plan, self.plan)
         write_text("src/decode.py", self.code)
         write_json(self.paths.data_card, {"documents": 12, "licence": "made for tests"})
         for stage, model, setting in grid_cells(self.run):

@@ -87,7 +87,7 @@ def test_every_cell_is_a_nested_run_with_its_content(small_run, client):
     }
     assert parent.data.metrics["tiny/greedy-acd/made-a/diversity"] == generate.data.metrics["made-a/diversity"]
     assert parent.data.metrics["tiny/acd/last-word/acc"] == 1
-    assert {"index.html", "tables", "plan.yaml", "dvc.lock", "params.yaml"} <= {
+    assert {"index.html", "tables", "plan.json", "dvc.lock", "params.yaml"} <= {
         file.path for file in client.list_artifacts(parent.info.run_id)
     }
 

@@ -1,8 +1,8 @@
+import json
 import subprocess
 import sys
 
 import pytest
-import yaml
 
 from autocontrastive_gen.experiment.params import load_profile
 from autocontrastive_gen.experiment.rendering import render
@@ -31,7 +31,7 @@ def test_use_writes_the_profile_and_its_plan_and_keeps_edits(profile, project, r
     assert "top_k: 11}" in profile("diff", "smoke").stdout
     assert profile("use", "laptop").returncode == 0
     assert (project / "params.yaml").read_text() == render(load_profile("laptop"))
-    assert yaml.safe_load((project / "reports/laptop/plan.yaml").read_text())["track"]["models"] == ["smollm2"]
+    assert json.loads((project / "reports/laptop/plan.json").read_text())["track"]["models"] == ["smollm2"]
     (kept,) = project.glob("params.edited-*.yaml")
     assert kept.read_text() == edited
 

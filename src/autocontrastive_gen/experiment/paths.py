@@ -33,7 +33,7 @@ class Paths:
     @property
     def plan(self) -> Path:
         """Resolved parameters of every cell, which DVC compares to find the cells that an edit touches."""
-        return self.reports / "plan.yaml"
+        return self.reports / "plan.json"
 
     # fetch ------------------------------------------------------------------------------------------------------
     def asset(self, name: str) -> Path:

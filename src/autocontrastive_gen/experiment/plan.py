@@ -6,13 +6,12 @@ parameters from there only: what a stage can see is exactly what makes DVC run i
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from autocontrastive_gen.experiment import own_code
 from autocontrastive_gen.experiment.asset_schema import PathAsset
@@ -273,11 +272,6 @@ def _content(path: Path) -> str | None:
     return fingerprint(files) if files else None
 
 
-class _Dumper(yaml.SafeDumper):
-    def ignore_aliases(self, data) -> bool:
-        return True  # every entry is complete in itself: DVC stores them one by one
-
-
 def edited(params: Params, plan: dict[str, Any]) -> list[str]:
     """Every parameter that differs from the profile's file, as "key: value (profile: value)".
 
@@ -301,5 +295,5 @@ def write_plan(params: Params) -> None:
     plan = build(params)
     own_code.link(own_functions(params))
     plan["report"]["edited"] = edited(params, plan)
-    text = yaml.dump(plan, Dumper=_Dumper, sort_keys=True, width=120, allow_unicode=True)
-    write_text(Paths(params.profile).plan, "# Written by the fetch stage from params.yaml: do not edit.\n" + text)
+    text = json.dumps(plan, indent=1, sort_keys=True, ensure_ascii=False)  # DVC parses it for each of its stages
+    write_text(Paths(params.profile).plan, text + "\n")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from autocontrastive_gen.experiment.paths import Paths
-from autocontrastive_gen.foundation.errors import InputError, MissingFileError
-from autocontrastive_gen.foundation.files import parse_yaml, read_text
+from autocontrastive_gen.foundation.errors import InputError, MissingFileError, mendable
+from autocontrastive_gen.foundation.files import NOT_JSON, read_text
 
 
 def read_plan(profile: str, *keys: str) -> dict[str, Any]:
@@ -20,7 +21,9 @@ def read_plan(profile: str, *keys: str) -> dict[str, Any]:
     if not path.exists():
         raise MissingFileError(f"{path}: the plan does not exist yet; run `dvc repro fetch` first")
     remedy = "`dvc repro fetch` writes it again"
-    entry = parse_yaml(read_text(path), str(path), fast=True, remedy=remedy)
+    text = read_text(path)
+    with mendable(f"{path}: is not readable as JSON; {remedy}", NOT_JSON):
+        entry = json.loads(text)
     if not isinstance(entry, dict):
         raise InputError(f"{path}: is not a plan; {remedy}")
     for i, key in enumerate(keys):

@@ -9,6 +9,7 @@ from autocontrastive_gen.training.objective import (
     Projection,
     cross_entropy,
     distillation,
+    over_sample,
     sample_vocabulary,
     sampled_cross_entropy,
     sampled_distillation,
@@ -134,6 +135,6 @@ def test_a_sample_of_everything_gives_the_full_losses():
         sampled_cross_entropy(states, rows, everything, labels), cross_entropy(states, head, labels)
     )
     torch.testing.assert_close(
-        sampled_distillation(states, rows, everything, rows(teacher_states)),
+        sampled_distillation(states, rows, everything, over_sample(teacher_states, rows, everything)),
         distillation(states, head, teacher_states, head),
     )

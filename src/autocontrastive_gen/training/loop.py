@@ -29,6 +29,7 @@ from autocontrastive_gen.training.exits import Exits
 from autocontrastive_gen.training.objective import (
     cross_entropy,
     distillation,
+    over_sample,
     sample_vocabulary,
     sampled_cross_entropy,
     sampled_distillation,
@@ -194,12 +195,12 @@ class Loop:
         )
         original = exits.original.rows(sample.ids)
         with torch.no_grad():
-            teacher = original(final if distil else final[:0])
+            target = over_sample(final if distil else final[:0], original, sample)
         for layer in exits.weights:
             student, head = exits.student(layer, states[layer])
             rows = original if head is exits.original else head.rows(sample.ids)
             if distil:
-                yield sampled_distillation(student, rows, sample, teacher)
+                yield sampled_distillation(student, rows, sample, target)
             else:
                 yield sampled_cross_entropy(student, rows, sample, labels)
 

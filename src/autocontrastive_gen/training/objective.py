@@ -60,7 +60,7 @@ class Projection:
     def __call__(self, states: Tensor) -> Tensor:
         """Float32 logits (..., V) of ``states`` (..., d), differentiable."""
         logits = F.linear(states, self.weight.to(states.dtype), _to(self.bias, states.dtype)).float()
-        logits = logits * self.scale
+        logits = logits if self.scale == 1.0 else logits * self.scale
         return logits if self.soft_cap is None else self.soft_cap * torch.tanh(logits / self.soft_cap)
 
 
@@ -251,8 +251,11 @@ def sampled_cross_entropy(states: Tensor, rows: Projection, sample: Sample, labe
     return F.cross_entropy(rows(states) + sample.correction, sample.positions(labels), reduction="sum")
 
 
-def sampled_distillation(states: Tensor, rows: Projection, sample: Sample, teacher_logits: Tensor) -> Tensor:
-    """``distillation`` over a sample; ``teacher_logits`` (n, K) come without the correction, which both sides get."""
-    target = F.log_softmax(teacher_logits + sample.correction, -1)
-    student = F.log_softmax(rows(states) + sample.correction, -1)
-    return F.kl_div(student, target, reduction="sum", log_target=True)
+def sampled_distillation(states: Tensor, rows: Projection, sample: Sample, target: Tensor) -> Tensor:
+    """``distillation`` over a sample; ``target`` (n, K) is the teacher's ``over_sample``."""
+    return F.kl_div(over_sample(states, rows, sample), target, reduction="sum", log_target=True)
+
+
+def over_sample(states: Tensor, rows: Projection, sample: Sample) -> Tensor:
+    """Log-probabilities (n, K) of ``states`` over a sample, with its correction."""
+    return F.log_softmax(rows(states).add_(sample.correction), -1)

@@ -23,7 +23,7 @@ from autocontrastive_gen.foundation.resume import DIGITS, Kept, say_damaged, syn
 from autocontrastive_gen.training.cast import NormalEquations
 from autocontrastive_gen.training.corpus import TokenBlocks
 
-TOKENS_AT_ONCE = 2048
+TOKENS_AT_ONCE = 1024
 """Tokens in one pass of the trunk outside gradient steps."""
 RECORD_SECONDS = 10.0
 """Time between records of the progress made."""

@@ -46,18 +46,29 @@ print(f"plan: {time.process_time() - start:.1f} s of CPU after the imports")
 """
 
 
+PEAK = """
+import atexit, re, runpy, sys
+peak = lambda: re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]
+atexit.register(lambda: print(f"\\npeak {peak()}", flush=True))
+del sys.argv[0]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+"""Runs a module and says its peak memory in KiB: what the system tells the parent includes the parent's own."""
+
+
 def measured(name: str, *command: str) -> None:
-    """Run a command in the current folder and print what it took; what it says is shown if it fails."""
+    """Run a module's command in the current folder and print what it took; what it says is shown if it fails."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{Path.cwd()}", "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen([sys.executable, *command], env=environment, stdout=said, stderr=said)
+        process = subprocess.Popen([sys.executable, "-c", PEAK, *command], env=environment, stdout=said, stderr=said)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         said.seek(0)
-        if process.returncode:
-            sys.exit(said.read())
-    seconds = usage.ru_utime + usage.ru_stime
-    print(f"{name}: {seconds:.1f} s of CPU, {usage.ru_maxrss / 2**20:.2f} GiB at most", flush=True)
+        output = said.read()
+    if process.returncode:
+        sys.exit(output)
+    seconds, peak = usage.ru_utime + usage.ru_stime, int(output.split()[-1])
+    print(f"{name}: {seconds:.1f} s of CPU, {peak / 2**20:.2f} GiB at most", flush=True)
 
 
 def project(settings: int) -> None:
@@ -101,9 +112,9 @@ def status(options: argparse.Namespace) -> None:
     for command in (("git", "init", "--quiet"), (sys.executable, "-m", "dvc", "init", "--quiet")):
         subprocess.run(command, check=True)
     subprocess.run([sys.executable, "-m", "stages.profile", "check"], check=True)
-    measured(f"dvc status, {options.settings} settings, none run", "-m", "dvc", "status")
+    measured(f"dvc status, {options.settings} settings, none run", "dvc", "status")
     subprocess.run([sys.executable, "-c", FINISH], check=True)
-    measured(f"dvc status, {options.settings} settings, all run", "-m", "dvc", "status")
+    measured(f"dvc status, {options.settings} settings, all run", "dvc", "status")
     print(f"dvc.lock: {len(Path('dvc.lock').read_text().splitlines())} lines")
 
 
@@ -112,7 +123,7 @@ def report(options: argparse.Namespace) -> None:
     project(40)
     write_plan(load_params())
     made_results(options.prompts // len(DOMAINS))
-    measured(f"report, {options.prompts} prompts and 40 settings", "-m", "stages.report")
+    measured(f"report, {options.prompts} prompts and 40 settings", "stages.report")
     page = PATHS.reports / "index.html"
     print(f"page: {page.stat().st_size / 1e6:.1f} MB")
 
@@ -184,7 +195,7 @@ def prepare(options: argparse.Namespace) -> None:
         content["assets"]["made-a"]["path"] = str(Path("corpus.txt").resolve())
         write_text("params.yaml", yaml.safe_dump(content))
         subprocess.run([sys.executable, "-m", "stages.fetch"], check=True)
-        measured(f"prepare, {size} MB", "-m", "stages.prepare")
+        measured(f"prepare, {size} MB", "stages.prepare")
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], None]] = {

@@ -176,7 +176,8 @@ def test_prompts_of_one_document_are_resampled_together(results):
     gains = [Gain("greedy-acd", "greedy")]
     apart = pair_texts(results, "made", gains, "coherence").difference().difference
     table = results.per_prompt["made"]
-    table["document"] = table["id"].map(lambda name: f"{name.rpartition('-')[0]}-{int(name.rpartition('-')[2]) // 2}")
+    pairs = table["id"].map(lambda name: f"{name.rpartition('-')[0]}-{int(name.rpartition('-')[2]) // 2}")
+    results.per_prompt["made"] = table.assign(document=pairs)
     together = pair_texts(results, "made", gains, "coherence").difference().difference
     assert (apart.n, together.n) == (40, 20) and together.value == pytest.approx(apart.value)
     assert results.pooled("made", "greedy")["coherence"].n == 40

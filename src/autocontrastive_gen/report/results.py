@@ -36,7 +36,7 @@ class Results:
     plan: dict[str, Any]
     """The plan's entry "report"."""
     missing: list[str] = field(default_factory=list)
-    _places: dict[str, tuple[pd.DataFrame, dict[Hashable, np.ndarray]]] = field(default_factory=dict, repr=False)
+    _parts: dict[str, tuple[pd.DataFrame, dict[Hashable, pd.DataFrame]]] = field(default_factory=dict, repr=False)
 
     @property
     def models(self) -> dict[str, dict]:
@@ -269,13 +269,14 @@ class Results:
         return rows[[]].iloc[:0] if found is None else found
 
     def _rows_of(self, model: str, setting: str) -> pd.DataFrame:
-        """Rows of ``per_prompt``, indexed by (domain, document, id); where a setting's rows stand is looked up once."""
-        table = self.per_prompt.get(model, _NO_ROWS)
-        known, places = self._places.get(model, (None, {}))
+        """Rows of ``per_prompt``, indexed by (domain, document, id); a table is taken apart once."""
+        table, index = self.per_prompt.get(model, _NO_ROWS), ["domain", "document", "id"]
+        known, parts = self._parts.get(model, (None, {}))
         if known is not table:
-            places = table.groupby("setting").indices
-            self._places[model] = table, places
-        return table.iloc[places.get(setting, np.array([], dtype=int))].set_index(["domain", "document", "id"])
+            small = table.astype(dict.fromkeys(index, "category"))  # so that names are compared once
+            parts = dict(iter(small.groupby("setting")))
+            self._parts[model] = table, parts
+        return parts.get(setting, table.iloc[:0]).set_index(index)
 
     def pooled(self, model: str, setting: str) -> dict[str, Interval]:
         """{metric: value over the prompts of all domains together, with its interval}; infinite ones have none."""

@@ -10,7 +10,7 @@ def test_a_model_that_has_not_been_scored(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     results = Results(write_run(), PLAN)
     assert not write_example_lens(results)
-    assert "model made has not been scored" in (results.paths.reports / "lens.html").read_text()
+    assert "score has made none for model made" in (results.paths.reports / "lens.html").read_text()
 
 
 def test_no_text_without_a_licence_is_shown(tmp_path, monkeypatch):

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from autocontrastive_gen.evaluation.metrics import Texts
 from autocontrastive_gen.experiment.paths import Paths
+from autocontrastive_gen.foundation.errors import UserError
 from autocontrastive_gen.inspection.lens_reading import lens
 from autocontrastive_gen.pipeline.cell_model import exit_fields, load_model, read_resolved
 
+log = logging.getLogger(__name__)
 BEFORE, TOKENS = 4, 60
 """Tokens of the prompt, and of its plain continuation, that a page shows."""
 
 
 def write_lenses(name: str, plan: Mapping[str, Any], paths: Paths, texts: Texts) -> None:
     """Write ``paths.lens`` of a model: the first text of each domain, with the contrasts of the same decoder.
+
+    A text or contrast that no lens can show costs the scores nothing: the log says why there is none.
 
     Args:
         plan: the plan's entry "score" of the model; under "lens", the "setting" of the text and its "contrasts".
@@ -31,16 +36,20 @@ def write_lenses(name: str, plan: Mapping[str, Any], paths: Paths, texts: Texts)
     for domain in plan["domains"]:
         row = texts[setting, domain][0]
         prompt = tokenizer(row["prompt"])["input_ids"]
-        seen = lens(
-            model,
-            tokenizer,
-            [*prompt, *row["tokens"][:TOKENS]],
-            layers="all",
-            contrasts=contrasts,
-            skip=max(0, len(prompt) - BEFORE),
-            title=f"{name}, {setting} text of the run {paths.profile}",
-        )
-        seen.to_html(paths.lens(name, domain))
+        try:
+            seen = lens(
+                model,
+                tokenizer,
+                [*prompt, *row["tokens"][:TOKENS]],
+                layers="all",
+                contrasts=contrasts,
+                skip=max(0, len(prompt) - BEFORE),
+                title=f"{name}, {setting} text of the run {paths.profile}",
+            )
+        except UserError as error:
+            log.warning("no lens of a text of %s: %s", domain, error)
+        else:
+            seen.to_html(paths.lens(name, domain))
 
 
 def _contrasts(name: str, paths: Paths, setting: str, contrasts: list[str]) -> dict[str, dict[str, Any]]:

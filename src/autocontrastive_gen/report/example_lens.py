@@ -21,7 +21,7 @@ def write_example_lens(results: Results) -> bool:
     domains = showable(results)
     made = next((file for domain in domains if (file := results.paths.lens(model, domain)).is_file()), None)
     if made is None:
-        reason = f"model {model} has not been scored" if domains else "the licence of no text allows to show it"
+        reason = f"score has made none for model {model}" if domains else "the licence of no text allows to show it"
         write_text(path, ABSENT.format(reason=reason.replace("&", "&amp;").replace("<", "&lt;")))
         return False
     with atomic_path(path) as fresh:

@@ -4,6 +4,7 @@ import pytest
 from lm_eval.api.instance import Instance
 from transformers import AutoTokenizer
 
+from autocontrastive_gen.evaluation.lm_eval_harness import kept_states
 from autocontrastive_gen.evaluation.lm_eval_harness.adapter import MultiExitLM
 from autocontrastive_gen.evaluation.lm_eval_harness.shared_trunk import SharedTrunkLM
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
@@ -30,16 +31,34 @@ SETTINGS = [
 ]
 
 
+@pytest.fixture
+def parts(smoke_model_folder):
+    exits = MultiExitConfiguration("SHARED_PROJECTION_DIRECT", (2, 4))
+    model = AutoMultiExitModel.from_pretrained(smoke_model_folder, multi_exit_config=exits).eval()
+    return model, AutoTokenizer.from_pretrained(smoke_model_folder)
+
+
+@pytest.fixture
+def passes(parts):
+    """Grows by one with every pass through the trunk."""
+    counted = []
+    parts[0].transformer.register_forward_hook(lambda *_: counted.append(1))
+    return counted
+
+
+def shared_lm(parts, **options) -> SharedTrunkLM:
+    model, tokenizer = parts
+    return SharedTrunkLM(pretrained=model, tokenizer=tokenizer, batch_size=2, **options)
+
+
 def scored(lm) -> list[tuple[float, bool]]:
     return lm.loglikelihood([Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(PAIRS)])
 
 
-def test_every_setting_scores_as_on_its_own_and_the_trunk_runs_once_per_batch(smoke_model_folder):
-    exits = MultiExitConfiguration("SHARED_PROJECTION_DIRECT", (2, 4))
-    model = AutoMultiExitModel.from_pretrained(smoke_model_folder, multi_exit_config=exits).eval()
-    tokenizer = AutoTokenizer.from_pretrained(smoke_model_folder)
-    shared, passes = SharedTrunkLM(model, tokenizer, batch_size=2), []
-    model.transformer.register_forward_hook(lambda *_: passes.append(1))
+@pytest.mark.parametrize("kept", [False, True])
+def test_every_setting_scores_as_on_its_own_and_the_trunk_runs_once_per_batch(parts, passes, tmp_path, kept):
+    model, tokenizer = parts
+    shared = shared_lm(parts, layers=(2, 4), keep=tmp_path if kept else None)
     for setting in SETTINGS:
         with model.set_exits(**setting):
             found = scored(shared)
@@ -48,3 +67,30 @@ def test_every_setting_scores_as_on_its_own_and_the_trunk_runs_once_per_batch(sm
             del passes[2:]
         assert [greedy for _, greedy in found] == [greedy for _, greedy in own]
         assert [value for value, _ in found] == pytest.approx([value for value, _ in own], abs=1e-4)
+
+
+def test_kept_states_serve_other_processes_and_change_no_bit(parts, passes, tmp_path):
+    model, _ = parts
+    for number, setting in enumerate(SETTINGS):
+        with model.set_exits(**setting):
+            first = scored(shared_lm(parts, keep=tmp_path / str(number)))
+            del passes[:]
+            for layers in ((2,), (2, 4), (3, 2, 4)):
+                assert scored(shared_lm(parts, layers=layers, keep=tmp_path / f"{layers}")) == first
+            assert len(passes) <= (6 if number == 0 else 2), "a layer that nobody announced costs its setting a pass"
+
+
+def test_damaged_states_are_made_again(parts, passes, tmp_path):
+    first = scored(shared_lm(parts, keep=tmp_path))
+    file = sorted(tmp_path.iterdir())[0]
+    file.write_bytes(file.read_bytes()[:-4] + b"\0\1\2\3")
+    assert scored(shared_lm(parts, keep=tmp_path)) == first
+    assert len(passes) == 3
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_states_leave_room_on_the_disk(parts, passes, tmp_path, monkeypatch):
+    monkeypatch.setattr(kept_states, "SHARE_OF_DISK", 0)
+    assert scored(shared_lm(parts, keep=tmp_path)) == scored(shared_lm(parts, keep=tmp_path))
+    assert len(passes) == 4
+    assert not [*tmp_path.iterdir()]

@@ -97,7 +97,7 @@ class Counter:
         yield self.select(sum(self.candidates(measured, name) for name in grid.contrasts))
         yield from map(self.generate, grid.settings)
         yield self.score()
-        yield from map(self.benchmark, grid.benchmark_settings)
+        yield from (self.benchmark(setting, number == 0) for number, setting in enumerate(grid.benchmark_settings))
         yield self.analyse()
 
     # what a model does ------------------------------------------------------------------------------------------
@@ -252,20 +252,32 @@ class Counter:
         return Cost("score", self.name, tuple(parts), self.weights + 4 * self.encoder.parameters)
 
     def answers(self, task: str, items: float, heads: int, layers: int) -> Work:
-        """Score the items of a task; logits are needed only for the answer, at most an eighth of a request."""
-        size, options = task_size(task), self.params.benchmark
-        tokens = items * size["requests"] * size["tokens"] * (1 + options.num_fewshot)
-        work = self.reading(tokens, size["tokens"], 0, options.batch_size, layers)
-        return work + Work(tokens / 8 * heads * self.shape.head)
+        """Score the items of a task; logits are needed only for the answer, at most an eighth of a request.
 
-    def benchmark(self, setting: Setting) -> Cost:
+        Args:
+            layers: to run; none where the states that another setting has left are read.
+        """
+        tokens, length = self.requested(task, items), task_size(task)["tokens"]
+        trunk = self.reading(tokens, length, 0, self.params.benchmark.batch_size, layers) if layers else Work()
+        return trunk + Work(tokens / 8 * heads * self.shape.head)
+
+    def requested(self, task: str, items: float) -> float:
+        """Tokens of the requests of a task."""
+        size = task_size(task)
+        return items * size["requests"] * size["tokens"] * (1 + self.params.benchmark.num_fewshot)
+
+    def benchmark(self, setting: Setting, first: bool) -> Cost:
+        """Answer the items of all tasks; the first setting runs the trunk for all of them."""
         p, work, longest = self.params, Work(), 0
+        layers = self.shape.layers if first else 0
         for task in p.run.tasks:
             longest = max(longest, task_size(task)["tokens"] * (1 + p.benchmark.num_fewshot))
-            work += self.answers(task, self.items(task), 1 + bool(setting.contrast), self.layers_of(setting))
+            work += self.answers(task, self.items(task), 1 + bool(setting.contrast), layers)
         logits = 2 * 4 * p.benchmark.batch_size * longest * self.shape.vocabulary
         memory = self._loaded(setting) + logits * (1 + bool(setting.contrast))
-        return Cost("benchmark", f"{self.name}-{setting.name}", ((work, self.narrow),), memory)
+        scored = sum(self.requested(task, self.items(task)) / 8 for task in p.run.tasks)
+        disk = self.bytes * scored * self.shape.width * (1 + len(self.model.exits)) if first else 0  # the states
+        return Cost("benchmark", f"{self.name}-{setting.name}", ((work, self.narrow),), memory, disk)
 
     def analyse(self) -> Cost:
         """Train one exit again and again, each time with texts and items; read answers under every exit once."""
@@ -274,9 +286,8 @@ class Counter:
         if budgets:
             ways = 2 * budgets + 2
             some = EXIT_PROMPTS * len(p.run.domains)
-            one = self.decoding(some, p.select.new_tokens, some, 1, self.shape.layers)
-            one += self.answers(p.run.tasks[0], EXIT_ITEMS, 2, self.shape.layers)
-            work += one.times(ways)
+            work += self.decoding(some, p.select.new_tokens, some, 1, self.shape.layers).times(ways)
+            work += self.answers(p.run.tasks[0], EXIT_ITEMS, 2 * ways, self.shape.layers)
             # budgets are spaced evenly on a log scale: together about twice the largest, in two modes
             work += trained.work.times(2 * 2 / exits)
         for task in p.analyse.answers:

@@ -48,6 +48,25 @@ class ExitStates(Mapping[int, Tensor]):
         """
         return self._norm(layer, self._raw[layer], False) if layer in self._raw else self._top[layer]
 
+    @property
+    def named(self) -> dict[str, Tensor]:
+        """Its tensors by names to store them under; ``from_named`` makes the same states of them."""
+        of_top = {f"top.{layer}": state for layer, state in self._top.items()}
+        return {f"raw.{layer}": state for layer, state in self._raw.items()} | of_top
+
+    @classmethod
+    def from_named(cls, named: Mapping[str, Tensor], norm: Callable[[int, Tensor, bool], Tensor]) -> ExitStates:
+        """The states of which ``named`` are the tensors.
+
+        Args:
+            norm: as of the class.
+        """
+        kinds: dict[str, dict[int, Tensor]] = {"raw": {}, "top": {}}
+        for name, state in named.items():
+            kind, _, layer = name.partition(".")
+            kinds[kind][int(layer)] = state
+        return cls(kinds["raw"], kinds["top"], norm)
+
     def map(self, function: Callable[[Tensor], Tensor]) -> ExitStates:
         """The same function of every state."""
         raw, top = ({layer: function(x) for layer, x in of.items()} for of in (self._raw, self._top))

@@ -179,4 +179,5 @@ class AccuracyScores(CandidateScores):
         from autocontrastive_gen.evaluation.lm_eval_harness.shared_trunk import SharedTrunkLM
 
         model, tokenizer = self.cell.loaded
-        return SharedTrunkLM(model, tokenizer, self.plan["benchmark"]["batch_size"])
+        size = self.plan["benchmark"]["batch_size"]
+        return SharedTrunkLM(pretrained=model, tokenizer=tokenizer, batch_size=size, layers=model.exit_layers)

@@ -59,7 +59,7 @@ def measure(plan: Mapping[str, Any], paths: Paths, scratch: Path) -> dict[str, A
         if not file.exists():
             entry = {**plan["train"], "tokens": budget}
             entry["model"] = {**entry["model"], "mode": MODES.get(mode, DIRECT)}
-            cell = _Cell(layer, {**plan, "train": entry}, paths)
+            cell = _Cell(layer, {**plan, "train": entry}, paths, scratch)
             write_json(file, {"mode": mode, "budget": budget, **cell.measure(trained=mode != PLAIN)})
             log.info("%s, %d tokens: %s", mode, budget, file)
         rows.append(read_json(file))
@@ -73,6 +73,7 @@ class _Cell:
     layer: int
     plan: Mapping[str, Any]
     paths: Paths
+    scratch: Path
 
     def measure(self, trained: bool) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -116,7 +117,8 @@ class _Cell:
 
     def _scored(self, exits: Path | None, contrast: Mapping[str, Any]) -> dict[str, Any]:
         model, options, task = self.plan["train"]["model"], self.plan["benchmark"], self.plan["task"]
-        lm = load_lm(self.paths.asset(model["asset"]), exits, model["dtype"], options["batch_size"], contrast)
+        base, shared = self.paths.asset(model["asset"]), {"layers": [self.layer], "keep": self.scratch / "trunk"}
+        lm = load_lm(base, exits, model["dtype"], options["batch_size"], contrast, **shared)
         output = evaluate(lm, [task], [self.paths.tasks], {**options, "limit": self.plan["items"]})
         metrics = results(output)[task] if output else {}
         return {name.partition(",")[0]: metric["value"] for name, metric in metrics.items()}

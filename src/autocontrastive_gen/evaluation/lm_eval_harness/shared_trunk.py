@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from autocontrastive_gen.evaluation.lm_eval_harness.adapter import MultiExitLM
+from autocontrastive_gen.evaluation.lm_eval_harness.kept_states import KeptStates
 from autocontrastive_gen.modeling.exit_states import ExitStates
 from autocontrastive_gen.modeling.layers import ORIGINAL
 
@@ -14,22 +17,28 @@ from autocontrastive_gen.modeling.layers import ORIGINAL
 class SharedTrunkLM(MultiExitLM):
     """Evaluates the same tasks again and again, each time with the setting that its model has then.
 
-    It keeps the states of all exits at the positions that are scored, so only the first evaluation runs the trunk. That
-    takes memory in proportion to requests and exits; it suits a few hundred requests.
+    It keeps the states of layers at the positions that are scored, so only the first evaluation runs the trunk.
 
     Args:
-        model: a multi-exit model on its device.
-        tokenizer: its tokenizer.
-        batch_size: requests per batch.
+        layers: whose states are kept, besides the last one and those that a setting reads; one that reads another layer
+            runs the trunk again.
+        keep: folder for the states, which another process reads as well. Its name must stand for everything that can
+            change them: the model without its exits, and its type. Without it they are kept in memory, in proportion to
+            requests and layers, which suits a few hundred requests.
+        arguments, options: of ``MultiExitLM``.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, batch_size: int) -> None:
-        super().__init__(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
-        self._states: dict[tuple, ExitStates] = {}
+    def __init__(self, *arguments: Any, layers: Iterable[int] = (), keep: Path | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._layers = (*layers, ORIGINAL)
+        self._states: dict[tuple, ExitStates] | KeptStates = {} if keep is None else KeptStates(keep, self.model)
 
     def _logits(self, ids: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+        read = {self.model.layer_of(exit_) for exit_ in self.model.active_exits.exits}
         key = tuple((*row, None, *kept) for row, kept in zip(ids.tolist(), positions.tolist(), strict=True))
-        if key not in self._states:
-            layers = (*self.model.exit_layers, ORIGINAL)
-            self._states[key] = self.model.exit_states(ids, mask, layers, logits_to_keep=positions)
-        return self.model.combined(self._states[key])
+        states = self._states.get(key)
+        if states is None or not read <= {*states}:
+            # up to the last layer whatever the setting reads: what is computed depends on no earlier evaluation
+            states = self.model.exit_states(ids, mask, (*self._layers, *read), logits_to_keep=positions)
+            self._states[key] = states
+        return self.model.combined(states)

@@ -1,4 +1,4 @@
-"""Packed products have inputs that are rounded, or exact where oneDNN finds no gain in it; nothing else changes."""
+"""Packed products are rounded as they say, or exact where oneDNN finds no gain in it; nothing else changes."""
 
 import copy
 
@@ -12,6 +12,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from autocontrastive_gen.generation.lookahead import require_lookahead
 from autocontrastive_gen.modeling.packed import pack, rounding
 
+AMX = torch.cpu._is_amx_tile_supported()
+
 
 @pytest.fixture(autouse=True)
 def _needs_bfloat16():
@@ -24,23 +26,33 @@ def linear(size, out, bias, seed=0):
     return nn.Linear(size, out, bias, dtype=torch.bfloat16).float()
 
 
+def in_blocks(layers) -> nn.Module:
+    """A model whose blocks are one layer each."""
+    model = nn.Module()
+    model.blocks = nn.ModuleList(layers)
+    return model
+
+
 @given(st.lists(st.integers(0, 5), max_size=2), st.booleans(), st.integers(0, 9), st.sampled_from([1e-3, 1.0, 1e3]))
-def test_products_are_exact_or_those_of_rounded_inputs(shape, bias, seed, scale):
-    layer = linear(48, 40, bias, seed)
+def test_products_are_exact_or_those_of_rounded_inputs_or_rounded_on_both_sides(shape, bias, seed, scale):
+    model = in_blocks(linear(48, 40, bias, seed + i) for i in range(12))
     x = torch.randn(*shape, 48) * scale
-    allowed = [nn.functional.linear(inputs.double(), layer.weight.double()) for inputs in (x.bfloat16(), x)]
-    assert pack(layer) == 1
-    found = layer(x).double() - (layer.bias.double() if bias else 0)
-    assert found.shape == (*shape, 40)
-    scales = [max(products.abs().max().item(), 1e-30) if products.numel() else 1.0 for products in allowed]
-    error = 2**-18 * max(scales) + (1e-5 if bias else 0)
-    assert any(torch.all((found - products).abs() <= error) for products in allowed)
+    assert pack(model) == 12
+    for number, layer in enumerate(model.blocks):
+        rounded, exact = (nn.functional.linear(inputs.double(), layer.weight.double()) for inputs in (x.bfloat16(), x))
+        found = layer(x).double() - (layer.bias.double() if bias else 0)
+        assert found.shape == (*shape, 40)
+        largest = max([each.abs().max().item() for each in (rounded, exact) if each.numel()], default=1.0)
+        slack = 2**-18 * largest + (1e-5 if bias else 0)
+        outputs = 0 if AMX or number < 2 else 2**-8
+        ways = (rounded, exact) if outputs == 0 else (rounded,)
+        assert any(torch.all((found - way).abs() <= slack + outputs * way.abs()) for way in ways)
 
 
 def test_other_products_of_the_process_keep_their_precision():
     layer, x = linear(64, 64, False), torch.randn(100, 64)
     exact = nn.functional.linear(x, layer.weight)
-    pack(layer)
+    pack(in_blocks([nn.Identity(), layer]))
     assert not torch.equal(layer(x), exact)
     assert torch.equal(nn.functional.linear(x, layer.weight), exact)
     with pytest.raises(RuntimeError):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from autocontrastive_gen.data.readable import readable
 
@@ -26,7 +29,28 @@ def convert(source: Path, folder: Path) -> None:
     with readable(source, "a model that transformers can make of a GGUF file"):
         with open(source, "rb") as file:
             _check_lengths(file)
-        _convert(source, folder)
+        with _read_once():
+            _convert(source, folder)
+
+
+@contextmanager
+def _read_once() -> Iterator[None]:
+    """Within it, transformers, which reads the header of a GGUF file three times, gets what the first reading found.
+
+    That is read from a plain array: each of its 400,000 slices of a memmap would be a memmap, at twice the time.
+    """
+    import gguf
+    import numpy as np
+
+    class PlainReader(gguf.GGUFReader):
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, np.asarray(value) if name == "data" else value)
+
+    before, gguf.GGUFReader = gguf.GGUFReader, functools.cache(PlainReader)  # type: ignore[assignment,misc]
+    try:
+        yield
+    finally:
+        gguf.GGUFReader = before  # type: ignore[misc]
 
 
 def _check_lengths(file: BinaryIO) -> None:

@@ -1,15 +1,20 @@
 """Linear layers that use a CPU's bfloat16 instructions.
 
 A float32 model whose weights are numbers of bfloat16, as published ones often are, need not pay for products in
-float32. ``pack`` lets oneDNN round the inputs of such layers to bfloat16, which leaves the weights as they are; sums,
-outputs, states, and logits stay in float32. What is lost is the rounding of the input, 2^-9 of each entry; a model in
-bfloat16 loses as much in every output, sum, and state. On a GPU, the same trade is the TF32 format.
+float32. ``pack`` rounds the inputs of such layers to bfloat16, which leaves the weights as they are; sums, states, and
+logits stay in float32. What is lost is the rounding of the input, 2^-9 of each entry; a model in bfloat16 loses as much
+in every output, sum, and state. On a GPU, the same trade is the TF32 format.
 
-The weights of a model in bfloat16 are laid out once, in the order in which these instructions read them.
+oneDNN offers that with AMX instructions alone. On a CPU that has only AVX-512's for bfloat16, outputs are rounded, too,
+and to make up for it some layers compute in float32: those of the first blocks, whose states are small and pass through
+all others, and the output matrix.
+
+Weights that are multiplied as bfloat16 are laid out once, in the order in which these instructions read them.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 
 import torch
@@ -20,6 +25,8 @@ from autocontrastive_gen.foundation.environment import multiplies_bfloat16
 
 ROWS = 32
 """Rows that the layout is made for; oneDNN accepts others."""
+FIRST = 0.1
+"""Share of the blocks, the first ones, that stay in float32 where outputs would be rounded."""
 _ROUNDING = threading.Lock()
 """Held while the process rounds the inputs of float32 products: other threads must not save or restore that switch."""
 
@@ -49,18 +56,27 @@ def pack(model: nn.Module) -> int:
     """
     if not multiplies_bfloat16("cpu"):
         return 0
-    packed = 0
+    packed, robust = 0, _robust(model)
     for module in model.modules():
         if type(module) is nn.Linear and "forward" not in vars(module) and _suits(module.weight):
-            module.forward = _PackedLinear(module)  # type: ignore[method-assign,assignment]
+            kind = _PackedLinear if module.weight.dtype == torch.bfloat16 or module in robust else _RoundedInputs
+            module.forward = kind(module)  # type: ignore[method-assign,assignment]
             packed += 1
     return packed
+
+
+def _robust(model: nn.Module) -> set[nn.Module]:
+    """The layers whose outputs may be rounded: on a CPU without AMX, those of all blocks but the first ones."""
+    if torch.cpu._is_amx_tile_supported():
+        return set()
+    blocks = [*next((module for module in model.modules() if isinstance(module, nn.ModuleList)), ())]
+    return {layer for block in blocks[math.ceil(FIRST * len(blocks)) :] for layer in block.modules()}
 
 
 def rounding(model: PreTrainedModel) -> float:
     """The relative rounding of what a model's products read: its type's or, if coarser, that of their 16-bit inputs."""
     own = torch.finfo(model.dtype).eps
-    if any(isinstance(vars(module).get("forward"), _PackedLinear) for module in model.modules()):
+    if any(isinstance(vars(module).get("forward"), _Packed) for module in model.modules()):
         return max(own, torch.finfo(torch.bfloat16).eps)
     if model.device.type == "cuda" and torch.backends.cuda.matmul.allow_tf32:
         return max(own, 2**-10)
@@ -76,29 +92,49 @@ def _suits(weight: Tensor) -> bool:
     return has_switch and torch.equal(weight.bfloat16().float(), weight)
 
 
-class _PackedLinear:
+class _Packed:
     """The forward of one linear layer, d -> n."""
 
     def __init__(self, layer: nn.Linear) -> None:
         self.bias = None if layer.bias is None else layer.bias.detach()
         self.weight = layer.weight.detach()
-        self.rounds = self.weight.dtype == torch.float32
-        if not self.rounds:
-            self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight, ROWS)
 
     def __call__(self, x: Tensor) -> Tensor:
         """``x @ weight.T + bias``, (..., n), for x (..., d) of the weight's type."""
-        if not self.rounds:
-            return self._product(x)
-        if torch.compiler.is_compiling():
+        if x.dtype == torch.float32 and torch.compiler.is_compiling():
             return nn.functional.linear(x, self.weight, self.bias)
+        return self._computed(x)
+
+    def _computed(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class _PackedLinear(_Packed):
+    """Inputs and outputs in bfloat16, with the weights laid out."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__(layer)
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(self.weight.bfloat16(), ROWS)
+
+    def _computed(self, x: Tensor) -> Tensor:
+        if x.dtype == torch.bfloat16:
+            return _product(x, self._packed, self.bias)
+        found = _product(x.bfloat16(), self._packed, None).to(x.dtype)
+        return found if self.bias is None else found + self.bias
+
+
+class _RoundedInputs(_Packed):
+    """oneDNN rounds the inputs of a float32 product itself, if it can; nothing is stored twice."""
+
+    def _computed(self, x: Tensor) -> Tensor:
         switch = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
         with _ROUNDING:
             before, switch.fp32_precision = switch.fp32_precision, "bf16"
             try:
-                return self._product(x)
+                return _product(x, self.weight, self.bias)
             finally:
                 switch.fp32_precision = before
 
-    def _product(self, x: Tensor) -> Tensor:
-        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")

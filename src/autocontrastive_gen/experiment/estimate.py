@@ -76,7 +76,7 @@ class Counter:
         self.model: Model = params.models[name]
         self.bytes = _BYTES[self.model.dtype]
         self.weights = shape.parameters * self.bytes
-        self.narrow = self.bytes == 2
+        self.narrow = self.model.dtype != "float32"
         self.prompt = params.prepare.prompt_words * TOKENS_PER_WORD
         self.length = self.prompt + params.generate.new_tokens
 

@@ -4,9 +4,9 @@ import pytest
 from lm_eval.api.instance import Instance
 from transformers import AutoTokenizer
 
-from autocontrastive_gen.evaluation.lm_eval_harness import kept_states
 from autocontrastive_gen.evaluation.lm_eval_harness.adapter import MultiExitLM
 from autocontrastive_gen.evaluation.lm_eval_harness.shared_trunk import SharedTrunkLM
+from autocontrastive_gen.modeling import kept_states
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 

@@ -29,6 +29,7 @@ TRAIN = ("train", "stages.train --model tiny", "checkpoint.safetensors", 2)
 GENERATE = ("generate", "stages.generate --model tiny --setting greedy-acd", "texts/00001", 1)
 SCORE = ("score", "stages.score --model tiny", r"/score/.*made-b/00000", 1)
 BENCHMARK = ("benchmark", "stages.benchmark --model tiny --setting acd", "results.json", 1)
+PASSES = ("benchmark", "stages.benchmark --model tiny --setting acd", "/trunk/tiny/.*", 1)
 SELECT = ("select", "stages.select --model tiny", "selection.json", 1)
 
 STATE = {
@@ -40,6 +41,7 @@ STATE = {
     "generated texts": (GENERATE, "texts/00001.jsonl.*"),
     "likelihoods of human texts": (SCORE, "made-a/00000.jsonl.*"),
     "answers of lm-eval": (BENCHMARK, "answers_rank0.db"),
+    "states of the trunk for other settings": (PASSES, "trunk/tiny/*/*.safetensors.*"),
     "scores of lower layers": (SELECT, "select/*.json.*"),
 }
 """Every kind of resume state of the smoke profile: the stage, how it is interrupted, and the file."""

@@ -11,6 +11,7 @@ import torch
 from tiny import build_model, settings, texts
 
 from autocontrastive_gen.foundation.processes import Processes
+from autocontrastive_gen.training import states
 from autocontrastive_gen.training.exits import Exits
 from autocontrastive_gen.training.fit import fit_exits
 from autocontrastive_gen.training.loop import Loop
@@ -109,6 +110,25 @@ def test_an_interrupted_run_ends_in_the_same_bits(tmp_path, tokenizer, cached, m
     assert again == fitted
     for layer in (1, 2, 3):
         assert torch.equal(whole.exit_head(layer).cast.weight, resumed.exit_head(layer).cast.weight)
+
+
+def test_calls_may_share_the_states_of_the_trunk(tmp_path, tokenizer, monkeypatch):
+    monkeypatch.setattr(states, "TOKENS_AT_ONCE", 64)
+    passes = []
+
+    def trained(mode, tokens, keep):
+        model = build_model(mode)
+        model.model.register_forward_hook(lambda *_: passes.append(tokens))
+        fitted = fit_exits(model, tokenizer, texts, VALIDATION, settings(), tokens=tokens, seed=7, trunk_states=keep)
+        return fitted, {layer: model.exit_head(layer).cast.weight.clone() for layer in (1, 2)}
+
+    cast = "SHARED_PROJECTION_CAST_OUTPUTS"
+    alone, weights = trained(cast, 1200, None)
+    trained(cast, 2400, tmp_path)
+    del passes[:]
+    shared, same = trained(cast, 1200, tmp_path)
+    assert len(passes) <= 1, "the last pass of the shorter text may be one of its own"
+    assert shared == alone and all(torch.equal(weights[layer], same[layer]) for layer in weights)
 
 
 KILLED = """

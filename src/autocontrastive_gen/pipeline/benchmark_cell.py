@@ -26,14 +26,14 @@ def benchmark_cell(name: str, setting: str, plan: Mapping[str, Any], paths: Path
     """
     resolved = read_resolved(paths, name, setting)
     files = sorted(file for file in paths.tasks.glob("*") if file.is_file())
-    key = [plan, resolved, [(file.name, file_sha256(file)) for file in files], code_digest("benchmark")]
-    scratch = SCRATCH / "benchmark" / fingerprint(key)[:16]
+    of_all = [plan, [(file.name, file_sha256(file)) for file in files], code_digest("benchmark")]
+    scratch = SCRATCH / "benchmark" / fingerprint([resolved, *of_all])[:16]
     scratch.mkdir(parents=True, exist_ok=True)
     # local files, read anew by every process: what another run has left there could be damaged
     os.environ.setdefault("HF_DATASETS_CACHE", tempfile.mkdtemp(prefix="datasets-", dir=scratch))
     fields, runtime = exit_fields(resolved), plan["model"]
     exits = None if fields["use_original_head"] else paths.exits(name)
-    layers, keep = _layers_read(name, paths), _states_folder(name, runtime)
+    layers, keep = _layers_read(name, paths), _states_folder(name, of_all)
     base = paths.asset(runtime["asset"])
     lm = load_lm(base, exits, runtime["dtype"], plan["batch_size"], fields, layers=layers, keep=keep)
     output = evaluate(lm, plan["tasks"], [paths.tasks], plan, cache=scratch / "answers")
@@ -60,12 +60,15 @@ def _layers_read(name: str, paths: Paths) -> set[int]:
     return {int(layer) for setting in settings for layer in setting["exits"]}
 
 
-def _states_folder(name: str, model: Mapping[str, Any]) -> Path:
-    """Folder for the states of a model's trunk; those of a trunk that this model had before are removed."""
+def _states_folder(name: str, key: list[Any]) -> Path:
+    """Folder for the states of a model's trunk, of which ``key`` tells everything but the libraries.
+
+    States of the model that other requests, code or libraries gave are removed.
+    """
     import torch
     import transformers
 
-    key = [model, code_digest("benchmark"), torch.__version__, transformers.__version__, torch.get_num_threads()]
+    key = [*key, torch.__version__, transformers.__version__, torch.get_num_threads()]
     folder = SCRATCH / "trunk" / name / fingerprint(key)[:16]
     for other in folder.parent.glob("*"):
         if other != folder:

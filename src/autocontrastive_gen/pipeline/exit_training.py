@@ -1,7 +1,8 @@
 """How much training an exit needs: the exit at one layer, trained anew per token budget and projection mode.
 
 Each cell trains that exit as the stage ``train`` does, measures it on held-out text, contrasts greedy search with it on
-validation prompts, and scores a task with it. A cell is one file, so that a run continues where it was stopped.
+validation prompts, and scores a task with it. A cell is one file, so that a run continues where it was stopped. The
+states of the trunk, which all cells share, are computed once.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ class _Cell:
     plan: Mapping[str, Any]
     paths: Paths
     scratch: Path
+    """Folder for what cells share."""
 
     def measure(self, trained: bool) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -99,6 +101,7 @@ class _Cell:
             train_settings(train),
             tokens=train["tokens"] or None,
             seed=train["seed"],
+            trunk_states=self.scratch / "training-states",
         )
         model.save_exits(exits)
         qualities = [measured[str(self.layer)] for measured in fitted.quality.values()]
@@ -117,7 +120,10 @@ class _Cell:
 
     def _scored(self, exits: Path | None, contrast: Mapping[str, Any]) -> dict[str, Any]:
         model, options, task = self.plan["train"]["model"], self.plan["benchmark"], self.plan["task"]
-        base, shared = self.paths.asset(model["asset"]), {"layers": [self.layer], "keep": self.scratch / "trunk"}
+        base, shared = (
+            self.paths.asset(model["asset"]),
+            {"layers": [self.layer], "keep": self.scratch / "scoring-states"},
+        )
         lm = load_lm(base, exits, model["dtype"], options["batch_size"], contrast, **shared)
         output = evaluate(lm, [task], [self.paths.tasks], {**options, "limit": self.plan["items"]})
         metrics = results(output)[task] if output else {}

@@ -62,6 +62,7 @@ def fit_exits(
     tokens: int | None = None,
     seed: int = 0,
     folder: Path | str | None = None,
+    trunk_states: Path | None = None,
     processes: Processes | None = None,
     **changes: Any,
 ) -> Fitted:
@@ -80,6 +81,8 @@ def fit_exits(
         seed: determines everything that is random; same seed, same weights.
         folder: where tokens, states of the trunk and checkpoints are kept. After a kill, the same call continues from
             there and ends with the same weights. By default a temporary folder.
+        trunk_states: folder that keeps the states of the trunk for other calls with the same trunk, layers and texts,
+            of which these may read more or fewer tokens. By default, every call runs the trunk.
         processes: the processes of a launcher, ``Processes.start()``; by default this one alone.
         **changes: fields of ``TrainSettings``, in place of those of ``settings``.
 
@@ -111,7 +114,8 @@ def fit_exits(
         settings = settings.changed({"bf16": False})
     model.requires_grad_(False)
     exits = Exits(model)
-    trunk = FrozenTrunk(model, tuple(sorted({*exits.layers, exits.final})), sharded=processes.sharded)
+    layers = tuple(sorted({*exits.layers, exits.final}))
+    trunk = FrozenTrunk(model, layers, sharded=processes.sharded, keep=None if processes.sharded else trunk_states)
     others = stream(texts)
     with _working_folder(folder) as working, _out_of_memory_is_mendable(settings, exits.layers):
         run = _Run(exits, trunk, settings, tokens, seed, working, processes)

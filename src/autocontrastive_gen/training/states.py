@@ -20,6 +20,7 @@ from autocontrastive_gen.foundation.errors import FileError, InputError
 from autocontrastive_gen.foundation.processes import Processes
 from autocontrastive_gen.foundation.progress import ProgressBar
 from autocontrastive_gen.foundation.resume import DIGITS, Kept, say_damaged, sync
+from autocontrastive_gen.modeling.kept_states import KeptStates
 from autocontrastive_gen.training.cast import NormalEquations
 from autocontrastive_gen.training.corpus import TokenBlocks
 
@@ -40,10 +41,19 @@ class FrozenTrunk:
         layers: the layers, ascending; the last one is the model's last.
         dropout: whether the model's dropout is on.
         sharded: whether every pass is a joint one of all processes.
+        keep: folder for the states of every pass, which others with the same trunk read; they must not be ``sharded``.
     """
 
-    def __init__(self, model: Any, layers: tuple[int, ...], dropout: bool = False, sharded: bool = False) -> None:
+    def __init__(
+        self,
+        model: Any,
+        layers: tuple[int, ...],
+        dropout: bool = False,
+        sharded: bool = False,
+        keep: Path | None = None,
+    ) -> None:
         self.model, self.layers, self.dropout, self.sharded = model, layers, dropout, sharded
+        self._kept = None if keep is None else KeptStates(keep, model)
 
     @property
     def vocabulary(self) -> int:
@@ -54,7 +64,13 @@ class FrozenTrunk:
     def __call__(self, tokens: Tensor) -> States:
         """The states (blocks, T, d) of ``tokens`` (blocks, T)."""
         self.model.train(self.dropout)
-        return dict(self.model.exit_states(tokens.to(self.model.device), layers=self.layers))
+        key = tuple(map(tuple, tokens.tolist())) if self._kept else ()
+        states = self._kept.get(key) if self._kept else None
+        if states is None:
+            states = self.model.exit_states(tokens.to(self.model.device), layers=self.layers)
+            if self._kept:
+                self._kept[key] = states
+        return dict(states)
 
     def join(self) -> None:
         """Take part in a pass of the other processes, which need this one's shards, without text of its own."""

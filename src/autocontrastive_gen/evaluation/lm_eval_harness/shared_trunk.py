@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from autocontrastive_gen.evaluation.lm_eval_harness.adapter import MultiExitLM
-from autocontrastive_gen.evaluation.lm_eval_harness.kept_states import KeptStates
 from autocontrastive_gen.modeling.exit_states import ExitStates
+from autocontrastive_gen.modeling.kept_states import KeptStates
 from autocontrastive_gen.modeling.layers import ORIGINAL
 
 

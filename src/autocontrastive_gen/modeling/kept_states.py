@@ -1,4 +1,4 @@
-"""States of a trunk on disk, for every process that scores the same requests with the same model."""
+"""States of a trunk on disk, for every process that reads the same texts with the same model."""
 
 from __future__ import annotations
 

@@ -22,7 +22,9 @@ def test_a_text_that_no_lens_can_show_costs_the_scores_nothing(tmp_path, monkeyp
         seen.update(options, text=text)
         raise InputError("the text is too long")
 
-    monkeypatch.setattr(text_lens, "load_model", lambda *_, **__: (None, lambda _: {"input_ids": [1, 2, 3, 4, 5, 6]}))
+    monkeypatch.setattr(
+        text_lens, "load_with_exits", lambda *_, **__: (None, lambda _: {"input_ids": [1, 2, 3, 4, 5, 6]})
+    )
     monkeypatch.setattr(text_lens, "lens", lens)
     for setting in PLAN["lens"]["contrasts"]:
         resolved = {"upper": "original", "lower": 2, "contrast": {"method": "acd"}, "exits": {}}

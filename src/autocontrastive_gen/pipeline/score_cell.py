@@ -13,7 +13,7 @@ from autocontrastive_gen.evaluation.text_scores import aggregate, corpus_values,
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.digests import fingerprint, seed_for
 from autocontrastive_gen.foundation.files import SCRATCH, read_jsonl, write_csv, write_json
-from autocontrastive_gen.pipeline.cell_model import load_cell_model, load_model
+from autocontrastive_gen.pipeline.cell_model import load_with_exits
 from autocontrastive_gen.pipeline.text_lens import write_lenses
 
 
@@ -25,8 +25,8 @@ def score_cell(name: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str,
         for setting in plan["settings"]
     }
     prompts = {domain: read_jsonl(paths.prompts(domain)) for domain in plan["domains"]}
-    context = ScoringContext(plan, paths.asset, lambda: _model(name, plan, paths))
-    _, tokenizer = context.scored
+    context = ScoringContext(plan, paths.asset, lambda: load_with_exits(paths, name, plan["model"]))
+    model, tokenizer = context.scored
     for domain in plan["domains"]:
         longest = max(len(row["tokens"]) for (_, d), rows in texts.items() if d == domain for row in rows)
         texts[HUMAN, domain] = human_rows(tokenizer, prompts[domain], longest)
@@ -37,7 +37,7 @@ def score_cell(name: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str,
     context.scratch = _scratch(texts, plan)
     table = score_table(texts, context)
     scores = aggregate(table, corpus_values(texts, context), plan)
-    drafts = _drafts(name, plan, paths, texts)
+    drafts = _drafts(model, tokenizer, plan, texts)
     shutil.rmtree(paths.score(name), ignore_errors=True)
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     write_csv(paths.per_prompt(name), list(table.columns), rows)
@@ -49,23 +49,14 @@ def score_cell(name: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str,
     return f"{len(table)} texts, {_headline(scores, plan)}"
 
 
-def _drafts(name: str, plan: Mapping[str, Any], paths: Paths, texts: Texts) -> dict[str, Any]:
+def _drafts(model, tokenizer, plan: Mapping[str, Any], texts: Texts) -> dict[str, Any]:
     """The content of ``paths.drafts``; empty if the run has no setting that shows it."""
-    if not plan["drafted"]["settings"]:
-        return {}
-    model, tokenizer = load_model(
-        paths.asset(plan["model"]["asset"]),
-        paths.exits(name),
-        plan["model"]["dtype"],
-        {"use_original_head": True},
-        local_files_only=True,
-    )
     found = {}
     for setting in plan["drafted"]["settings"]:
         rows = [row for domain in plan["domains"] for row in texts[setting, domain][: plan["drafted"]["texts"]]]
         seed = seed_for(plan["seed"], "drafts")
         found[setting] = drafting(model, tokenizer, rows, seed=seed, **plan["bootstrap"])
-    return {"costs": step_costs(model), "settings": found}
+    return {"costs": step_costs(model), "settings": found} if found else {}
 
 
 def _headline(scores: Mapping[str, Mapping[str, Mapping[str, Any]]], plan: Mapping[str, Any]) -> str:
@@ -75,10 +66,6 @@ def _headline(scores: Mapping[str, Mapping[str, Mapping[str, Any]]], plan: Mappi
         values = [entry["diversity"]["value"] for entry in scores[setting].values() if "diversity" in entry]
         means += [f"{setting} {sum(values) / len(values):.2f}"] if values else []
     return f"diversity {', '.join(means)}"
-
-
-def _model(name: str, plan: Mapping[str, Any], paths: Paths):
-    return load_cell_model(paths, name, plan["model"], {"use_original_head": True})
 
 
 def _scratch(texts: Texts, plan: Mapping[str, Any]):

@@ -10,7 +10,7 @@ from autocontrastive_gen.evaluation.metrics import Texts
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.errors import UserError
 from autocontrastive_gen.inspection.lens_reading import lens
-from autocontrastive_gen.pipeline.cell_model import exit_fields, load_model, read_resolved
+from autocontrastive_gen.pipeline.cell_model import exit_fields, load_with_exits, read_resolved
 
 log = logging.getLogger(__name__)
 BEFORE, TOKENS = 4, 60
@@ -26,13 +26,7 @@ def write_lenses(name: str, plan: Mapping[str, Any], paths: Paths, texts: Texts)
         plan: the plan's entry "score" of the model; under "lens", the "setting" of the text and its "contrasts".
     """
     setting, contrasts = plan["lens"]["setting"], _contrasts(name, paths, **plan["lens"])
-    model, tokenizer = load_model(
-        paths.asset(plan["model"]["asset"]),
-        paths.exits(name),
-        "float32",
-        {"use_original_head": True},
-        local_files_only=True,
-    )
+    model, tokenizer = load_with_exits(paths, name, plan["model"], dtype="float32")
     for domain in plan["domains"]:
         row = texts[setting, domain][0]
         prompt = tokenizer(row["prompt"])["input_ids"]

@@ -120,11 +120,8 @@ class _Cell:
 
     def _scored(self, exits: Path | None, contrast: Mapping[str, Any]) -> dict[str, Any]:
         model, options, task = self.plan["train"]["model"], self.plan["benchmark"], self.plan["task"]
-        base, shared = (
-            self.paths.asset(model["asset"]),
-            {"layers": [self.layer], "keep": self.scratch / "scoring-states"},
-        )
-        lm = load_lm(base, exits, model["dtype"], options["batch_size"], contrast, **shared)
+        base, keep = self.paths.asset(model["asset"]), self.scratch / "scoring-states"
+        lm = load_lm(base, exits, model["dtype"], options["batch_size"], contrast, layers=[self.layer], keep=keep)
         output = evaluate(lm, [task], [self.paths.tasks], {**options, "limit": self.plan["items"]})
         metrics = results(output)[task] if output else {}
         return {name.partition(",")[0]: metric["value"] for name, metric in metrics.items()}

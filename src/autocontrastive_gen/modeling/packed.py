@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import threading
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +93,7 @@ def _suits(weight: Tensor) -> bool:
     return has_switch and torch.equal(weight.bfloat16().float(), weight)
 
 
-class _Packed:
+class _Packed(ABC):
     """The forward of one linear layer, d -> n."""
 
     def __init__(self, layer: nn.Linear) -> None:
@@ -105,8 +106,9 @@ class _Packed:
             return nn.functional.linear(x, self.weight, self.bias)
         return self._computed(x)
 
+    @abstractmethod
     def _computed(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
+        """The same, outside a compiled graph of float32."""
 
 
 class _PackedLinear(_Packed):

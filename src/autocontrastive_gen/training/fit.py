@@ -81,7 +81,7 @@ def fit_exits(
         seed: determines everything that is random; same seed, same weights.
         folder: where tokens, states of the trunk and checkpoints are kept. After a kill, the same call continues from
             there and ends with the same weights. By default a temporary folder.
-        trunk_states: folder that keeps the states of the trunk for other calls with the same trunk, layers and texts,
+        trunk_states: folder that keeps the states of the trunk for other calls with the same model, layers and texts,
             of which these may read more or fewer tokens. By default, every call runs the trunk.
         processes: the processes of a launcher, ``Processes.start()``; by default this one alone.
         **changes: fields of ``TrainSettings``, in place of those of ``settings``.

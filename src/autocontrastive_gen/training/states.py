@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from autocontrastive_gen.foundation.errors import FileError, InputError
 from autocontrastive_gen.foundation.processes import Processes
 from autocontrastive_gen.foundation.progress import ProgressBar
 from autocontrastive_gen.foundation.resume import DIGITS, Kept, say_damaged, sync
-from autocontrastive_gen.modeling.kept_states import KeptStates
+from autocontrastive_gen.modeling.kept_states import KeptStates, recalled
 from autocontrastive_gen.training.cast import NormalEquations
 from autocontrastive_gen.training.corpus import TokenBlocks
 
@@ -64,13 +65,10 @@ class FrozenTrunk:
     def __call__(self, tokens: Tensor) -> States:
         """The states (blocks, T, d) of ``tokens`` (blocks, T)."""
         self.model.train(self.dropout)
-        key = tuple(map(tuple, tokens.tolist())) if self._kept else ()
-        states = self._kept.get(key) if self._kept else None
-        if states is None:
-            states = self.model.exit_states(tokens.to(self.model.device), layers=self.layers)
-            if self._kept:
-                self._kept[key] = states
-        return dict(states)
+        run = partial(self.model.exit_states, tokens.to(self.model.device), layers=self.layers)
+        if self._kept is None:
+            return dict(run())
+        return dict(recalled(self._kept, tuple(map(tuple, tokens.tolist())), {*self.layers}, run))
 
     def join(self) -> None:
         """Take part in a pass of the other processes, which need this one's shards, without text of its own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from autocontrastive_gen.evaluation.lm_eval_harness.adapter import MultiExitLM
 from autocontrastive_gen.modeling.exit_states import ExitStates
-from autocontrastive_gen.modeling.kept_states import KeptStates
+from autocontrastive_gen.modeling.kept_states import KeptStates, recalled
 from autocontrastive_gen.modeling.layers import ORIGINAL
 
 
@@ -22,9 +23,9 @@ class SharedTrunkLM(MultiExitLM):
     Args:
         layers: whose states are kept, besides the last one and those that a setting reads; one that reads another layer
             runs the trunk again.
-        keep: folder for the states, which another process reads as well. Its name must stand for everything that can
-            change them: the model without its exits, and its type. Without it they are kept in memory, in proportion to
-            requests and layers, which suits a few hundred requests.
+        keep: folder for the states, which another process reads as well. Its name must stand for what can change them
+            besides the weights and their type. Without it they are kept in memory, in proportion to requests and
+            layers, which suits a few hundred requests.
         arguments, options: of ``MultiExitLM``.
     """
 
@@ -36,9 +37,7 @@ class SharedTrunkLM(MultiExitLM):
     def _logits(self, ids: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
         read = {self.model.layer_of(exit_) for exit_ in self.model.active_exits.exits}
         key = tuple((*row, None, *kept) for row, kept in zip(ids.tolist(), positions.tolist(), strict=True))
-        states = self._states.get(key)
-        if states is None or not read <= {*states}:
-            # up to the last layer whatever the setting reads: what is computed depends on no earlier evaluation
-            states = self.model.exit_states(ids, mask, (*self._layers, *read), logits_to_keep=positions)
-            self._states[key] = states
-        return self.model.combined(states)
+        # up to the last layer whatever the setting reads: what is computed depends on no earlier evaluation
+        layers = (*self._layers, *read)
+        run = partial(self.model.exit_states, ids, mask, layers, logits_to_keep=positions)
+        return self.model.combined(recalled(self._states, key, read, run))

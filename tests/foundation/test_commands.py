@@ -145,3 +145,20 @@ def test_objects_are_spared_at_the_end_unless_a_library_counts_them(tmp_path, mo
     body += "sys.modules['triton._C.made'] = made = types.ModuleType('made'); made.context = kind('context', (), {}); "
     done = run(body + "gc.freeze = lambda: print('frozen')", tmp_path)
     assert done.returncode == 0 and done.stdout == frozen
+
+
+ATTENTION = """
+    import torch
+    torch.manual_seed(0)
+    query, key = torch.randn(8, 3, 3, 64), torch.randn(8, 3, 160, 64)
+    found = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        mask = torch.zeros(8, 1, 3, 160)
+        found.append(torch.nn.functional.scaled_dot_product_attention(query, key, key, attn_mask=mask))
+    print(torch.equal(*found))
+"""
+
+
+def test_the_number_of_threads_changes_no_bit_of_an_attention(tmp_path):
+    assert run(ATTENTION.strip(), tmp_path).stdout == "True\n"

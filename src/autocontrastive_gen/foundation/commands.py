@@ -40,6 +40,8 @@ def run(main: Callable[[], None], name: str) -> None:
         sys.exit(_say(name, "python -OO (PYTHONOPTIMIZE=2) drops what transformers needs; leave it out", FAULT))
     for variable in ("DVC_NO_ANALYTICS", "DO_NOT_TRACK", "HF_HUB_DISABLE_TELEMETRY", "MLFLOW_DISABLE_TELEMETRY"):
         os.environ.setdefault(variable, "1")
+    # MKL's sums, else of another order with another number of threads, since the alignment of arrays decides
+    os.environ.setdefault("MKL_CBWR", "AUTO")
     signal.signal(signal.SIGTERM, _terminate)
     # SIGTERM ends the workers of a forked pool: one that ran our handler instead could wait for its queue for ever
     os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))

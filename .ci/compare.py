@@ -1,8 +1,8 @@
 """Compare the new report with the committed one.
 
-On the processor that made the committed report, with as many threads, tables and metrics must be the same byte for
-byte. Elsewhere sums have another order, and in bfloat16 that may break a tie between two tokens differently: the text
-then goes on as another text. So there
+On the processor that made the committed report, cell by cell with as many threads, tables and metrics must be the same
+byte for byte. Elsewhere sums have another order, and in bfloat16 that may break a tie between two tokens differently:
+the text then goes on as another text. So there
 
 - words and counts must be the same, the verdicts on the claims above all, and so must the chosen layers;
 - scores of generated texts and effects of claims must have intervals that overlap, and an effect that the committed
@@ -98,11 +98,10 @@ def is_number(text: str) -> bool:
 
 
 def same_processor(*costs: str) -> bool:
-    """Whether all cells ran on one kind of processor with as many threads; False if a cell does not say."""
-    cells = [cell for cost in costs for cell in json.loads(cost)["cells"].values()]
-    processors = {cell.get("processor", number) for number, cell in enumerate(cells)}
-    threads = {cell["threads"] for cell in cells if "threads" in cell}
-    return len(processors) == len(threads) == 1
+    """Whether each cell ran on the same kind of processor with as many threads; False if a cell does not say."""
+    runs = [json.loads(cost)["cells"] for cost in costs]
+    places = [{name: (cell.get("processor"), cell.get("threads")) for name, cell in run.items()} for run in runs]
+    return all(place == places[0] and all(processor for processor, _ in place.values()) for place in places)
 
 
 def committed(path: str) -> str:

@@ -7,12 +7,15 @@ import sys
 import tomllib
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 import autocontrastive_gen
 from autocontrastive_gen.cli import application
+from autocontrastive_gen.experiment.estimate import Cost
+from autocontrastive_gen.experiment.params import load_params
 from stages import reproduce
 
 COMMANDS = [*application.LIBRARY, *application.PIPELINE]
@@ -125,9 +128,9 @@ def test_reproduce_hands_on_the_exit_code_of_dvc_and_uses_this_interpreter(clone
         "sys.exit(7 if os.environ.get('FAIL') else 0)"
     )
     environment = {"PYTHONPATH": f"{clone}{os.pathsep}{os.environ.get('PYTHONPATH', '')}", "PATH": "/usr/bin:/bin"}
-    told = acd("reproduce", "--profile", "laptop", cwd=clone, code=7, FAIL="1", **environment)
+    told = acd("reproduce", "--jobs", "1", "--profile", "laptop", cwd=clone, code=7, FAIL="1", **environment)
     assert "profile: laptop" in (clone / "params.yaml").read_text() and "Traceback" not in told
-    done = acd("reproduce", cwd=clone, code=2, **environment)
+    done = acd("reproduce", "--jobs", "1", cwd=clone, code=2, **environment)
     assert "has no page yet" in done, "the results are summed up, if there are any"
 
 
@@ -141,9 +144,62 @@ def test_reproduce_leaves_out_what_stands_between_results(clone, monkeypatch, ca
     ]
     (clone / "dvc.py").write_text(f"print(*{said}, sep='\\n')")
     monkeypatch.setenv("PYTHONPATH", f"{clone}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    assert reproduce.repro() == 0 and capfd.readouterr().out == "Running stage 'fetch':\n"
+    assert reproduce.dvc("repro") == 0 and capfd.readouterr().out == "Running stage 'fetch':\n"
     monkeypatch.setenv("AUTOCONTRASTIVE_VERBOSE", "1")
-    assert reproduce.repro() == 0 and capfd.readouterr().out.splitlines() == said
+    assert reproduce.dvc("repro") == 0 and capfd.readouterr().out.splitlines() == said
+
+
+SEVERAL = """
+import os, sys, time
+assert sys.argv[1:3] == ["repro", "--single-item"]
+cell, began = sys.argv[3], len(os.listdir("begun"))
+with open(f"begun/{began}-{cell}-{os.environ['OMP_NUM_THREADS']}", "w"):
+    time.sleep(0 if cell.endswith("wrong") else 1)
+if cell == "generate@m-locked" and began < 3:
+    sys.exit("ERROR: Unable to acquire lock. Most likely another DVC process is running")
+print(f"Running stage '{cell}':")
+sys.exit(5 if cell == "generate@m-wrong" else 0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "ran"),
+    [("a b c", 0, "abc"), ("locked a b", 0, "ab locked"), ("wrong a b c d", 5, "a wrong")],
+)
+def test_cells_side_by_side(tmp_path, monkeypatch, capfd, settings, code, ran):
+    (tmp_path / "dvc.py").write_text(SEVERAL)
+    (tmp_path / "begun").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(reproduce, "cores", lambda: 6)
+    assert reproduce.beside([("generate", "m", setting) for setting in settings.split()], 2) == code
+    shown = capfd.readouterr().out
+    finished = sorted(line.split("m-")[1].rstrip("':") for line in shown.splitlines() if line.startswith("Running"))
+    assert "".join(finished) == ran.replace(" ", "") and "acquire" not in shown
+    assert all(file.name.endswith("-3") for file in (tmp_path / "begun").iterdir())
+
+
+def test_a_benchmark_of_each_model_runs_before_other_cells(monkeypatch):
+    cells = [("generate", "m", "greedy"), ("score", "m"), *(("benchmark", each, "acd") for each in "mn")]
+    cells += [("benchmark", "m", "original"), ("report",)]
+    monkeypatch.setattr(reproduce, "current_profile", lambda: "smoke")
+    monkeypatch.setattr(reproduce, "read_plan", lambda profile: {})
+    monkeypatch.setattr(reproduce, "outdated", lambda plan, paths, lock: cells)
+    assert reproduce.independent_cells() == [cells[i] for i in (2, 3, 0, 4)]
+
+
+@pytest.mark.parametrize(("free", "launcher", "jobs"), [(64, "", 8), (3, "", 1), (64, "torchrun", 1)])
+def test_as_many_cells_side_by_side_as_cores_and_memory_allow(clone, monkeypatch, free, launcher, jobs):
+    params = load_params(clone / "params.yaml").model_copy(update={"launcher": launcher})
+    monkeypatch.chdir(clone)
+    monkeypatch.setattr(reproduce, "load_params", lambda: params)
+    monkeypatch.setattr(reproduce, "cores", lambda: 8)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=free * 2**30))
+    monkeypatch.setattr(
+        "autocontrastive_gen.experiment.estimate.estimate", lambda params: [Cost("generate", "m", memory=2**30)]
+    )
+    assert reproduce.allowed() == jobs
 
 
 def test_eval_hands_its_arguments_to_lm_eval(tmp_path):

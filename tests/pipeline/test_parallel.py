@@ -1,4 +1,4 @@
-"""The cells of a stage side by side, as docs/scale.md says."""
+"""The cells of a run side by side."""
 
 import pytest
 
@@ -7,14 +7,13 @@ from tests.pipeline.conftest import stages_of
 pytestmark = pytest.mark.slow
 
 
-def test_two_workers_share_the_cells(root, clone):
+def test_cells_side_by_side_write_what_they_write_one_by_one(clone):
     clone.edit("generate:\n  # Tokens per continuation.\n  new_tokens: 8", "generate:\n  new_tokens: 9")
-    text = (root / "docs/scale.md").read_text()
-    section = text[text.index("## Cells side by side") :]
-    script = section.partition("```bash\n")[2].partition("```")[0]
-    assert "-P 8" in script
-    output = clone.run("bash", "-euc", script.replace("-P 8", "-P 2"), code=None)
-    ran = stages_of(output)
-    assert sorted(ran[:3]) == ["fetch", "generate@tiny-greedy", "generate@tiny-greedy-acd"], output
-    assert ran[3:] == ["score@tiny", "report", "track"], output
-    assert clone.repro() == []
+    ran = stages_of(clone.run("python", "-m", "stages.reproduce", "--jobs", "2"))
+    assert sorted(ran[:3]) == ["fetch", "generate@tiny-greedy", "generate@tiny-greedy-acd"]
+    assert ran[3:] == ["score@tiny", "report", "track"]
+    side_by_side = clone.results()
+    assert "are up to date" not in clone.run("python", "-m", "stages.reproduce", "--jobs", "2")
+    clone.repro("--force", "--single-item", "generate@tiny-greedy", "generate@tiny-greedy-acd")
+    assert "score@tiny" not in clone.repro(), "the same bytes"
+    assert clone.results() == side_by_side

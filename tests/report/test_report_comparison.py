@@ -94,10 +94,11 @@ def test_bytes_are_compared_only_where_both_reports_name_one_processor(ci):
         cells = [dict(zip(("processor", "threads"), cell, strict=False)) for cell in cells]
         return json.dumps({"cells": dict(enumerate(cells))})
 
-    assert ci.same_processor(cost(("A", 2), ("A",)), cost(("A", 2)))
+    assert ci.same_processor(cost(("A", 2), ("A", 1), ("A",)), cost(("A", 2), ("A", 1), ("A",)))
     assert not ci.same_processor(cost(("A", 2)), cost(("B", 2)))
-    assert not ci.same_processor(cost(("A", 2)), cost(("A", 1)))
-    assert not ci.same_processor(cost(("A", 2)), cost(("A", 2), ()))
+    assert not ci.same_processor(cost(("A", 2), ("A", 1)), cost(("A", 2), ("A", 2)))
+    assert not ci.same_processor(cost(("A", 2)), cost(("A", 2), ("A", 2)))
+    assert not ci.same_processor(cost(("A", 2), ()), cost(("A", 2), ()))
 
 
 def test_no_effect_of_the_committed_report_could_vanish_unnoticed(ci, root):

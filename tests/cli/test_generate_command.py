@@ -85,6 +85,9 @@ def test_trained_exits_are_used_and_the_default_layer_is_one_of_them(generate, s
 def test_a_prompt_comes_from_a_pipe(generate, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{PROMPT}\n"))
     assert generate(prompt="-") == generate()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"%PDF-1.7 \xff"), encoding="utf-8"))
+    with pytest.raises(InputError, match="--prompt -: is no text in UTF-8"):
+        generate(prompt="-")
 
 
 def test_a_trial_that_the_playground_has_saved_is_continued(generate, smoke_model_folder, tmp_path, caplog):
@@ -137,6 +140,11 @@ def test_a_reader_that_leaves_is_no_error_and_mistakes_end_with_2(smoke_model_fo
         ({"lower": 3}, "name one, such as --contrast acd"),
         ({"contrast": "acd", "lower": 99}, "99"),
         ({"model": "./nowhere"}, "nowhere"),
+        ({"contrast": "acd", "set_": ["alpha=[1"]}, "alpha=\\[1: is no value in YAML"),
+        ({"contrast": "dola", "set_": ["layers=all"], "lower": 3}, "--lower 3: dola with these parameters takes none"),
+        ({"contrast": "none", "lower": 3}, "takes none"),
+        ({"contrast": "builtins:print"}, "builtins:print"),
+        ({"prompt": "a\udcff"}, "--prompt: is no text in UTF-8"),
         ({"prompt": ""}, "is empty"),
         ({"new_tokens": 100000}, "exceed the model's"),
         ({"exits": "./nowhere"}, "nowhere"),

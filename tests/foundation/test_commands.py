@@ -39,6 +39,11 @@ def test_an_error_of_the_system_is_shown_in_its_own_words(tmp_path, body):
     assert done.returncode == 2 and "trial: [Errno" in done.stderr and "Traceback" not in done.stderr
 
 
+def test_a_file_that_an_earlier_stage_writes_is_named_with_the_command_that_makes_it(tmp_path):
+    done = run("open('runs/smoke/generate/absent.jsonl')", tmp_path)
+    assert done.returncode == 2 and "absent.jsonl'; an earlier stage" in done.stderr and "dvc repro" in done.stderr
+
+
 def test_a_full_disk_is_named_although_a_library_wraps_it(tmp_path):
     done = run(
         "try: open('/dev/full', 'w').write('x' * 10**6)\n    except OSError as e: raise RuntimeError('no') from e",

@@ -47,6 +47,9 @@ def test_numbers_of_a_model_without_exits(command, tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
+        (["--text", "the", "--output", "src"], "--output src: is a folder; name a file, such as src/lens.html"),
+        (["--text", "a\udcff", "--output", "lens.html"], "--text: is no text in UTF-8"),
+        (["--text", "the", "--output", "lens.html", "--skip", "-1"], "greater than or equal to 0"),
         (["--text", "the", "--output", "lens.pdf"], "must end in one of .html, .png, .csv"),
         (["--text", "the", "--output", "lens.png", "--measure", "rnk"], "did you mean rank?"),
         (["--text-file", "nowhere.txt", "--output", "lens.html"], "nowhere.txt is no readable file of text"),
@@ -60,4 +63,4 @@ def test_a_mistake_ends_in_a_message(command, arguments, message):
 
 def test_a_model_that_is_not_there(command, tmp_path):
     said = command("--text", "the", "--output", "lens.html", model=tmp_path / "none", code=2)
-    assert f"{tmp_path}/none: cannot load a tokenizer from it" in said
+    assert f"{tmp_path}/none: cannot load a tokenizer from it: there is no such folder" in said

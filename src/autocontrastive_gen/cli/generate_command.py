@@ -13,7 +13,7 @@ import typer
 import yaml
 
 from autocontrastive_gen.foundation import console
-from autocontrastive_gen.foundation.command_line import command
+from autocontrastive_gen.foundation.command_line import command, given_text
 from autocontrastive_gen.foundation.errors import InputError, mendable
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def generate(
             raise InputError("--trial: its settings name their decoders and contrasts; leave these options out")
         return _continue_trial(trial, model, exits)
     out = sys.stdout
-    text = sys.stdin.read().rstrip("\n") if prompt == "-" else prompt
+    text = given_text("--prompt", prompt or "")
     own = console.current() or console.Console("generate")
     with own.quiet():
         from autocontrastive_gen.generation.decode import stream_text
@@ -89,6 +89,8 @@ def generate(
         picked, method = chosen(decoder, contrast, given)
         if lower is not None and method is None:
             raise InputError(f"--lower {lower}: it is the lower exit of a contrast; name one, such as --contrast acd")
+        if lower is not None and not method.takes_lower:
+            raise InputError(f"--lower {lower}: {method.name} with these parameters takes none; leave it out")
         loaded, tokenizer = load(model, exits)
         if method is not None:
             layer = default_lower(loaded) if lower is None and method.takes_lower else lower
@@ -115,11 +117,12 @@ def chosen(decoder: str, contrast: str | None, given: Iterable[str]) -> tuple[An
     """The decoder and the contrast method (None without one), with the parameters ``given`` as NAME=VALUE.
 
     Raises:
-        InputError: a name or parameter is unknown, belongs to both, or has a value that is not allowed.
+        InputError: a name or parameter is unknown, belongs to both, or has a value that is not allowed; or a function
+            of one's own fails, or returns no log-probabilities.
     """
     from autocontrastive_gen.foundation.named import describe
     from autocontrastive_gen.generation.decoder import DECODERS
-    from autocontrastive_gen.modeling.contrast import resolve
+    from autocontrastive_gen.modeling.contrast import check, resolve
     from autocontrastive_gen.modeling.method import METHODS
 
     declared = {"decoder": [name for name, *_ in describe(DECODERS[decoder])], "contrast": []}
@@ -129,6 +132,8 @@ def chosen(decoder: str, contrast: str | None, given: Iterable[str]) -> tuple[An
     if contrast is None and parameters["contrast"]:
         raise InputError(f"{', '.join(parameters['contrast'])} of a contrast: name one, such as --contrast acd")
     method = None if contrast is None else resolve({"name": contrast, **parameters["contrast"]})
+    if method is not None and contrast not in METHODS:
+        check(method)
     return DECODERS.build(decoder, parameters["decoder"]), method
 
 
@@ -158,7 +163,8 @@ def shared_out(given: Iterable[str], declared: Mapping[str, list[str]]) -> dict[
             raise InputError(f"--set {entry}: there is no such parameter; there are {', '.join(known)}")
         if len(owners) > 1:
             raise InputError(f"--set {entry}: say which: {' or '.join(f'{each}.{entry}' for each in owners)}")
-        found[owners[0]][of_owner or name] = yaml.safe_load(value)
+        with mendable(f"--set {entry}: is no value in YAML", (yaml.YAMLError,)):
+            found[owners[0]][of_owner or name] = yaml.safe_load(value)
     return found
 
 

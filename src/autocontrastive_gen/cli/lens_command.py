@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from autocontrastive_gen.foundation import console
-from autocontrastive_gen.foundation.command_line import command, pipeline_packages
+from autocontrastive_gen.foundation.command_line import command, given_text, pipeline_packages
 from autocontrastive_gen.foundation.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -24,14 +24,15 @@ def lens(
     text: Annotated[str | None, typer.Option(help="the text that the model reads")] = None,
     text_file: Annotated[Path | None, typer.Option(help="a file that holds the text", metavar="FILE")] = None,
     exits: Annotated[
-        Path | None, typer.Option(help="a folder of trained exits; by default those of the model, if any")
+        str | None,
+        typer.Option(help="trained exits, a folder or a name on the hub; by default those of the model, if any"),
     ] = None,
     contrast: Annotated[list[str], typer.Option(help=CONTRASTS, metavar="NAME...")] = [],  # noqa: B006
     layers: Annotated[list[str], typer.Option(help=LAYERS, metavar="LAYER...")] = [],  # noqa: B006
     lower: Annotated[
         int | None, typer.Option(help="the lower layer of contrasts that name none", metavar="LAYER")
     ] = None,
-    skip: Annotated[int, typer.Option(help="leave out the first columns", metavar="TOKENS")] = 0,
+    skip: Annotated[int, typer.Option(min=0, help="leave out the first columns", metavar="TOKENS")] = 0,
     encoder_text: Annotated[
         str | None, typer.Option(help="what the encoder of a model such as T5 reads", metavar="TEXT")
     ] = None,
@@ -49,13 +50,16 @@ def lens(
     """
     if (text is None) == (text_file is None):
         raise InputError("give either --text or --text-file")
+    if output.is_dir():
+        raise InputError(f"--output {output}: is a folder; name a file, such as {output / 'lens.html'}")
+    content = _content(text_file) if text is None else given_text("--text", text)
     with (console.current() or console.Console("lens")).quiet(), pipeline_packages("acd lens"):
         from autocontrastive_gen.inspection.lens_file import write_lens
 
         seen = write_lens(
             output,
             model,
-            _content(text_file) if text is None else text,
+            content,
             exits=exits,
             layers="all" if layers == ["all"] else layers or None,
             contrasts=contrast,

@@ -18,7 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from autocontrastive_gen.foundation.commands import run
-from autocontrastive_gen.foundation.errors import InputError
+from autocontrastive_gen.foundation.errors import InputError, mendable
 
 
 def _open_streams() -> None:
@@ -73,6 +73,18 @@ def guarded(function: Callable[..., None], name: str) -> Callable[..., None]:
         run(lambda: function(*arguments, **options), name)
 
     return command_
+
+
+def given_text(option: str, text: str) -> str:
+    """The text that an option was given, or standard input for ``-``.
+
+    Raises:
+        InputError: it is no text in UTF-8.
+    """
+    with mendable(f"{option} {'-' if text == '-' else ''}".rstrip() + ": is no text in UTF-8", (UnicodeError,)):
+        found = sys.stdin.read().rstrip("\n") if text == "-" else text
+        found.encode()  # bytes that are no text come in as surrogates
+    return found
 
 
 @contextmanager

@@ -151,7 +151,7 @@ def _is_full(error: BaseException) -> bool:
 
 
 def _remedy(error: BaseException) -> str:
-    """What to do about a full disk or too little memory, which the system's own message does not say."""
+    """What to do about what the machine refuses, which the system's own message does not say."""
     if any(map(_is_full, chain(error))):
         return "; the disk or your share of it is full: make room, then run the same command again to continue"
     if is_out_of_memory(error):
@@ -160,6 +160,9 @@ def _remedy(error: BaseException) -> str:
             "generate or benchmark, train.microbatch_size, or num_beams of a decoder; then run the same command again "
             "to continue"
         )
+    absent = (each.filename for each in chain(error) if isinstance(each, FileNotFoundError))
+    if any(str(path).startswith("runs/") for path in absent):
+        return "; an earlier stage of the pipeline writes it: run `dvc repro`, or `dvc pull` if the run was shared"
     return ""
 
 

@@ -139,4 +139,6 @@ def mendable(what: str, kinds: tuple[type[Exception], ...] = (OSError, ValueErro
         said = str(error)
         if type(error).__name__ == "SafetensorError":  # no import: commands that read no weights start without it
             said = f"a file of weights is damaged ({error}): replace the model's files"
+        if any(type(each).__name__ == "HFValidationError" for each in chain(error)):  # the hub's, of a path
+            said = "there is no such folder, and the hub has no such names"
         raise kind(f"{what}: {said}") from error

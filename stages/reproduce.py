@@ -40,7 +40,10 @@ from stages import results
 
 log = logging.getLogger(__name__)
 
-ASIDES = ("Use `dvc push`", "Updating lock file", "> ", "To enable auto staging", "\tdvc config core.autostage", "\n")
+ASIDES = (
+    *("Use `dvc push`", "Updating lock file", "> ", "\n"),
+    *("To track the changes with git", "\tgit add", "To enable auto staging", "\tdvc config core.autostage"),
+)
 """How the lines of DVC begin that are left out: the hint at a remote comes where there is none, too (docs/sharing.md),
 and the others stand between one cell's result and the next. ``AUTOCONTRASTIVE_VERBOSE=1`` shows them."""
 SIDE_BY_SIDE = ("generate", "benchmark", "analyse")

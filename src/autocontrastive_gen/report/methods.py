@@ -48,7 +48,7 @@ def exits_in_words(results: Results, model: str) -> str:
     if train["method"] == "none":
         return f"layers {layers}; not trained in this run"
     return (
-        f"layers {layers}; {train['method']} on {train['tokens']:,} tokens, learning rate {train['learning_rate']:g}, "
+        f"layers {layers}; {train['method']} on at most {train['tokens']:,} tokens, learning rate {train['learning_rate']:g}, "
         f"{train['epochs']} {'epoch' if train['epochs'] == 1 else 'epochs'}"
     )
 

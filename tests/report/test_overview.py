@@ -103,7 +103,8 @@ def test_names_are_explained_with_all_parameters(report):
     assert rows["repetition-penalty"]["parameters"] == "repetition_penalty 1.2, no_repeat_ngram_size 0"
     assert rows["repetition-penalty"]["method"] == "greedy"
     assert rows["dola"]["parameters"] == "layers all, alpha 0.1, variant paper, outside none"
-    assert rows["made"]["parameters"] == "layers 4, 6; distillation on at most 80,000 tokens, learning rate 0.001, 1 epoch"
+    trained = "layers 4, 6; distillation on at most 80,000 tokens, learning rate 0.001, 1 epoch"
+    assert rows["made"]["parameters"] == trained
     for name in ("overview", "quality", "benchmark"):
         note = (report / f"tables/{name}.md").read_text()
         assert "acd (alpha 0.1, minimum_candidates 1, temperature 1.0)" in note, name

@@ -48,8 +48,8 @@ def exits_in_words(results: Results, model: str) -> str:
     if train["method"] == "none":
         return f"layers {layers}; not trained in this run"
     return (
-        f"layers {layers}; {train['method']} on at most {train['tokens']:,} tokens, learning rate {train['learning_rate']:g}, "
-        f"{train['epochs']} {'epoch' if train['epochs'] == 1 else 'epochs'}"
+        f"layers {layers}; {train['method']} on at most {train['tokens']:,} tokens, "
+        f"learning rate {train['learning_rate']:g}, {train['epochs']} {'epoch' if train['epochs'] == 1 else 'epochs'}"
     )
 
 

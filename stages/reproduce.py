@@ -44,8 +44,10 @@ ASIDES = (
     *("Use `dvc push`", "Updating lock file", "> ", "\n"),
     *("To track the changes with git", "\tgit add", "To enable auto staging", "\tdvc config core.autostage"),
 )
-"""How the lines of DVC begin that are left out: the hint at a remote comes where there is none, too (docs/sharing.md),
-and the others stand between one cell's result and the next. ``AUTOCONTRASTIVE_VERBOSE=1`` shows them."""
+UNCHANGED = "didn't change, skipping\n"
+"""How the lines of DVC begin and end that are left out: the hint at a remote comes where there is none, too
+(docs/sharing.md), and the others stand between one cell's result and the next. With ``AUTOCONTRASTIVE_VERBOSE=1`` they
+are shown."""
 SIDE_BY_SIDE = ("generate", "benchmark", "analyse")
 """Stages of which no cell reads what another one wrote, in the order in which they begin."""
 LOCKED = "Unable to acquire lock"
@@ -173,7 +175,7 @@ def dvc(
                 try:
                     for line in process.stdout:
                         busy |= running is not None and LOCKED in line
-                        if verbose or not (busy or line.startswith(ASIDES)):
+                        if verbose or not (busy or line.startswith(ASIDES) or line.endswith(UNCHANGED)):
                             print(line, end="", flush=True)
                     code = process.wait()
                     return BUSY if busy and code else code

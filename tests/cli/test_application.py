@@ -138,6 +138,7 @@ def test_reproduce_leaves_out_what_stands_between_results(clone, monkeypatch, ca
     said = [
         "Running stage 'fetch':",
         "> python -m stages.fetch",
+        "Stage 'prepare' didn't change, skipping",
         "Updating lock file 'dvc.lock'",
         "",
         "Use `dvc push` to",

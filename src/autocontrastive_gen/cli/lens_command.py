@@ -21,7 +21,7 @@ LAYERS = "layers to show, numbers or all; by default those with an exit, and all
 def lens(
     model: Annotated[str, typer.Option(help="a folder or a name on the hub")],
     output: Annotated[Path, typer.Option(help="lens.html, lens.png or lens.csv", metavar="FILE")],
-    text: Annotated[str | None, typer.Option(help="the text that the model reads")] = None,
+    text: Annotated[str | None, typer.Option(help="the text that the model reads; - is standard input")] = None,
     text_file: Annotated[Path | None, typer.Option(help="a file that holds the text", metavar="FILE")] = None,
     exits: Annotated[
         str | None,

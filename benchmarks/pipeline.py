@@ -74,8 +74,8 @@ def floor(model, rows: int, length: int) -> dict[str, float]:
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     number = weights[0].element_size()
     cached = 2 * config.num_hidden_layers * heads * size * rows * length * number
-    source = torch.zeros(2**26)
-    bandwidth = rate(lambda: source.clone(), 2 * source.numel() * source.element_size())
+    source, target = torch.zeros(2**26), torch.ones(2**26)
+    bandwidth = rate(lambda: target.copy_(source), 2 * source.numel() * source.element_size())
     a = torch.ones(1024, 1024, dtype=torch.bfloat16)
     multiplied = rate(lambda: a @ a, 1024**3)
     entries = sum(weight.numel() for weight in weights)

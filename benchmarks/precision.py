@@ -30,8 +30,10 @@ def choices(model, tokenizer, texts: list[dict]) -> torch.Tensor:
     found = []
     for row in texts:
         prompt = tokenizer(row["prompt"])["input_ids"]
-        logits = model(torch.tensor([prompt + row["tokens"]])).logits[0, len(prompt) - 1 : -1]
-        found.append(logits.argmax(-1))
+        layers = tuple({model.layer_of(exit_) for exit_ in model.active_exits.exits})
+        states = model.exit_states(torch.tensor([prompt + row["tokens"]]), layers=layers)
+        steps = states.map(lambda state: state.transpose(0, 1))  # (tokens, 1, d), as in decoding steps
+        found.append(model.combined(steps).argmax(-1).flatten()[len(prompt) - 1 : -1])
     return torch.cat(found)
 
 

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from autocontrastive_gen.modeling import heads
+from autocontrastive_gen.modeling import deciding, heads
 from autocontrastive_gen.modeling.auto_model import AutoMultiExitModel
 from autocontrastive_gen.modeling.configuration import MultiExitConfiguration
 from autocontrastive_gen.modeling.contrast import Acd
@@ -250,7 +250,7 @@ def test_candidates_are_gathered_in_pieces(monkeypatch):
     states, token_ids = torch.randn(7, 8), torch.randint(32, (7, 5))
     with torch.no_grad():
         whole = head.product_at(states, token_ids)
-        monkeypatch.setattr(heads, "GATHERED", 50)
+        monkeypatch.setattr(deciding, "GATHERED", 50)
         torch.testing.assert_close(head.product_at(states, token_ids), whole)
         torch.testing.assert_close(whole, head.product(states).gather(1, token_ids))
 

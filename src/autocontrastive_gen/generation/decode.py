@@ -14,7 +14,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import Cache, GenerationConfig, LogitsProcessorList, StoppingCriteriaList, TextStreamer
+from transformers import (
+    Cache,
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteriaList,
+    TextStreamer,
+)
 
 from autocontrastive_gen.foundation.errors import InputError
 from autocontrastive_gen.generation.batches import ALONE, Share, in_batches, pad, pad_token
@@ -109,8 +116,20 @@ def continue_batch(
         prompt_ids: one per row; they seed what the decoder draws.
         stopping: asked after every token, as by transformers' ``generate``.
     """
-    lengths = {"min_new_tokens": new_tokens, "max_new_tokens": new_tokens, "stopping_criteria": stopping}
-    return _generate(model, input_ids, attention_mask, decoder, prompt_ids, seed, **lengths)
+    options = {"max_new_tokens": new_tokens, "stopping_criteria": stopping, "first": [_Endless(model)]}
+    return _generate(model, input_ids, attention_mask, decoder, prompt_ids, seed, **options)
+
+
+class _Endless(LogitsProcessor):
+    """Forbids the end-of-text tokens, in place: transformers' ``min_new_tokens`` makes four copies of all scores."""
+
+    def __init__(self, model) -> None:
+        self._ends = _ends_of_text(model)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores (B, V), without a way to end."""
+        scores[:, self._ends] = -torch.inf
+        return scores
 
 
 @torch.inference_mode()
@@ -151,13 +170,20 @@ class _Pieces(TextStreamer):
 
 
 def _generate(
-    model, input_ids: Tensor, mask: Tensor, decoder: Decoder, prompt_ids: Sequence[str], seed: int, **options: Any
+    model,
+    input_ids: Tensor,
+    mask: Tensor,
+    decoder: Decoder,
+    prompt_ids: Sequence[str],
+    seed: int,
+    first: Sequence[LogitsProcessor] = (),
+    **options: Any,
 ) -> Tensor:
-    """New tokens (B, at most max_new_tokens)."""
+    """New tokens (B, at most max_new_tokens); the processors ``first`` come before those of the decoder."""
     options |= {
         "do_sample": False,  # the processors sample
         "early_stopping": False,
-        "logits_processor": LogitsProcessorList(decoder.processors(prompt_ids, seed)),
+        "logits_processor": LogitsProcessorList([*first, *decoder.processors(prompt_ids, seed)]),
         **decoder.arguments(),
     }
     plain = _without_defaults(model)
@@ -195,10 +221,12 @@ def _without_defaults(model):
 
 def _end_of_text(model, otherwise: int) -> int:
     """The model's end-of-text token (the first, if it has several), or ``otherwise``."""
+    return next(iter(_ends_of_text(model)), otherwise)
+
+
+def _ends_of_text(model) -> list[int]:
     ends = model.generation_config.eos_token_id
-    if isinstance(ends, list | tuple):
-        return ends[0] if ends else otherwise
-    return otherwise if ends is None else ends
+    return [] if ends is None else [*ends] if isinstance(ends, list | tuple) else [ends]
 
 
 def _encode(model, tokenizer, prompts, new_tokens: int) -> list[list[int]]:

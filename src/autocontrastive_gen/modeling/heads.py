@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from autocontrastive_gen.modeling.configuration import VocabularyProjectionMode
+from autocontrastive_gen.modeling.deciding import gathered_product
 from autocontrastive_gen.modeling.layers import ORIGINAL, Exit
+from autocontrastive_gen.modeling.packed import rounded_product, rounds
 from autocontrastive_gen.modeling.plausible import FIRST_LOOK
 
 HEADS = "name_to_lm_exit_head"
@@ -18,8 +20,6 @@ GROUPS = (HEADS, CASTS, TRANSLATORS)
 """Names of the modules that hold the parameters of exits."""
 TRANSLATORS_KEY = "exit_translators"
 """In the model's configuration: whether the exits of the cast mode are translators, as those of a tuned lens."""
-GATHERED = 2**24
-"""Entries of an output matrix that are gathered at once: 64 MiB in float32, whatever the batch."""
 Mode = VocabularyProjectionMode
 
 
@@ -49,7 +49,7 @@ class ExitHead:
 
     def product(self, states: Tensor) -> Tensor:
         """The product (..., V) for normed states (..., d)."""
-        return self.product_of_cast(self.cast_states(states))
+        return _fed(self.output, self.cast_states(states))
 
     def gather_limit(self, rows: int) -> int:
         """The largest number of tokens per row for which ``product_at`` costs less than ``product``; 0 for none.
@@ -71,26 +71,17 @@ class ExitHead:
         return states if self.cast is None else _fed(self.cast, states)
 
     def product_of_cast(self, cast_states: Tensor) -> Tensor:
-        """The product (..., V) from what ``cast_states`` returned."""
-        return _fed(self.output, cast_states)
+        """The product (..., V) from what ``cast_states`` returned; ``unrounded`` says what of it may be rounded."""
+        rounded = rounded_product(self.output, cast_states)
+        return _fed(self.output, cast_states) if rounded is None else rounded
+
+    def rounds(self, cast_states: Tensor) -> bool:
+        """Whether ``product_of_cast`` is rounded for what ``cast_states`` returned, whatever its type."""
+        return rounds(self.output, cast_states)
 
     def product_of_cast_at(self, cast_states: Tensor, token_ids: Tensor) -> Tensor:
         """Entries of the product at ``token_ids`` (rows, K) alone, from what ``cast_states`` returned for (rows, d)."""
-        states = cast_states.to(self.weight.device, self.weight.dtype)
-        pieces = token_ids.numel() * self.weight.shape[-1] // GATHERED + 1
-        with torch.autocast(self.weight.device.type, enabled=False):  # it would round
-            if pieces == 1:
-                product = self._gathered_product(states, token_ids)
-            else:
-                parts = zip(states.chunk(pieces), token_ids.chunk(pieces), strict=True)
-                product = torch.cat([self._gathered_product(*part) for part in parts])
-            return product if self.bias is None else product + self.bias[token_ids]
-
-    def _gathered_product(self, states: Tensor, token_ids: Tensor) -> Tensor:
-        # Products of 16-bit numbers are exact in float32, and the sum is not rounded to 16 bits.
-        kind = torch.promote_types(self.weight.dtype, torch.float32)
-        rows = nn.functional.embedding(token_ids, self.weight).to(kind)  # (rows, K, d)
-        return torch.bmm(rows, states.to(kind).unsqueeze(-1)).squeeze(-1)
+        return gathered_product(self.weight, self.bias, cast_states, token_ids)
 
 
 def _weight(module: nn.Module) -> Tensor:

@@ -81,16 +81,24 @@ class ModelLowers(Lowers):
         active: the upper exit, and the lower ones in the order in which the method wants them.
         states: of the layers of these exits.
         deciding: tokens (rows, K) at which logits are unrounded (``unrounded.py``), or None.
+        steps: whether the states (rows, d) are those of decoding steps, of which an output matrix wants (rows, 1, d).
     """
 
-    def __init__(self, model: Any, active: ActiveExits, states: ExitStates, deciding: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        active: ActiveExits,
+        states: ExitStates,
+        deciding: Tensor | None = None,
+        steps: bool = False,
+    ) -> None:
         self.exits, self._active = active.lower, active
         self.layers, self.upper_layer = tuple(map(model.layer_of, active.lower)), model.layer_of(active.upper)
-        self._model, self._states, self._deciding = model, states, deciding
+        self._model, self._states, self._deciding, self._steps = model, states, deciding, steps
 
     def logits(self, exit_: Exit, final_norm: bool = True) -> Tensor:
         head = self._model.exit_head(exit_)
-        cast = head.cast_states(self._state(exit_, final_norm))
+        cast = self._cast(head, self._state(exit_, final_norm))
         return self._finished(head.product_of_cast(cast), head, cast)
 
     def all_logits(self, final_norm: bool = True) -> list[Tensor]:
@@ -98,7 +106,7 @@ class ModelLowers(Lowers):
         if len({id(head.output) for head in heads}) != 1:
             return super().all_logits(final_norm)
         states = [self._state(exit_, final_norm) for exit_ in self.exits]
-        cast = torch.stack([head.cast_states(state) for head, state in zip(heads, states, strict=True)])
+        cast = torch.stack([self._cast(head, state) for head, state in zip(heads, states, strict=True)])
         products = heads[0].product_of_cast(cast)  # the matrix is read once for all of them
         return [self._finished(*each) for each in zip(products, heads, cast, strict=True)]
 
@@ -113,13 +121,20 @@ class ModelLowers(Lowers):
         return self._state(exit_)
 
     def part(self, start: int, stop: int) -> ModelLowers:
+        state = self._states[self.upper_layer]
         states = self._states.map(lambda state: state.flatten(0, -2)[start:stop])
         deciding = None if self._deciding is None else self._deciding[start:stop]
-        return ModelLowers(self._model, self._active, states, deciding)
+        steps = self._steps or (state.dim() > 2 and state.shape[-2] == 1)
+        return ModelLowers(self._model, self._active, states, deciding, steps)
 
     def _finished(self, product: Tensor, head: ExitHead, cast_states: Tensor) -> Tensor:
         finish = self._model.finished_logits
-        return unrounded(finish(product), self._deciding, head, cast_states, finish)
+        logits = unrounded(finish(product), self._deciding, head, cast_states, finish)
+        return logits.squeeze(-2) if self._steps else logits
+
+    def _cast(self, head: ExitHead, states: Tensor) -> Tensor:
+        cast = head.cast_states(states)
+        return cast.unsqueeze(-2) if self._steps else cast
 
     def _state(self, exit_: Exit, final_norm: bool = True) -> Tensor:
         layer = self._model.layer_of(exit_)

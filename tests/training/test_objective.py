@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from autocontrastive_gen.training import objective
 from autocontrastive_gen.training.objective import (
+    SAMPLE_MULTIPLE,
     Projection,
     cross_entropy,
     distillation,
@@ -125,6 +126,20 @@ def test_sample_holds_frequent_tokens_labels_and_distinct_negatives():
     assert {0, 1, 9, 30} <= set(sample.ids.tolist()) and len(sample.ids) == 4 + 7
     assert sample.ids[sample.positions(labels)].tolist() == labels.tolist()
     assert (sample.correction > 0).sum() == 7
+
+
+def test_large_samples_have_few_sizes():
+    """As many negatives as asked for, and so many more that the size is a multiple."""
+    size, generator, sizes = 20 * SAMPLE_MULTIPLE, torch.Generator().manual_seed(3), set()
+    for count in (1, 50, 250, 260):
+        labels = torch.randperm(size, generator=generator)[:count]
+        sample = sample_vocabulary(labels, torch.arange(100), 2 * SAMPLE_MULTIPLE, size, generator)
+        drawn = int((sample.correction > 0).sum())
+        assert 2 * SAMPLE_MULTIPLE <= drawn < 3 * SAMPLE_MULTIPLE and len(sample.ids) % SAMPLE_MULTIPLE == 0
+        held = len(sample.ids) - drawn
+        assert sample.correction.max().exp().item() == pytest.approx((size - held) / drawn)
+        sizes.add(len(sample.ids))
+    assert len(sizes) <= 2
 
 
 def test_a_sample_of_everything_gives_the_full_losses():

@@ -20,6 +20,8 @@ NARROW_BYTES = 256 << 20
 """The same in bfloat16: the matrix's gradient is added to its float32 sum once per chunk, which takes rows to repay."""
 SOFTMAX_BYTES = 8 << 20
 """Size of the float32 logits that stay in a CPU's caches from one pass of the softmax to the next."""
+SAMPLE_MULTIPLE = 256
+"""Samples of the vocabulary are rounded up to it: oneDNN makes and keeps a kernel for every size of a product."""
 GRADIENT_ROWS = 4096
 """Rows of the matrix whose bfloat16 gradient is computed at once: it is added up while it is in the caches."""
 
@@ -232,11 +234,16 @@ class Sample:
 def sample_vocabulary(
     labels: Tensor, frequent: Tensor, negatives: int, size: int, generator: torch.Generator
 ) -> Sample:
-    """Of a vocabulary of ``size`` tokens: the ``frequent`` ones, all ``labels``, and ``negatives`` of the others."""
+    """Of a vocabulary of ``size`` tokens: the ``frequent`` ones, all ``labels``, and ``negatives`` of the others.
+
+    To as many negatives as ``SAMPLE_MULTIPLE`` or more, some are added that make the sample a multiple of it.
+    """
     always = torch.zeros(size, dtype=torch.bool)
     always[frequent.cpu()] = True
     always[labels.cpu()] = True
     others = torch.nonzero(~always).squeeze(1)
+    if negatives >= SAMPLE_MULTIPLE:
+        negatives += -(size - len(others) + negatives) % SAMPLE_MULTIPLE
     drawn = others[torch.randperm(len(others), generator=generator)[:negatives]]
     always[drawn] = True
     ids = torch.nonzero(always).squeeze(1)

@@ -42,6 +42,8 @@ def main(
     port: Annotated[int, typer.Option(min=0, max=65535, help="port on 127.0.0.1; 0 takes a free one")] = 8000,
     browser: Annotated[bool, typer.Option(help="open the page in a browser")] = True,
 ) -> None:
+    if exits and (profile or not model):
+        raise InputError("--exits goes with --model; a run has exits of its own")
     own = console.current() or console.Console("explore")
     with mendable("explore needs the extra `explore`: pip install 'autocontrastive-suite[explore]'", (ImportError,)):
         from autocontrastive_gen.review.playground.server import listen, serve
@@ -58,8 +60,6 @@ def subject(profile: str | None, model: str | None, exits: str | None):
     from autocontrastive_gen.review.playground.subject import subject_of_model, subject_of_run
     from stages.demo import fetched
 
-    if exits and (profile or not model):
-        raise InputError("--exits goes with --model; a run has exits of its own")
     if profile:
         return subject_of_run(profile, model)
     if model:

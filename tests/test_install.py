@@ -105,6 +105,7 @@ def test_the_library_imports_nothing_else(root, room):
     assert found - set(sys.stdlib_module_names) <= {*BASE, "huggingface_hub", "numpy", "tqdm", "autocontrastive_gen"}
 
 
+@pytest.mark.slow
 def test_ten_lines_without_any_package_of_the_pipeline(root, smoke_model_folder, tmp_path):
     allowed = closure(BASE) | {"autocontrastive-suite"}
     modules = packages_distributions()

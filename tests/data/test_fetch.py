@@ -61,6 +61,7 @@ def test_fetch_and_prepare(params):
     assert PATHS.data_card.exists() and (PATHS.tasks / "last-word.yaml").exists()
 
 
+@pytest.mark.slow
 def test_what_a_clone_has_is_not_fetched_again(params, server):
     """Its outputs come from a DVC remote and there is no network; a damaged or different asset is still requested."""
     server.files["a.txt"] = (ROOT / "tests/fixtures/smoke/text/made-a.txt").read_bytes()

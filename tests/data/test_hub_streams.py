@@ -81,6 +81,7 @@ def parts() -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in Path(".scratch").rglob("[0-9]*.jsonl.gz.*")}
 
 
+@pytest.mark.slow
 def test_after_a_kill_it_continues_with_the_same_documents(hub, project):
     """The server withholds the second file until the reading process is dead."""
     held, answer = threading.Event(), hub.answer

@@ -117,6 +117,7 @@ def test_what_cannot_be_seen_of_a_token_is_made_visible(token, shown):
     assert visible(token) == shown
 
 
+@pytest.mark.slow
 def test_looking_needs_none_of_the_packages_that_draw(smoke_model_folder):
     code = f"""
 import sys

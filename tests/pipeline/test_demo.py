@@ -21,6 +21,7 @@ def demo(project, root):
     return run
 
 
+@pytest.mark.slow
 def test_the_first_model_of_the_parameters_is_fetched_and_contrasted(demo, project):
     shown = demo("--new-tokens", "10")
     assert "Plain greedy search, diversity" in shown and "Contrast of the last layer (6) against layer 5" in shown
@@ -30,6 +31,7 @@ def test_the_first_model_of_the_parameters_is_fetched_and_contrasted(demo, proje
     assert demo("--new-tokens", "10") == shown, "the second time nothing is fetched, and the texts are the same"
 
 
+@pytest.mark.slow
 def test_any_folder_will_do(demo, smoke_model_folder):
     model = ("--model", str(smoke_model_folder), "--prompt", "Once", "--new-tokens", "4")
     assert "against layer 2" in demo(*model, "--lower", "2")

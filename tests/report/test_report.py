@@ -63,6 +63,7 @@ def test_the_model_behind_mauve_is_named_where_mauve_is_shown(results):
     assert quality_table(results).note.endswith("Features of MAUVE: last states of gpt2-large.")
 
 
+@pytest.mark.slow
 def test_a_rerun_in_another_process_writes_the_same_bytes(report):
     before = everything(report)
     kinds = [name.rpartition(".")[2] for name in before if name.startswith("figures/")]

@@ -39,6 +39,7 @@ def about(address):
         return json.loads(re.search(r'id="about">(.*?)</script>', answer.read().decode(), re.S)[1])
 
 
+@pytest.mark.slow
 def test_before_any_run_it_opens_the_model_of_the_demo(explore, project):
     process = explore("--port", "0")
     try:
@@ -52,6 +53,7 @@ def test_before_any_run_it_opens_the_model_of_the_demo(explore, project):
         process.kill()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_texts_that_are_growing(explore, smoke_model_folder):
     process = explore("--model", str(smoke_model_folder), "--port", "0")
     try:
@@ -70,6 +72,7 @@ def test_ctrl_c_ends_texts_that_are_growing(explore, smoke_model_folder):
         process.kill()
 
 
+@pytest.mark.slow
 def test_a_saved_trial_is_opened_with_any_model(explore, project, smoke_model_folder):
     trial = {"prompt": "Once", "new_tokens": 5, "seed": 1, "settings": [{"decoder": {"method": "beam"}}]}
     (project / "trial.json").write_text(json.dumps(trial))
@@ -89,10 +92,10 @@ def test_a_saved_trial_is_opened_with_any_model(explore, project, smoke_model_fo
     [
         (["--port", "70000"], "'--port': .*65535"),
         (["--port", "-1"], "'--port': .*0"),
-        (["--run", "nowhere"], "nowhere"),
-        (["--model", "./nowhere"], "nowhere"),
+        pytest.param(["--run", "nowhere"], "nowhere", marks=pytest.mark.slow),
+        pytest.param(["--model", "./nowhere"], "nowhere", marks=pytest.mark.slow),
         (["--exits", "somewhere"], "--exits goes with --model"),
-        (["--trial", "absent.json"], "absent.json"),
+        pytest.param(["--trial", "absent.json"], "absent.json", marks=pytest.mark.slow),
     ],
 )
 def test_what_it_cannot_open_is_named(explore, arguments, said):

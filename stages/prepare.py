@@ -23,8 +23,9 @@ def main() -> None:
     with cell_of_run(profile, "prepare") as outcome, cost_meter(paths.cost("prepare")):
         from autocontrastive_gen.data.preparation import Preparation
 
+        preparation = Preparation(plan, paths, read_json(paths.assets))
         shutil.rmtree(paths.prepare, ignore_errors=True)
-        card = Preparation(plan, paths, read_json(paths.assets)).run()
+        card = preparation.run()
         counts = {name: source["counts"] for name, source in card["sources"].items()}
         for name, found in counts.items():
             log.debug("%s: %s", name, ", ".join(f"{count} {key}" for key, count in found.items()))

@@ -22,15 +22,16 @@ def test_a_text_that_no_lens_can_show_costs_the_scores_nothing(tmp_path, monkeyp
         seen.update(options, text=text)
         raise InputError("the text is too long")
 
-    monkeypatch.setattr(
-        text_lens, "load_with_exits", lambda *_, **__: (None, lambda _: {"input_ids": [1, 2, 3, 4, 5, 6]})
-    )
+    def tokenizer(text):
+        return {"input_ids": [1, 2, 3, 4, 5, 6]}
+
     monkeypatch.setattr(text_lens, "lens", lens)
     for setting in PLAN["lens"]["contrasts"]:
         resolved = {"upper": "original", "lower": 2, "contrast": {"method": "acd"}, "exits": {}}
         write_json(paths.resolved("tiny", setting), resolved)
     with caplog.at_level(logging.WARNING):
-        text_lens.write_lenses("tiny", PLAN, paths, {("greedy", "made"): [{"prompt": "It was", "tokens": [7] * 90}]})
+        texts = {("greedy", "made"): [{"prompt": "It was", "tokens": [7] * 90}]}
+        text_lens.write_lenses("tiny", PLAN, paths, texts, None, tokenizer)
     assert "no lens of a text of made: the text is too long" in caplog.text
     assert not paths.lens("tiny", "made").exists()
     assert seen["text"] == [1, 2, 3, 4, 5, 6, *[7] * 60] and seen["skip"] == 2

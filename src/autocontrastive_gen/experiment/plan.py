@@ -163,12 +163,14 @@ def _analysed(params: Params, p: dict, model: str, runtime: dict, common: dict) 
 def drafted(params: Params, model: str) -> list[str]:
     """The settings whose texts show whether exits could draft: greedy search, plain and with the run's first contrast.
 
-    Empty if the texts are not those of the model's own head.
+    Empty if nobody asks for it, or the texts are not those of the model's own head.
     """
+    if not params.score.drafts or params.models[model].upper != "original":
+        return []
     greedy = _in_full("greedy", {}, DECODERS)
     found = [s for s in grid_of(params).settings if s.exit is None and _decoder(params, s) == greedy]
     firsts = (next((s.name for s in found if bool(s.contrast) is contrasted), None) for contrasted in (False, True))
-    return [name for name in firsts if name] if params.models[model].upper == "original" else []
+    return [name for name in firsts if name]
 
 
 def grid_of(params: Params) -> Grid:

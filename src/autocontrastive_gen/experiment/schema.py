@@ -193,6 +193,8 @@ class Score(Section):
     """Causal model whose last states are the features for MAUVE; null takes the scored model."""
     text_perplexity: bool = True
     """Whether to compute the perplexity of the texts under the original head."""
+    drafts: bool = True
+    """Whether to find out if exits could draft: how often their first choice is the token of greedy search."""
 
 
 class Benchmark(Section):

@@ -50,15 +50,14 @@ def load_cell_model(paths: Paths, name: str, runtime: Mapping[str, Any], fields:
     return load_model(paths.asset(runtime["asset"]), exits, runtime["dtype"], fields, local_files_only=True)
 
 
-def load_with_exits(paths: Paths, name: str, runtime: Mapping[str, Any], dtype: str | None = None):
+def load_with_exits(paths: Paths, name: str, runtime: Mapping[str, Any]):
     """The model of a cell with all its exits, read at its original head, and its tokenizer.
 
     Args:
         name, runtime: as for ``load_cell_model``.
-        dtype: in place of that of the plan.
     """
     base, fields = paths.asset(runtime["asset"]), {"use_original_head": True}
-    return load_model(base, paths.exits(name), dtype or runtime["dtype"], fields, local_files_only=True)
+    return load_model(base, paths.exits(name), runtime["dtype"], fields, local_files_only=True)
 
 
 def load_model(

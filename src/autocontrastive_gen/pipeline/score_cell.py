@@ -43,7 +43,7 @@ def score_cell(name: str, plan: Mapping[str, Any], paths: Paths, cost: dict[str,
     write_csv(paths.per_prompt(name), list(table.columns), rows)
     write_json(paths.metrics(name), scores)
     write_json(paths.drafts(name), drafts)
-    write_lenses(name, plan, paths, texts)
+    write_lenses(name, plan, paths, texts, model, tokenizer)
     shutil.rmtree(context.scratch, ignore_errors=True)
     cost["texts"] = len(table)
     return f"{len(table)} texts, {_headline(scores, plan)}"

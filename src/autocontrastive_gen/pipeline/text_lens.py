@@ -10,23 +10,23 @@ from autocontrastive_gen.evaluation.metrics import Texts
 from autocontrastive_gen.experiment.paths import Paths
 from autocontrastive_gen.foundation.errors import UserError
 from autocontrastive_gen.inspection.lens_reading import lens
-from autocontrastive_gen.pipeline.cell_model import exit_fields, load_with_exits, read_resolved
+from autocontrastive_gen.pipeline.cell_model import exit_fields, read_resolved
 
 log = logging.getLogger(__name__)
 BEFORE, TOKENS = 4, 60
 """Tokens of the prompt, and of its plain continuation, that a page shows."""
 
 
-def write_lenses(name: str, plan: Mapping[str, Any], paths: Paths, texts: Texts) -> None:
+def write_lenses(name: str, plan: Mapping[str, Any], paths: Paths, texts: Texts, model, tokenizer) -> None:
     """Write ``paths.lens`` of a model: the first text of each domain, with the contrasts of the same decoder.
 
     A text or contrast that no lens can show costs the scores nothing: the log says why there is none.
 
     Args:
         plan: the plan's entry "score" of the model; under "lens", the "setting" of the text and its "contrasts".
+        model: with all its exits.
     """
     setting, contrasts = plan["lens"]["setting"], _contrasts(name, paths, **plan["lens"])
-    model, tokenizer = load_with_exits(paths, name, plan["model"], dtype="float32")
     for domain in plan["domains"]:
         row = texts[setting, domain][0]
         prompt = tokenizer(row["prompt"])["input_ids"]

@@ -19,7 +19,7 @@ from autocontrastive_gen.training.exits import Exits
 from autocontrastive_gen.training.objective import Projection
 from autocontrastive_gen.training.states import TOKENS_AT_ONCE, FrozenTrunk, States
 
-CHUNK_BYTES = 8 << 20
+CHUNK_BYTES = 32 << 20
 """Size of the float32 logits that are measured at once; three such buffers are in use."""
 
 Quality = dict[str, dict[str, dict[str, float]]]

@@ -10,10 +10,12 @@ from autocontrastive_gen.evaluation.metrics.declaration import Context, TextMetr
 
 
 def coherence(encoder, prompts: Sequence[str], texts: Sequence[str]) -> list[float]:
-    """Cosine between the embeddings of each prompt and its continuation."""
-    both = np.asarray(encoder.encode([*prompts, *texts], show_progress_bar=False), dtype=np.float64)
-    both /= np.maximum(np.linalg.norm(both, axis=1, keepdims=True), 1e-12)
-    return (both[: len(prompts)] * both[len(prompts) :]).sum(axis=1).tolist()
+    """Cosine between the embeddings of each prompt and its continuation; a prompt of many texts is embedded once."""
+    place = {text: number for number, text in enumerate(dict.fromkeys([*prompts, *texts]))}
+    vectors = np.asarray(encoder.encode([*place], show_progress_bar=False), dtype=np.float64)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    one, other = (vectors[[place[text] for text in of]] for of in (prompts, texts))
+    return (one * other).sum(axis=1).tolist()
 
 
 def _per_text(texts: Texts, context: Context) -> dict[str, list]:

@@ -102,7 +102,7 @@ def test_choices_and_probabilities_are_those_of_unrounded_products(function, mod
 @pytest.mark.parametrize("mode", MODES)
 @torch.no_grad()
 def test_so_are_those_of_decoding_steps_with_a_packed_output_matrix(function, mode):
-    for seed in range(3):
+    for seed in range(3, 6):  # texts of one token, of which enough are clear choices
         model = rounding_model(mode, torch.bfloat16, seed).float()
         if not pack(model):
             pytest.skip("this CPU has no bfloat16 instructions, so nothing is packed")
@@ -117,7 +117,7 @@ def rounding_shows_but_in_the_model(model, ids: torch.Tensor, function: dict) ->
     upper, want = of_logits(model, states, unrounded_logits)
     assert plausible_mask(upper.flatten(0, 1), 0.05).sum(-1).max() <= DECIDING
     clear = clear_choices(model, states, upper)
-    assert clear.float().mean() > 0.2
+    assert clear.float().mean() > 0.25
     got, rounded = model(ids).logits, of_logits(model, states, rounded_logits)[1]
     got, rounded, want, upper = (x[clear] for x in (got, rounded, want, upper))
     chosen = want.gather(-1, got.argmax(-1, keepdim=True))
